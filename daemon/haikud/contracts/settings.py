@@ -1,0 +1,113 @@
+"""Settings: `haikud.yaml`. Every number that a user may want to change, with its default and unit.
+
+An unknown key is an error here, unlike everywhere else: a misspelt limit must not be a limit unset.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SettingsModel(BaseModel):
+    """Strict: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ApiSettings(SettingsModel):
+    """How the built-in agent talks to the Messages API."""
+
+    base_url: str | None = None  # default: ANTHROPIC_BASE_URL of the daemon, else the SDK's
+    max_output_tokens: int = Field(16_000, ge=256)  # per call; clamped to the budget
+    tries: int = Field(3, ge=1, le=10)  # of one call, for network faults (the guide: 3 attempts)
+    retry_waits: list[float] = Field(default_factory=lambda: [2.0, 4.0])  # seconds between them
+    connect_seconds: float = Field(10.0, gt=0)
+    stall_seconds: float = Field(120.0, gt=0)  # no byte for so long ends a stream
+    quota_wait_seconds: float = Field(60.0, ge=0)  # a retry-after up to this is waited out in place
+    quota_tries: int = Field(4, ge=1)  # in place, before the task is deferred and the queue paused
+    quota_pause_seconds: float = Field(300.0, gt=0)  # where the API does not say how long
+    thinking: Literal["default", "off"] = "default"
+
+
+class LimitSettings(SettingsModel):
+    """Time and size limits of an attempt."""
+
+    attempt_seconds: float = Field(3600.0, gt=0)
+    tool_seconds: float = Field(600.0, gt=0)  # one command of the agent
+    test_seconds: float = Field(1800.0, gt=0)  # TEST_COMMAND and LINT_COMMAND each
+    setup_seconds: float = Field(900.0, gt=0)
+    grace_seconds: float = Field(10.0, ge=0)  # between TERM and KILL
+    max_turns: int = Field(100, ge=1)  # model calls of one attempt
+    tool_output_bytes: int = Field(16_384, ge=1024)  # of one tool result; head and tail are kept
+    agent_report_bytes: int = Field(1_048_576, ge=1024)  # out/result.json
+
+
+class GitSettings(SettingsModel):
+    """Worktrees, commits and delivery."""
+
+    user_name: str | None = None  # of the agent's commits; default: the repository's own, else "haikud"
+    user_email: str | None = None
+    copy_files: list[str] = Field(default_factory=list)  # untracked files copied into a worktree, such as .env
+    push: bool = False
+    pull_request: bool = False
+    remote: str = "origin"
+
+
+class RetrySettings(SettingsModel):
+    """The engine's retries of whole attempts."""
+
+    attempts: int = Field(3, ge=1)  # that may fail for a recoverable cause, the first one included
+    waits: list[float] = Field(default_factory=lambda: [2.0, 4.0])  # seconds before the 2nd, 3rd, ...
+    orphans: int = Field(3, ge=0)  # attempts whose runner vanished, before the task fails
+
+
+class BudgetSettings(SettingsModel):
+    """Hard limits in US dollars."""
+
+    task_usd: float = Field(0.50, gt=0)
+    plan_usd: float = Field(5.00, gt=0)
+    day_usd: float = Field(20.00, gt=0)
+
+
+class EnvironmentSettings(SettingsModel):
+    """What an agent's environment holds beyond PATH, HOME, LANG, TERM and the guide's variables."""
+
+    pass_names: list[str] = Field(default_factory=list)  # copied from the daemon's environment
+    set_values: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(SettingsModel):
+    """All settings. `HAIKUD_NAME` and `HAIKUD_GROUP__NAME` in the environment override the file."""
+
+    max_agents: int = Field(8, ge=1)
+    max_agents_per_repository: int | None = Field(None, ge=1)  # default: max_agents
+    max_request_bytes: int = Field(1_048_576, ge=1024)
+    max_tasks_per_plan: int = Field(500, ge=1)
+    settle_seconds: float = Field(1.0, ge=0)  # a dropped file must be still for so long where no lease tells
+    watcher: Literal["auto", "inotify", "polling"] = "auto"
+    poll_seconds: float = Field(1.0, gt=0)  # of the polling watcher
+    rescan_seconds: float = Field(5.0, gt=0)  # the timer that makes up for every lost event
+    allowed_uids: list[int] = Field(default_factory=list)  # who else may drop files; root and the daemon's user may
+    group: str | None = None  # opens the spool's folders to a group
+    default_repository: str | None = None
+    worktree_root: str | None = None  # default: REPO/worktrees
+    main_branch: str | None = None  # default: the checkout's current branch, or HEAD's of a bare repository
+    default_role: str = "parallel-task-executor"
+    roles_dir: str | None = None
+    templates_dir: str | None = None
+    models: dict[str, str] = Field(default_factory=lambda: {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"})
+    default_model: str = "haiku"
+    issues: Literal["none", "local"] = "none"  # whether each task gets an issue of its own
+    api: ApiSettings = Field(default_factory=lambda: ApiSettings.model_validate({}))
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings.model_validate({}))
+    git: GitSettings = Field(default_factory=lambda: GitSettings.model_validate({}))
+    retries: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
+    budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
+    environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
+
+
+def default_settings() -> Settings:
+    """What holds where no file and no variable says otherwise."""
+    return Settings.model_validate({})

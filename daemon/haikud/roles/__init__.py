@@ -1,0 +1,1 @@
+"""Floor 1: roles and templates: found, read and narrowed."""

@@ -1,0 +1,262 @@
+"""Where everything in a spool lies: the one place that knows the folder names. Pure paths, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from haikud.contracts.ids import split_ref
+
+DROP_FOLDERS = ("incoming", "guidance", "control")
+"""The folders that producers drop files into."""
+
+TOP_FOLDERS = (
+    *DROP_FOLDERS,
+    "rejected",
+    "plans",
+    "tasks",
+    "responses",
+    "escalations",
+    "issues",
+    "gateway",
+    "logs",
+)
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """`plans/PLAN/TASK/attempt-N/`."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Path:
+        """The engine's order."""
+        return self.folder / "spec.json"
+
+    @property
+    def assignment(self) -> Path:
+        """TASK_PLAN_FILE."""
+        return self.folder / "assignment.json"
+
+    @property
+    def dependencies(self) -> Path:
+        """HAIKUD_DEPENDENCIES_FILE."""
+        return self.folder / "dependencies.json"
+
+    @property
+    def orders(self) -> Path:
+        """Pause and end: the engine writes, the runner reads."""
+        return self.folder / "orders.json"
+
+    @property
+    def claim(self) -> Path:
+        """The file whose flock the runner holds as long as it lives."""
+        return self.folder / "claim"
+
+    @property
+    def runner(self) -> Path:
+        """Who holds the claim."""
+        return self.folder / "runner.json"
+
+    @property
+    def result(self) -> Path:
+        """The runner's report."""
+        return self.folder / "result.json"
+
+    @property
+    def events(self) -> Path:
+        """The runner's events."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def out(self) -> Path:
+        """HAIKUD_OUT: the only folder here that the agent may write."""
+        return self.folder / "out"
+
+    @property
+    def workspace(self) -> Path:
+        """The empty folder of an attempt with `workspace: none`, beneath out/, which the agent may write."""
+        return self.out / "workspace"
+
+
+@dataclass(frozen=True)
+class TaskPaths:
+    """`plans/PLAN/TASK/`."""
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """One log over all attempts."""
+        return self.folder / "agent.log"
+
+    @property
+    def response(self) -> Path:
+        """The task's own answer."""
+        return self.folder / "response.json"
+
+    @property
+    def transcript(self) -> Path:
+        """The built-in agent's turns over all attempts."""
+        return self.folder / "transcript.jsonl"
+
+    @property
+    def private_git(self) -> Path:
+        """The agent's own git folder."""
+        return self.folder / "git"
+
+    def decision(self, number: int) -> Path:
+        """The decision of that number."""
+        return self.folder / f"decision-{number:04d}.json"
+
+    def escalation(self, number: int) -> Path:
+        """The question of that number."""
+        return self.folder / f"escalation-{number:04d}.json"
+
+    def guidance(self, number: int) -> Path:
+        """The answer of that number."""
+        return self.folder / f"guidance-{number:04d}.json"
+
+    def attempt(self, number: int) -> AttemptPaths:
+        """The folder of that attempt."""
+        return AttemptPaths(self.folder / f"attempt-{number}")
+
+
+@dataclass(frozen=True)
+class PlanPaths:
+    """`plans/PLAN/`."""
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        """The normalised plan."""
+        return self.folder / "plan.json"
+
+    @property
+    def response(self) -> Path:
+        """The plan's answer."""
+        return self.folder / "response.json"
+
+    @property
+    def ledger(self) -> Path:
+        """History for people."""
+        return self.folder / "ledger.jsonl"
+
+    def task(self, task_id: str) -> TaskPaths:
+        """The folder of that task."""
+        return TaskPaths(self.folder / task_id)
+
+
+@dataclass(frozen=True)
+class SpoolLayout:
+    """A spool directory. `root` is absolute."""
+
+    root: Path
+
+    @property
+    def format_file(self) -> Path:
+        """FORMAT."""
+        return self.root / "FORMAT"
+
+    @property
+    def lock_file(self) -> Path:
+        """flock: one daemon per spool."""
+        return self.root / "daemon.lock"
+
+    @property
+    def status_file(self) -> Path:
+        """The live picture."""
+        return self.root / "status.json"
+
+    @property
+    def queue_file(self) -> Path:
+        """Whether the queue as a whole is paused."""
+        return self.root / "queue.json"
+
+    @property
+    def incoming(self) -> Path:
+        """Requests are dropped here."""
+        return self.root / "incoming"
+
+    @property
+    def guidance(self) -> Path:
+        """Answers to escalations are dropped here."""
+        return self.root / "guidance"
+
+    @property
+    def control(self) -> Path:
+        """Commands are dropped here."""
+        return self.root / "control"
+
+    @property
+    def rejected(self) -> Path:
+        """What was set aside, with reasons."""
+        return self.root / "rejected"
+
+    @property
+    def plans(self) -> Path:
+        """One folder per admitted plan."""
+        return self.root / "plans"
+
+    @property
+    def pruned(self) -> Path:
+        """Tombstones of pruned plans."""
+        return self.plans / ".pruned"
+
+    @property
+    def tasks(self) -> Path:
+        """tasks/STATE/REF: the index of the decisions."""
+        return self.root / "tasks"
+
+    @property
+    def responses(self) -> Path:
+        """Answers, for the requester to read and take away."""
+        return self.root / "responses"
+
+    @property
+    def escalations(self) -> Path:
+        """Open questions."""
+        return self.root / "escalations"
+
+    @property
+    def issues(self) -> Path:
+        """The local issue tracker."""
+        return self.root / "issues"
+
+    @property
+    def logs(self) -> Path:
+        """Links to the tasks' logs."""
+        return self.root / "logs"
+
+    def plan(self, plan_id: str) -> PlanPaths:
+        """The folder of an admitted plan."""
+        return PlanPaths(self.plans / plan_id)
+
+    def plan_being_built(self, plan_id: str) -> PlanPaths:
+        """The folder in which admission builds a plan before its commit point."""
+        return PlanPaths(self.plans / f".{plan_id}.new")
+
+    def task(self, ref: str) -> TaskPaths:
+        """The folder of a task, by its ref."""
+        plan_id, task_id = split_ref(ref)
+        return self.plan(plan_id).task(task_id)
+
+    def link(self, state: str, ref: str) -> Path:
+        """tasks/STATE/REF."""
+        return self.tasks / state / ref
+
+    def link_target(self, ref: str) -> str:
+        """What tasks/STATE/REF points to: relative, so that a spool can be moved."""
+        plan_id, task_id = split_ref(ref)
+        return f"../../plans/{plan_id}/{task_id}"
+
+    def log_link(self, ref: str) -> Path:
+        """logs/agent-REF.log."""
+        return self.logs / f"agent-{ref}.log"
+
+    def log_target(self, ref: str) -> str:
+        """What logs/agent-REF.log points to."""
+        plan_id, task_id = split_ref(ref)
+        return f"../plans/{plan_id}/{task_id}/agent.log"

@@ -1,0 +1,1 @@
+"""Floor 1: git: worktrees, branches, the agent's private git folder, evidence and delivery."""
