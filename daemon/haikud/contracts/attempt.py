@@ -69,6 +69,8 @@ class Spec(Model):
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)
     sandbox: str = "none"
+    retry_reason: str | None = None  # this attempt is a retry, and why; the runner writes it into the log
+    retry_of: int | None = Field(None, ge=1)  # of at most so many attempts
     daemon_version: str = ""
 
 
