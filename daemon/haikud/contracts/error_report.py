@@ -49,6 +49,7 @@ class FieldFault(Model):
     found: str
     expected: str
     fix: str
+    code: str = ""  # a short constant such as BAD_ID
 
 
 class ErrorContext(Model):

@@ -1,0 +1,186 @@
+"""Rejections: every fault of a request, and the answer that tells its sender how to mend it.
+
+A rejection is bad input, never an error of ours: `Rejected` always carries at least one fault, each with a JSON
+Pointer into the document as dropped, what was found there, what was expected, and the nearest fix. It always carries
+an id under which the answer can be published, even where the request could not be read at all.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import haikud
+from haikud.contracts.base import JsonObject
+from haikud.contracts.envelope import MessageType, Metrics, Response, Status
+from haikud.contracts.error_report import (
+    ErrorContext,
+    ErrorDetail,
+    ErrorReport,
+    ErrorType,
+    FieldFault,
+    NextSteps,
+    Severity,
+)
+from haikud.contracts.plan import RequestShape
+
+MOST_FAULTS = 100
+"""A rejection lists so many faults; the last one then says how many there are beyond."""
+
+
+class FaultCode(StrEnum):
+    """What is wrong, as a constant for programs."""
+
+    UNREADABLE = "UNREADABLE"  # the drop folder could not read it: not a regular file, foreign owner, ...
+    EMPTY = "EMPTY"  # no bytes, only NUL bytes, or no document
+    TOO_LARGE = "TOO_LARGE"
+    BAD_NAME = "BAD_NAME"  # the file is neither .json nor .yaml nor .yml
+    BAD_ENCODING = "BAD_ENCODING"  # not UTF-8
+    BINARY = "BINARY"
+    BAD_TEXT = "BAD_TEXT"  # a string that cannot be stored: NUL, half a surrogate pair, control characters
+    INVALID_JSON = "INVALID_JSON"
+    INVALID_YAML = "INVALID_YAML"
+    FORBIDDEN_YAML = "FORBIDDEN_YAML"  # tags, anchors, aliases, several documents
+    TOO_DEEP = "TOO_DEEP"
+    TOO_MANY_NODES = "TOO_MANY_NODES"
+    DUPLICATE_KEY = "DUPLICATE_KEY"
+    BAD_KEY = "BAD_KEY"  # a YAML key that is no string
+    BAD_NUMBER = "BAD_NUMBER"  # NaN, Infinity, or longer than can be stored
+    UNKNOWN_SHAPE = "UNKNOWN_SHAPE"
+    AMBIGUOUS_SHAPE = "AMBIGUOUS_SHAPE"
+    NOT_A_REQUEST = "NOT_A_REQUEST"  # an answer or an escalation, dropped into incoming/
+    WRONG_TYPE = "WRONG_TYPE"
+    MISSING = "MISSING"
+    BAD_VALUE = "BAD_VALUE"
+    BAD_ID = "BAD_ID"
+    ID_USED = "ID_USED"
+    DUPLICATE_ID = "DUPLICATE_ID"
+    TOO_MANY_TASKS = "TOO_MANY_TASKS"
+    UNKNOWN_DEPENDENCY = "UNKNOWN_DEPENDENCY"
+    SELF_DEPENDENCY = "SELF_DEPENDENCY"
+    CYCLE = "CYCLE"
+    BAD_PATH = "BAD_PATH"
+    NO_REPOSITORY = "NO_REPOSITORY"  # none is named and none is the default
+    BAD_REPOSITORY = "BAD_REPOSITORY"  # it does not exist, is no git repository, has no commit
+    UNKNOWN_ROLE = "UNKNOWN_ROLE"
+    UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
+    UNKNOWN_TEMPLATE = "UNKNOWN_TEMPLATE"
+    BAD_TEMPLATE = "BAD_TEMPLATE"
+    BAD_VARIABLES = "BAD_VARIABLES"
+
+
+def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: str) -> FieldFault:
+    """One fault. `field` is a JSON Pointer, "" the whole document."""
+    return FieldFault(field=field, found=found, expected=expected, fix=fix, code=code)
+
+
+class Rejected(Exception):
+    """A request that cannot be admitted, with all its faults."""
+
+    def __init__(
+        self,
+        faults: Sequence[FieldFault],
+        *,
+        plan_id: str,
+        name: str,
+        states_id: bool = False,
+        shape: RequestShape | None = None,
+        sender: str | None = None,
+        correlation_id: str | None = None,
+    ) -> None:
+        if not faults:
+            msg = "a rejection needs a fault"
+            raise ValueError(msg)
+        left_out = len(faults) - MOST_FAULTS
+        self.faults: list[FieldFault] = list(faults[:MOST_FAULTS])
+        self.left_out = max(left_out, 0)
+        self.plan_id = plan_id  # a usable id: the stated one, else one from the file's stem
+        self.states_id = states_id  # whether the request itself states plan_id
+        self.name = name  # of the file as dropped
+        self.shape = shape
+        self.sender = sender
+        self.correlation_id = correlation_id
+        super().__init__(self.reason)
+
+    @property
+    def code(self) -> str:
+        """The first fault's constant."""
+        return self.faults[0].code
+
+    @property
+    def reason(self) -> str:
+        """One line for people: the first fault, and how many more there are."""
+        text = describe_fault(self.faults[0])
+        more = len(self.faults) - 1 + self.left_out
+        return f"{text} (and {more} more)" if more else text
+
+
+def describe_fault(fault: FieldFault) -> str:
+    """One fault as a line for people."""
+    return f"{fault.field or 'the document'}: found {fault.found}; expected {fault.expected}; fix: {fault.fix}"
+
+
+def id_already_used(plan_id: str, name: str, *, sender: str | None = None) -> Rejected:
+    """The rejection of other content under an id that is used already."""
+    fault = make_fault(
+        FaultCode.ID_USED,
+        "",
+        found=f"the id {plan_id!r}, which an earlier request with other content has used (id already used)",
+        expected="an id that no request has used before; an id stays used, even after its plan is pruned",
+        fix="choose another id and drop the request again; `haikud retry ID` runs a failed task once more",
+    )
+    return Rejected([fault], plan_id=plan_id, name=name, states_id=True, sender=sender)
+
+
+def rejected_response(rejected: Rejected, *, now: datetime) -> Response:
+    """The answer: status `rejected`, the guide's error report with every fault under `payload.error_report`."""
+    plan_id = rejected.plan_id
+    report = _report(rejected, now).model_dump(mode="json")
+    payload: JsonObject = {"error_report": report}
+    kind = MessageType.TASK_COMPLETION
+    if rejected.shape is RequestShape.TASK_PLAN:
+        kind = MessageType.PLAN_COMPLETION
+        payload = {"plan_id": plan_id, "tasks": [], **payload}
+    elif rejected.shape is RequestShape.AGENT_REQUEST:
+        payload = {"success": False, **payload}
+    return Response(
+        timestamp=now,
+        sender="haikud",
+        receiver=rejected.sender or "main-agent",
+        message_type=kind,
+        correlation_id=rejected.correlation_id or plan_id,
+        payload=payload,
+        status=Status.REJECTED,
+        metrics=Metrics.model_validate({}),
+    )
+
+
+def _report(rejected: Rejected, now: datetime) -> ErrorReport:
+    count = len(rejected.faults) + rejected.left_out
+    lines = [describe_fault(fault) for fault in rejected.faults]
+    if rejected.left_out:
+        lines.append(f"... and {rejected.left_out} more faults")
+    return ErrorReport(
+        severity=Severity.HIGH,
+        type=ErrorType.INVALID_REQUEST,
+        task_id=rejected.plan_id,
+        agent_id="haikud",
+        timestamp=now,
+        error=ErrorDetail(
+            message=f"{rejected.name} was not admitted: {rejected.reason}",
+            code=rejected.code,
+            details="\n".join(lines),
+        ),
+        context=ErrorContext(
+            operation="Admitting the request",
+            environment={"haikud": haikud.__version__, "python": platform.python_version()},
+            faults=rejected.faults,
+        ),
+        next_steps=NextSteps(
+            requires_escalation=False,
+            reason="The request itself must be mended; nothing was started" if count == 1 else f"{count} faults",
+            suggested_action=f"{rejected.faults[0].fix}; then drop the mended request again",
+        ),
+    )
