@@ -1,0 +1,233 @@
+"""A daemon seen from outside: files in, files out, signals in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from tests.support.repository import make_repository
+from tests.support.waiting import wait_until
+
+SOURCE = Path(__file__).resolve().parents[2] / "daemon"
+
+QUICK = {
+    "settle_seconds": 0.3,
+    "rescan_seconds": 2.0,
+    "retries": {"waits": [0.05, 0.1]},
+    "limits": {"grace_seconds": 1.0},
+    "api": {"retry_waits": [0.05, 0.1], "stall_seconds": 2.0, "connect_seconds": 2.0},
+}
+"""Settings that make waits short, and nothing else."""
+
+
+def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `more` laid over it, group by group."""
+    out = dict(base)
+    for key, value in more.items():
+        old = out.get(key)
+        out[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return out
+
+
+@dataclass
+class House:
+    """A folder with a repository, a spool, roles and settings; and the daemon that serves them."""
+
+    root: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.repository = make_repository(self.root / "project")
+        self.spool = self.root / "spool"
+        self.roles = self.root / "roles"
+        self.roles.mkdir()
+        self.config = self.root / "haikud.yaml"
+
+    # -- the daemon -------------------------------------------------------------------------------------------------
+
+    def base_environment(self) -> dict[str, str]:
+        """What every process of this house gets: this source tree, no credentials of the machine's."""
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(self.root / "home"),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(SOURCE),
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            **self.environment,
+        }
+
+    def start(self, *, wait: bool = True) -> House:
+        """Start `haikud run`; returns when status.json names it."""
+        settings = merged(
+            {"roles_dir": str(self.roles), "default_repository": str(self.repository), **QUICK}, self.settings
+        )
+        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        (self.root / "home").mkdir(exist_ok=True)
+        with (self.root / "daemon.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "haikud.interfaces", "run", "--spool", str(self.spool), "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.base_environment(),
+                cwd=self.root,
+                start_new_session=True,
+            )
+        self.processes.append(self.process)
+        if wait:
+            wait_until(self.is_ready, what=f"the daemon to be ready; it said: {self.said()[-2000:]}")
+        return self
+
+    def is_ready(self) -> bool:
+        """Whether status.json is this daemon's."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}: {self.said()[-3000:]}"
+        status = self.read("status.json")
+        return status is not None and status["daemon"]["pid"] == self.process.pid
+
+    def said(self) -> str:
+        """All that daemons of this house wrote to stderr."""
+        path = self.root / "daemon.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def send(self, number: int) -> None:
+        """A signal to the daemon."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ended(self, *, seconds: float = 20.0) -> int:
+        """Wait for the daemon's end; its exit code."""
+        assert self.process is not None
+        return self.process.wait(timeout=seconds)
+
+    def close(self) -> None:
+        """End everything that this house started, runners and agents included."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(timeout=20)
+        for process in self.leftovers():
+            process.kill()
+
+    def leftovers(self) -> list[psutil.Process]:
+        """Runners and agents of this spool that are alive."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if any(str(self.spool) in part for part in process.cmdline()) or str(
+                    self.spool
+                ) in process.environ().get("HAIKUD_OUT", ""):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    # -- files in ---------------------------------------------------------------------------------------------------
+
+    def role(self, name: str, script: str, **front: Any) -> str:
+        """A role whose agent is this shell script."""
+        path = self.roles / f"{name}.sh"
+        path.write_text(f"#!/bin/bash\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+        head = yaml.safe_dump(
+            {"name": name, "description": f"Test role {name}.", "command": [str(path)], **front}, sort_keys=False
+        )
+        (self.roles / f"{name}.md").write_text(f"---\n{head}---\nA role of the tests.\n", encoding="utf-8")
+        return name
+
+    def drop(self, folder: str, name: str, content: bytes | str | dict[str, Any]) -> None:
+        """Drop a file the right way: write a dot-name, rename it."""
+        if isinstance(content, dict):
+            content = json.dumps(content)
+        data = content.encode() if isinstance(content, str) else content
+        hidden = self.spool / folder / f".{name}.dropping"
+        hidden.write_bytes(data)
+        hidden.rename(self.spool / folder / name)
+
+    def request(self, task_id: str, *, role: str | None = None, **fields: Any) -> None:
+        """Drop a small plan file."""
+        document: dict[str, Any] = {"task_id": task_id, "title": f"Do {task_id}", **fields}
+        if role:
+            document["role"] = role
+        self.drop("incoming", f"{task_id}.json", document)
+
+    # -- files out --------------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the spool, or None where there is none."""
+        try:
+            loaded = json.loads((self.spool / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        assert isinstance(loaded, dict)
+        return loaded
+
+    def response(self, name: str, *, seconds: float = 60.0) -> dict[str, Any]:
+        """The response of that id, waited for."""
+        found = wait_until(
+            lambda: self.read(f"responses/{name}.json"), seconds=seconds, what=f"the response {name}; {self.tail()}"
+        )
+        assert found is not None
+        return found
+
+    def tail(self) -> str:
+        """The ends of all logs, for a failing test's message."""
+        logs = sorted((self.spool / "logs").glob("*.log")) if self.spool.exists() else []
+        parts = [f"daemon: {self.said()[-3000:]}"]
+        parts += [f"{p.name}: {p.read_text(errors='replace')[-2000:]}" for p in logs[-3:] if p.exists()]
+        return "\n".join(parts)
+
+    def log(self, ref: str) -> str:
+        """The agent's log."""
+        path = self.spool / "logs" / f"agent-{ref}.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def state(self, ref: str) -> str | None:
+        """Which folder of tasks/ holds the task."""
+        for folder in (self.spool / "tasks").iterdir():
+            if (folder / ref).is_symlink():
+                return folder.name
+        return None
+
+    def decisions(self, plan_id: str, task_id: str | None = None) -> list[dict[str, Any]]:
+        """All decisions on a task, in order."""
+        folder = self.spool / "plans" / plan_id / (task_id or plan_id)
+        return [json.loads(p.read_bytes()) for p in sorted(folder.glob("decision-*.json"))]
+
+    def rejected(self) -> dict[str, dict[str, Any]]:
+        """Every reason in rejected/, by the file's stored name."""
+        folder = self.spool / "rejected"
+        return {p.name.removesuffix(".reason.json"): json.loads(p.read_bytes()) for p in folder.glob("*.reason.json")}
+
+    # -- the command line ---------------------------------------------------------------------------------------------
+
+    def haikud(self, *args: str, seconds: float = 60.0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line on this spool."""
+        return subprocess.run(
+            [sys.executable, "-m", "haikud.interfaces", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            cwd=self.repository,
+            env={**self.base_environment(), "HAIKUD_SPOOL": str(self.spool), "HAIKUD_CONFIG": str(self.config)},
+        )
+
+
+def interrupt(house: House) -> None:
+    """What Ctrl-C does."""
+    house.send(signal.SIGINT)
