@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from haikud.contracts.ids import split_ref
+from haikud.contracts.names import split_ref
 
 DROP_FOLDERS = ("incoming", "guidance", "control")
 """The folders that producers drop files into."""
