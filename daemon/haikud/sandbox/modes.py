@@ -11,7 +11,7 @@ from collections.abc import Sequence
 MODES = ("none",)
 
 
-class UnknownSandbox(ValueError):
+class UnknownSandbox(ValueError):  # noqa: N818 -- the name says what is the case
     """The settings name an isolation mode that this version does not have."""
 
 

@@ -1,0 +1,38 @@
+"""Two settings of our own process that Python has no call for; ctypes and nothing else, so that a boot can use it.
+
+Linux only. Both raise OSError where the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_CHILD_SUBREAPER = 37
+
+
+def become_subreaper() -> None:
+    """Orphans among our descendants become our children, not those of process 1: so none can hide from us."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def is_subreaper() -> bool:
+    """Whether this process is a subreaper."""
+    answer = ctypes.c_int(0)
+    _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.addressof(answer))
+    return answer.value == 1
+
+
+def make_undumpable() -> None:
+    """Other processes of our user can no longer read our memory and environment (root still can)."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, argument: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")

@@ -1,0 +1,113 @@
+"""One look at all processes: who they are, whose children, in which session, and which carry an attempt's marker.
+
+Reads /proc directly: a look at 300 processes takes about 5 ms, and ending a tree needs many looks. A pid alone is
+never trusted: a process is known by pid and start time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER_NAME = "HAIKUD_OUT"
+"""The variable that every process of an attempt carries."""
+
+_MOST_SHOWN = 160
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A process as it was at one look."""
+
+    pid: int
+    started: int  # clock ticks since boot
+    parent: int
+    session: int
+    alive: bool  # False: a zombie, dead but not reaped
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells it from a later process with the same pid."""
+        return self.pid, self.started
+
+
+def look_at(pid: int) -> Seen | None:
+    """One process, or None where there is none of that pid (any more)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = text[text.rfind(b")") + 2 :].split()
+    state, threads = fields[0], int(fields[17])
+    # A process whose first thread has ended while others run shows as a zombie too.
+    alive = state not in {b"Z", b"X"} or threads > 1
+    return Seen(pid, started=int(fields[19]), parent=int(fields[1]), session=int(fields[3]), alive=alive)
+
+
+def look_at_all() -> dict[int, Seen]:
+    """Every process, by pid."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 -- names only, many times a second
+    return {pid: seen for pid in pids if (seen := look_at(pid)) is not None}
+
+
+def carries_marker(pid: int, marker: str) -> bool:
+    """Whether the process was started with HAIKUD_OUT=marker; False where we may not read its environment."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARKER_NAME}={marker}".encode() in environment.split(b"\0")
+
+
+def own_children() -> set[int]:
+    """The pids of our children, zombies included. An empty answer is reliable: no child is missed."""
+    if not Path("/proc/thread-self/children").exists():  # a kernel without CONFIG_PROC_CHILDREN
+        mine = os.getpid()
+        return {pid for pid, seen in look_at_all().items() if seen.parent == mine}
+    children: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 -- names only
+        with contextlib.suppress(FileNotFoundError):  # that thread has ended
+            text = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
+            children.update(int(pid) for pid in text.split())
+    return children
+
+
+def send_signal(seen: Seen, number: signal.Signals) -> None:
+    """Signal exactly that process, never a later one of the same pid. One that is gone is fine.
+
+    A process that we may not signal (it changed its user) is left to the proof at the end, which will find it.
+    """
+    try:
+        descriptor = os.pidfd_open(seen.pid)
+    except OSError:
+        return
+    try:
+        now = look_at(seen.pid)
+        if now is not None and now.key == seen.key:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Take the exit status of those of our children that have ended, so that they don't stay as zombies."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def describe(pid: int) -> str:
+    """The process for people: `PID COMMAND LINE`, without control characters, cut."""
+    words = ""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    if not words:
+        with contextlib.suppress(OSError):
+            words = f"[{Path(f'/proc/{pid}/comm').read_text(encoding='utf-8', errors='replace').strip()}]"
+    clean = "".join(char if char.isprintable() else "?" for char in words)
+    return f"{pid} {clean[:_MOST_SHOWN]}".strip()

@@ -1,0 +1,201 @@
+"""Ending a process means its tree: TERM, a grace period, KILL, then proof that nothing is left.
+
+Who belongs to a tree: the given pids, their descendants, everyone in a session that one of them leads, every process
+whose environment carries the attempt's marker (HAIKUD_OUT), and, where we are a subreaper, the orphans that came to
+us. Once seen, a process stays a member until it is dead, whatever becomes of its parent, session or environment.
+
+Processes fork while they are being killed; so before KILL all members are frozen until a look finds no new one, and
+the tree counts as empty only after two empty looks. Zombies are dead; where we are a subreaper, orphaned ones are
+reaped. Never touched: ourselves and `spare`.
+
+What survives even KILL (a process that changed its user, one stuck in the kernel) raises TreeStillAlive. A process
+that cleared its environment and whose parents had ended before the first look is not held: there is nothing left that
+ties it to the attempt, unless we are the subreaper.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+
+import psutil
+
+from haikud.sandbox.prctl import become_subreaper, is_subreaper, make_undumpable
+from haikud.sandbox.process_table import (
+    Seen,
+    carries_marker,
+    describe,
+    look_at_all,
+    reap,
+    send_signal,
+)
+
+__all__ = [
+    "TreeStillAlive",
+    "become_subreaper",
+    "descendants",
+    "end_tree",
+    "is_subreaper",
+    "make_undumpable",
+    "members",
+]
+
+KILL_SECONDS = 10.0
+"""How long the kernel may take to carry out a KILL, before we say that it did not."""
+
+_FIRST_WAIT = 0.002
+_LONGEST_WAIT = 0.05
+
+
+class TreeStillAlive(RuntimeError):  # noqa: N818 -- the name says what is the case
+    """Processes of an attempt are still there after KILL."""
+
+    def __init__(self, left: list[str]) -> None:
+        self.left = left
+        super().__init__(f"still alive {KILL_SECONDS:g} s after KILL: {'; '.join(left)}")
+
+
+def members(marker: str) -> list[psutil.Process]:
+    """Every living process, ourselves excepted, whose environment carries HAIKUD_OUT=marker."""
+    mine = os.getpid()
+    found = (pid for pid, seen in look_at_all().items() if pid != mine and seen.alive and carries_marker(pid, marker))
+    return list(_as_processes(found))
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Children of `pid`, their children and so on; none where there is no such process."""
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end_tree(
+    *,
+    marker: str | None,
+    pids: Iterable[int],
+    grace: float,
+    spare: AbstractSet[int] = frozenset(),
+    orphans_but: AbstractSet[int] | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> list[str]:
+    """End the tree of `pids` and `marker`; what was ended, as `PID COMMAND LINE`. Raises TreeStillAlive.
+
+    `grace` is the seconds between TERM and KILL; 0 kills at once. `orphans_but`: our own children belong to the tree
+    too, but for these pids; only for a subreaper whose every other child is the tree's. `meanwhile` is called while
+    waiting, at least every 50 ms (to read a pipe that the dying write to). The pids given are never reaped: whoever
+    started them waits for them.
+    """
+    tree = _Tree(marker, frozenset(pids), frozenset(spare) | {os.getpid()}, orphans_but)
+    ended: dict[tuple[int, int], str] = {}
+    _terminate(tree, ended, grace, meanwhile)
+    _kill(tree, ended, meanwhile)
+    return list(ended.values())
+
+
+class _Tree:
+    """Who belongs to a tree, over several looks."""
+
+    def __init__(
+        self, marker: str | None, pids: frozenset[int], spare: frozenset[int], orphans_but: AbstractSet[int] | None
+    ) -> None:
+        self._marker = marker
+        self._pids = pids
+        self._spare = spare
+        self._orphans_but = orphans_but
+        self._known: set[tuple[int, int]] = set()
+        self._sessions = set(pids)  # also of a leader that has ended already
+        self._first = True
+        self._reaps = is_subreaper()
+
+    def look(self) -> list[Seen]:
+        """The living members."""
+        table = look_at_all()
+        found = {pid for pid, seen in table.items() if pid not in self._spare and self._is_root(seen)}
+        self._first = False
+        grew = True
+        while grew:
+            self._sessions.update(pid for pid in found if table[pid].session == pid)
+            new = {
+                pid
+                for pid, seen in table.items()
+                if pid not in found
+                and pid not in self._spare
+                and (seen.parent in found or seen.session in self._sessions)
+            }
+            found |= new
+            grew = bool(new)
+        self._known.update(table[pid].key for pid in found)
+        self._reap(table[pid] for pid in found)
+        return [table[pid] for pid in sorted(found) if table[pid].alive]
+
+    def _is_root(self, seen: Seen) -> bool:
+        if seen.key in self._known or (self._first and seen.pid in self._pids):
+            return True
+        if self._orphans_but is not None and seen.parent == os.getpid() and seen.pid not in self._orphans_but:
+            return True
+        return self._marker is not None and seen.alive and carries_marker(seen.pid, self._marker)
+
+    def _reap(self, found: Iterable[Seen]) -> None:
+        if self._reaps:
+            mine = os.getpid()
+            reap(seen.pid for seen in found if not seen.alive and seen.parent == mine and seen.pid not in self._pids)
+
+
+def _terminate(
+    tree: _Tree, ended: dict[tuple[int, int], str], grace: float, meanwhile: Callable[[], object] | None
+) -> None:
+    end = time.monotonic() + grace
+    wait = _FIRST_WAIT
+    while grace > 0:
+        living = tree.look()
+        for seen in living:
+            if seen.key not in ended:
+                ended[seen.key] = describe(seen.pid)
+                send_signal(seen, signal.SIGTERM)
+                send_signal(seen, signal.SIGCONT)  # a stopped process would not see the TERM
+        if not living or time.monotonic() >= end:
+            return
+        wait = _pause(wait, meanwhile)
+
+
+def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[], object] | None) -> None:
+    end = time.monotonic() + KILL_SECONDS
+    wait = _FIRST_WAIT
+    frozen: set[tuple[int, int]] = set()
+    empty_looks = 0
+    while empty_looks < 2:
+        living = tree.look()
+        empty_looks = 0 if living else empty_looks + 1
+        new = [seen for seen in living if seen.key not in frozen]
+        for seen in new:
+            ended.setdefault(seen.key, describe(seen.pid))
+            send_signal(seen, signal.SIGSTOP)
+            frozen.add(seen.key)
+        if new:
+            continue  # look again until freezing finds no one new
+        for seen in living:
+            send_signal(seen, signal.SIGKILL)
+        if living:
+            if time.monotonic() >= end:
+                raise TreeStillAlive([describe(seen.pid) for seen in living])
+            wait = _pause(wait, meanwhile)
+
+
+def _pause(seconds: float, meanwhile: Callable[[], object] | None) -> float:
+    """Wait a little, longer every time; the next wait."""
+    if meanwhile is not None:
+        meanwhile()
+    time.sleep(seconds)
+    return min(_LONGEST_WAIT, seconds * 2)
+
+
+def _as_processes(pids: Iterable[int]) -> Iterable[psutil.Process]:
+    for pid in pids:
+        try:
+            yield psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            continue
