@@ -1,6 +1,6 @@
-"""Twenty tasks of five seconds, at most eight at a time: is the wall time that of three waves?
+"""Twenty tasks of five seconds, at most eight at a time: the wall time against that of three waves.
 
-Run: python benchmarks/waves.py [--tasks 20] [--seconds 5] [--agents 8]
+Run, at the top of a checkout: python -m benchmarks.waves [--tasks 20] [--seconds 5] [--agents 8]
 
 Starts a real daemon on a fresh spool and a fresh repository, drops one plan of independent tasks whose agent is a
 shell command that commits a file and sleeps, and measures from the rename of the plan to its response. Beside it: the
@@ -14,12 +14,9 @@ from __future__ import annotations
 import argparse
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from tests.support.house import House
 from tests.support.repository import git, make_repository
@@ -50,20 +47,12 @@ def by_daemon(folder: Path, tasks: int, seconds: float, agents: int) -> float:
 def by_hand(folder: Path, tasks: int, seconds: float, agents: int) -> float:
     """Seconds for the same commands with xargs: the floor that git and the shell set."""
     repository = make_repository(folder)
+    work = WORK.format(seconds=seconds)
     began = time.monotonic()
     for n in range(tasks):
         git(repository, "worktree", "add", "-q", "-b", f"feature/t{n}", f"worktrees/t{n}")
     subprocess.run(
-        [
-            "xargs",
-            "-P",
-            str(agents),
-            "-I",
-            "{}",
-            "sh",
-            "-c",
-            f"cd worktrees/{{}} && TASK_ID={{}} && {WORK.format(seconds=seconds)}",
-        ],
+        ["xargs", "-P", str(agents), "-I", "{}", "sh", "-c", f"cd worktrees/{{}} && TASK_ID={{}} && {work}"],
         input="\n".join(f"t{n}" for n in range(tasks)),
         text=True,
         cwd=repository,
