@@ -1,0 +1,154 @@
+"""Faults of the API as a requester sees them: retried within bounds, waited out, or ended at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from haikud.offline.server import ScriptedApi
+from tests.support.house import House
+from tests.support.repository import TEST_COMMAND
+from tests.support.scripts import add_sub, conversation, scenario
+from tests.support.waiting import wait_until
+
+from haikud.offline.scenario import parse_scenario
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "500": {"kind": "status", "status": 500},
+    "503": {"kind": "status", "status": 503},
+    "cut": {"kind": "cut", "after_events": 4},
+    "stalled": {"kind": "stall", "after_events": 4, "seconds": 60},
+    "truncated": {"kind": "truncate", "after_events": 4},
+    "corrupt": {"kind": "corrupt", "after_events": 4},
+}
+AT_ONCE = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+
+def request(house: House, task_id: str) -> None:
+    house.request(task_id, title=f"Task {task_id}.", files=["calc.py"], context={"test_command": TEST_COMMAND})
+
+
+def start(house: House, base_url: str) -> None:
+    house.environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted", "ANTHROPIC_BASE_URL": base_url}
+    house.start()
+
+
+def test_a_passing_fault_is_retried_and_the_task_succeeds(house: House):
+    conversations = [
+        conversation(*add_sub({**fault, "times": 2}), match=f"Task {name}\\.", name=name)
+        for name, fault in FAULTS.items()
+    ]
+    with ScriptedApi(parse_scenario(scenario(*conversations))) as api:
+        start(house, api.base_url)
+        for name in FAULTS:
+            request(house, name)
+        for name in FAULTS:
+            response = house.response(name)
+            assert response["status"] == "success", (name, response, house.log(name))
+            assert response["payload"]["attempts"] == 1
+            assert house.log(name).count("\nretry ") == 2
+
+
+def test_a_lasting_fault_ends_in_a_failure_that_says_what_happened(house: House):
+    conversations = [
+        conversation(*add_sub({**fault, "times": None}), match=f"Task {name}\\.", name=name)
+        for name, fault in FAULTS.items()
+    ]
+    with ScriptedApi(parse_scenario(scenario(*conversations))) as api:
+        house.settings = {"api": {"stall_seconds": 0.3}}
+        start(house, api.base_url)
+        for name in FAULTS:
+            request(house, name)
+        for name in FAULTS:
+            response = house.response(name, seconds=100)
+            assert response["status"] == "failure", (name, response)
+            report = response["payload"]["error_report"]
+            assert report["type"] == "api_error"
+            assert report["error"]["message"]
+            assert report["attempted_solutions"]
+            assert response["payload"]["attempts"] == 3
+        asked = [exchange for exchange in api.journal if "Task 500." in str(exchange.body)]
+        assert len(asked) == 1 + 3 * 3  # the first turn once, then three attempts of three tries
+
+
+def test_a_refused_connection_is_retried_and_then_told(house: House):
+    start(house, "http://127.0.0.1:9")
+    request(house, "nobody")
+    response = house.response("nobody")
+    assert response["status"] == "failure"
+    assert response["payload"]["error_report"]["type"] == "api_error"
+    assert "127.0.0.1:9" in str(response["payload"]["error_report"])
+
+
+@pytest.mark.parametrize("status", AT_ONCE)
+def test_a_request_that_the_api_refuses_ends_at_once(house: House, status: int):
+    fault = {"kind": "status", "status": status, "times": None}
+    with ScriptedApi(parse_scenario(scenario(conversation(*add_sub(fault, at=0))))) as api:
+        start(house, api.base_url)
+        request(house, "refused")
+        response = house.response("refused")
+        assert response["status"] == "failure"
+        assert response["payload"]["attempts"] == 1
+        assert len(api.journal) == 1
+        report = response["payload"]["error_report"]
+        assert report["type"] == "api_error"
+        assert str(status) in report["error"]["message"]
+        assert report["next_steps"]["suggested_action"]
+
+
+def test_a_refusal_of_the_model_ends_at_once(house: House):
+    refusal = {"text": "I cannot help with that.", "stop_reason": "refusal"}
+    with ScriptedApi(parse_scenario(scenario(conversation(refusal)))) as api:
+        start(house, api.base_url)
+        request(house, "refused")
+        response = house.response("refused")
+        assert response["status"] == "failure"
+        assert len(api.journal) == 1
+        assert "refus" in str(response["payload"]["error_report"]).lower()
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_a_short_limit_is_waited_out_in_place(house: House, status: int):
+    fault = {"kind": "status", "status": status, "times": 1, "retry_after": 1}
+    with ScriptedApi(parse_scenario(scenario(conversation(*add_sub(fault))))) as api:
+        start(house, api.base_url)
+        request(house, "limited")
+        response = house.response("limited")
+        assert response["status"] == "success", house.tail()
+        assert response["payload"]["attempts"] == 1
+        assert len(api.journal) == 5
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_a_long_limit_pauses_the_whole_queue_and_counts_no_attempt(house: House, status: int):
+    fault = {"kind": "status", "status": status, "times": 1, "retry_after": 3}
+    house.settings = {"api": {"quota_wait_seconds": 0.5}, "max_agents": 1}
+    house.role("worker", "true")
+    with ScriptedApi(parse_scenario(scenario(conversation(*add_sub(fault))))) as api:
+        start(house, api.base_url)
+        request(house, "limited")
+        wait_until(lambda: house.state("limited") == "deferred", what=f"the task to be deferred; {house.tail()}")
+        house.request("other", role="worker")
+        wait_until(lambda: (house.read("status.json") or {}).get("paused"), what="the pause in status.json")
+        wait_until(lambda: house.state("other") == "queued", what="the other task to be queued")
+        assert house.read("responses/other.json") is None
+        response = house.response("limited")
+        assert response["status"] == "success", house.tail()
+        assert house.decisions("limited", "limited")[-1]["failures"] == 0
+        assert house.response("other")["status"] == "success"
+        wait_until(lambda: not (house.read("status.json") or {}).get("paused"), what="the pause's end")
+
+
+def test_a_command_and_a_test_over_their_limits_are_ended_tree_and_all(house: House):
+    sleeper = "setsid sleep 300 & sleep 300"
+    turns = [{"tools": [{"name": "bash", "input": {"command": sleeper}}]}, *add_sub()]
+    house.settings = {"limits": {"tool_seconds": 1.0, "test_seconds": 1.0}}
+    with ScriptedApi(parse_scenario(scenario(conversation(*turns)))) as api:
+        start(house, api.base_url)
+        house.request("late", files=["calc.py"], context={"test_command": sleeper})
+        response = house.response("late")
+    assert response["status"] == "failure"
+    assert response["payload"]["error_report"]["type"] == "timeout"
+    assert "Added sub()" in response["payload"]["summary"]
+    assert response["payload"]["commits"] == 1
+    assert house.leftovers() == []
