@@ -1,0 +1,287 @@
+"""The only room that writes what must last: a dot-name, fsync, rename, fsync of the folder.
+
+Promises: after a return from anything named durable, a power cut leaves either the whole file or, before the return,
+what was there earlier; never a part. A reader never sees a half-written file, with or without a crash. Measured on
+ext4, xfs and btrfs: a rename without the fsyncs leaves an empty or a missing file.
+
+Fails with an OSError that names the path and says what was being done; the temporary file is removed then.
+
+Only the standard library is imported here: a runner uses this room before it imports anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_LINK_REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Where a hard link is refused or not known; a copy or a rename does the same work there."""
+
+_TAIL_BYTES = 65_536
+
+
+@contextmanager
+def _doing(what: str, path: Path) -> Iterator[None]:
+    """Give an OSError the path and what was being done; its subclass (FileExistsError, ...) stays."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot {what}: {error.strerror}", str(path)) from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _temporary_beside(path: Path) -> Path:
+    """A dot-name in the same folder that nobody else uses; never longer than the 255 bytes a name may have."""
+    name = os.fsdecode(os.fsencode(path.name)[:200])
+    return path.parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
+    temporary = _temporary_beside(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            if mode != 0o600:
+                os.fchmod(descriptor, mode)
+            _write_all(descriptor, data)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put `data` at `path`, replacing what is there; on return it survives a power cut."""
+    with _doing("write durably", path):
+        temporary = _write_temporary(path, data, mode, sync=True)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+
+
+def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """As `write_durably`, but FileExistsError where `path` exists: nothing is ever replaced."""
+    with _doing("write durably", path):
+        temporary = _write_temporary(path, data, mode, sync=True)
+        try:
+            _put_without_replacing(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_folder(path.parent)
+
+
+def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` atomically, without fsync: for what can be derived again."""
+    with _doing("write", path):
+        temporary = _write_temporary(path, data, mode, sync=False)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _put_without_replacing(source: Path, target: Path) -> None:
+    """Give `source` the name `target`; FileExistsError where that is taken. `source` may be left or gone."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _LINK_REFUSED:
+            raise
+        # No hard links on this filesystem. Only one daemon writes here, so looking first is enough.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        source.rename(target)
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    with _doing("fsync the folder", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _fsync_file(path: Path) -> None:
+    with _doing("fsync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder and what is missing above it, each durable; one that is there is left as it is."""
+    if path.is_dir():
+        return
+    if not path.parent.is_dir():
+        make_folder(path.parent, mode)
+    with _doing("make the folder", path):
+        try:
+            path.mkdir(mode=mode)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return
+        path.chmod(mode)  # mkdir drops the bits of the umask, and the set-group-id bit
+        fsync_folder(path.parent)
+
+
+def remove_if_there(path: Path) -> bool:
+    """Unlink a file or symlink; whether there was one. Not fsynced."""
+    with _doing("remove", path):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def append_durably(path: Path, line: bytes) -> None:
+    """Append one line (its newline is added) and fdatasync it; the first time, the folder too.
+
+    For files with one writer at a time, such as a transcript under its claim: a torn last line that a crash left
+    behind was never acknowledged, and is cut off before the new one is written.
+    """
+    line = line.removesuffix(b"\n")
+    if b"\n" in line:
+        msg = f"{path}: one line at a time"
+        raise ValueError(msg)
+    with _doing("append durably", path):
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor, is_new = os.open(path, flags), False
+        except FileNotFoundError:
+            descriptor, is_new = os.open(path, flags | os.O_CREAT, 0o600), True
+        try:
+            end = _end_of_whole_lines(descriptor)
+            try:
+                _write_all(descriptor, line + b"\n")
+                os.fdatasync(descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)
+        if is_new:
+            fsync_folder(path.parent)
+
+
+def _end_of_whole_lines(descriptor: int) -> int:
+    """Cut a torn last line off; the size afterwards."""
+    size = end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES) if end < size else end - 1  # nearly always the last byte is the newline
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(descriptor, end)
+    return end
+
+
+def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> bool:
+    """Give a finished file a second name, durably; False where `target` exists, which is never overwritten.
+
+    A hard link, or a copy where links are refused. With `copy_mode` always a copy of that mode, which takes the
+    target folder's group: for folders that are opened to one.
+    """
+    with _doing("publish", target):
+        try:
+            if copy_mode is None:
+                try:
+                    os.link(source, target, follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in _LINK_REFUSED:
+                        raise
+                else:
+                    fsync_folder(target.parent)
+                    return True
+            write_new_durably(target, source.read_bytes(), 0o600 if copy_mode is None else copy_mode)
+        except FileExistsError:
+            return False
+    return True
+
+
+class Batch:
+    """Grouped durable changes: each file is fsynced, then all names are put in order, then each folder is fsynced once.
+
+    Nothing has a final name before `commit()`, except folders. A failed commit removes the temporaries that are left
+    and raises; names that were put already stay, for the caller's own undoing.
+    """
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, Path, Path]] = []  # how, from or target, name
+        self._temporaries: list[Path] = []
+        self._folders: dict[Path, None] = {}
+
+    def make_folder(self, path: Path, mode: int = 0o700) -> None:
+        """Make a folder now, fsynced with the rest; FileExistsError where it is there."""
+        with _doing("make the folder", path):
+            path.mkdir(mode=mode)
+        self._folders[path] = None
+        self._folders[path.parent] = None
+
+    def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        """A file, written now under a dot-name, named at the commit (replacing what is there)."""
+        with _doing("write", path):
+            temporary = _write_temporary(path, data, mode, sync=False)
+        self._temporaries.append(temporary)
+        self.rename(temporary, path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """A rename at the commit."""
+        self._names.append(("rename", source, target))
+        self._folders[source.parent] = None
+        self._folders[target.parent] = None
+
+    def symlink(self, target: str, path: Path) -> None:
+        """A symlink at the commit, replacing what has the name."""
+        self._names.append(("symlink", Path(target), path))
+        self._folders[path.parent] = None
+
+    def commit(self) -> None:
+        """Make it all durable. The batch is empty afterwards."""
+        try:
+            for temporary in self._temporaries:
+                _fsync_file(temporary)
+            for how, source, path in self._names:
+                with _doing(how, path):
+                    if how == "rename":
+                        source.rename(path)
+                    else:
+                        path.unlink(missing_ok=True)
+                        path.symlink_to(source)
+            for folder in self._folders:
+                fsync_folder(folder)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Forget everything that is not committed."""
+        for temporary in self._temporaries:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._names, self._temporaries, self._folders = [], [], {}

@@ -1,0 +1,88 @@
+"""Contracts on disk: read them, write them, walk files of one record a line.
+
+Promises: what `dump` gives, `read_model` takes. A file that is there but broken is never taken for a missing one:
+UnreadableFile says which file and why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class UnreadableFile(Exception):  # noqa: N818 - reads as what it is
+    """A file of ours that is there but does not hold what it should."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} cannot be read: {why}")
+        self.path = path
+        self.why = why
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = "/".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
+
+
+def parse_model(data: bytes, cls: type[M], path: Path) -> M:
+    """A record from its bytes; UnreadableFile (naming `path`) where they hold none."""
+    try:
+        return cls.model_validate_json(data)
+    except ValidationError as error:
+        raise UnreadableFile(path, _first_fault(error)) from error
+
+
+def read_model(path: Path, cls: type[M]) -> M | None:
+    """The record in a file, None where there is no such file; UnreadableFile where it is broken."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return parse_model(data, cls, path)
+
+
+def dump(model: BaseModel) -> bytes:
+    """Indented JSON and a newline: what goes to disk."""
+    return _to_json(model, 2)
+
+
+def dump_line(model: BaseModel) -> bytes:
+    """JSON on one line and a newline: what goes into files of one record a line."""
+    return _to_json(model, None)
+
+
+def _to_json(model: BaseModel, indent: int | None) -> bytes:
+    try:
+        return model.model_dump_json(indent=indent).encode() + b"\n"
+    except (PydanticSerializationError, UnicodeEncodeError):
+        # A half of a surrogate pair, from a "\ud83d" in someone's request: JSON can say it, UTF-8 cannot.
+        return json.dumps(model.model_dump(mode="json"), indent=indent).encode() + b"\n"
+
+
+def iter_lines(path: Path, cls: type[M], *, strict: bool = False) -> Iterator[M]:
+    """The records of a file of one record a line; none where there is no such file.
+
+    A torn last line (no newline yet) is skipped. A broken line before it is what a power cut leaves in a file that
+    is not fsynced: skipped too, or with `strict` an UnreadableFile.
+    """
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        return
+    with stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n") or not line.strip():
+                continue
+            try:
+                yield cls.model_validate_json(line)
+            except ValidationError as error:
+                if strict:
+                    raise UnreadableFile(path, f"line {number}: {_first_fault(error)}") from error
