@@ -26,6 +26,7 @@ class Seen:
     pid: int
     started: int  # clock ticks since boot
     parent: int
+    group: int
     session: int
     alive: bool  # False: a zombie, dead but not reaped
 
@@ -45,7 +46,8 @@ def look_at(pid: int) -> Seen | None:
     state, threads = fields[0], int(fields[17])
     # A process whose first thread has ended while others run shows as a zombie too.
     alive = state not in {b"Z", b"X"} or threads > 1
-    return Seen(pid, started=int(fields[19]), parent=int(fields[1]), session=int(fields[3]), alive=alive)
+    parent, group, session = (int(field) for field in fields[1:4])
+    return Seen(pid, int(fields[19]), parent, group, session, alive)
 
 
 def look_at_all() -> dict[int, Seen]:
@@ -70,7 +72,7 @@ def own_children() -> set[int]:
         return {pid for pid, seen in look_at_all().items() if seen.parent == mine}
     children: set[int] = set()
     for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 -- names only
-        with contextlib.suppress(FileNotFoundError):  # that thread has ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
             text = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
             children.update(int(pid) for pid in text.split())
     return children
@@ -92,6 +94,12 @@ def send_signal(seen: Seen, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Signal a process group in one stroke: no member can fork its way out meanwhile."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def reap(pids: Iterable[int]) -> None:

@@ -4,9 +4,9 @@ Who belongs to a tree: the given pids, their descendants, everyone in a session 
 whose environment carries the attempt's marker (HAIKUD_OUT), and, where we are a subreaper, the orphans that came to
 us. Once seen, a process stays a member until it is dead, whatever becomes of its parent, session or environment.
 
-Processes fork while they are being killed; so before KILL all members are frozen until a look finds no new one, and
-the tree counts as empty only after two empty looks. Zombies are dead; where we are a subreaper, orphaned ones are
-reaped. Never touched: ourselves and `spare`.
+Processes fork while they are being killed; so before KILL all members are frozen, whole process groups in one stroke,
+until a look finds no new one, and the tree counts as empty only after two empty looks. Zombies are dead; where we are
+a subreaper, orphaned ones are reaped. Never touched: ourselves and `spare`.
 
 What survives even KILL (a process that changed its user, one stuck in the kernel) raises TreeStillAlive. A process
 that cleared its environment and whose parents had ended before the first look is not held: there is nothing left that
@@ -31,6 +31,7 @@ from haikud.sandbox.process_table import (
     look_at_all,
     reap,
     send_signal,
+    signal_group,
 )
 
 __all__ = [
@@ -45,6 +46,12 @@ __all__ = [
 
 KILL_SECONDS = 10.0
 """How long the kernel may take to carry out a KILL, before we say that it did not."""
+
+_FREEZES = 8
+"""Looks for newcomers before the next KILL, at most: who forks faster than we look is thinned out in between."""
+
+_CROWD = 500
+"""A tree of more processes gets no grace: it is running away."""
 
 _FIRST_WAIT = 0.002
 _LONGEST_WAIT = 0.05
@@ -109,6 +116,8 @@ class _Tree:
         self._known: set[tuple[int, int]] = set()
         self._sessions = set(pids)  # also of a leader that has ended already
         self._first = True
+        self.whole_groups: set[int] = set()
+        """Process groups that have none but members, by the last look."""
         self._reaps = is_subreaper()
 
     def look(self) -> list[Seen]:
@@ -130,6 +139,8 @@ class _Tree:
             grew = bool(new)
         self._known.update(table[pid].key for pid in found)
         self._reap(table[pid] for pid in found)
+        strangers = {seen.group for pid, seen in table.items() if pid not in found}
+        self.whole_groups = {table[pid].group for pid in found if table[pid].alive} - strangers - {0, os.getpgrp()}
         return [table[pid] for pid in sorted(found) if table[pid].alive]
 
     def _is_root(self, seen: Seen) -> bool:
@@ -157,7 +168,7 @@ def _terminate(
                 ended[seen.key] = describe(seen.pid)
                 send_signal(seen, signal.SIGTERM)
                 send_signal(seen, signal.SIGCONT)  # a stopped process would not see the TERM
-        if not living or time.monotonic() >= end:
+        if not living or len(living) > _CROWD or time.monotonic() >= end:
             return
         wait = _pause(wait, meanwhile)
 
@@ -166,17 +177,22 @@ def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[]
     end = time.monotonic() + KILL_SECONDS
     wait = _FIRST_WAIT
     frozen: set[tuple[int, int]] = set()
-    empty_looks = 0
+    empty_looks = rounds = 0
     while empty_looks < 2:
         living = tree.look()
         empty_looks = 0 if living else empty_looks + 1
+        for group in tree.whole_groups:
+            signal_group(group, signal.SIGSTOP)
         new = [seen for seen in living if seen.key not in frozen]
         for seen in new:
             ended.setdefault(seen.key, describe(seen.pid))
             send_signal(seen, signal.SIGSTOP)
             frozen.add(seen.key)
-        if new:
+        rounds += 1
+        if new and rounds % _FREEZES:
             continue  # look again until freezing finds no one new
+        for group in tree.whole_groups:
+            signal_group(group, signal.SIGKILL)
         for seen in living:
             send_signal(seen, signal.SIGKILL)
         if living:
