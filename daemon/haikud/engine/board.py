@@ -1,0 +1,197 @@
+"""The board: every open task and its plan, in memory. What is on it is what the disk says; it can be thrown away.
+
+Only the daemon's loop changes it, and only after the decision that justifies the change is durable. Final tasks leave
+it with their last link move; a plan leaves it with its last task.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from haikud.contracts.attempt import EndOrder
+from haikud.contracts.decision import Decision
+from haikud.contracts.live import TaskStatus
+from haikud.contracts.plan import Plan, Task
+from haikud.contracts.states import TaskState, is_final
+from haikud.engine.launchers.protocol import Handle
+from haikud.engine.scheduler import Candidate, Rank
+
+FINISHED_LATELY = 50
+"""So many finished tasks stay in status.json."""
+
+
+@dataclass
+class OrderedEnd:
+    """The engine has ordered a running attempt to end."""
+
+    order: EndOrder
+    reason: str
+    token: str | None = None  # of the control file that asked for it
+    kill_at: float | None = None  # monotonic seconds; None: KILL has been sent
+
+
+@dataclass
+class Progress:
+    """What the running attempt has reported so far."""
+
+    offset: int = 0  # in events.jsonl
+    phase: str | None = None
+    percent: int | None = None
+    message: str = ""
+    cost_usd: float = 0.0
+    tokens_used: int = 0
+
+
+@dataclass
+class OpenTask:
+    """A task that is not final, or whose answer is still being published."""
+
+    plan: Plan
+    task: Task
+    decision: Decision
+    candidate: Candidate
+    role: str  # of the newest attempt
+    spent_usd: float = 0.0  # by attempts that have ended
+    spent_tokens: int = 0
+    handle: Handle | None = None
+    allotted_usd: float = 0.0  # to the running attempt
+    ends_at: float | None = None  # the running attempt's time limit, monotonic seconds
+    grace_seconds: float = 0.0
+    ordered_end: OrderedEnd | None = None
+    pause_token: str | None = None  # a pause that the running attempt has not carried out yet
+    progress: Progress = field(default_factory=Progress)
+    waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
+
+    @property
+    def ref(self) -> str:
+        """Its ref."""
+        return self.task.ref
+
+    @property
+    def state(self) -> TaskState:
+        """Where it is."""
+        return self.decision.state
+
+
+@dataclass
+class OpenPlan:
+    """A plan with at least one open task."""
+
+    plan: Plan
+    states: dict[str, TaskState]  # of every task of the plan, by task id
+    spent_usd: dict[str, float]  # by task id
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every task has its final decision."""
+        return all(is_final(state) for state in self.states.values())
+
+    def dependants(self, task_id: str) -> list[Task]:
+        """The tasks that name `task_id` among their dependencies."""
+        return [task for task in self.plan.tasks if task_id in task.dependencies]
+
+
+class Board:
+    """Open tasks by ref and by state."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, OpenTask] = {}
+        self.plans: dict[str, OpenPlan] = {}
+        self.finished: deque[TaskStatus] = deque(maxlen=FINISHED_LATELY)
+        self.finished_counts: dict[TaskState, int] = {}
+        self._by_state: dict[TaskState, dict[str, OpenTask]] = {state: {} for state in TaskState}
+        self._queued: list[tuple[Rank, str]] = []
+
+    def add_plan(self, plan: Plan, states: dict[str, TaskState], spent_usd: dict[str, float]) -> None:
+        """Put a plan on the board; its open tasks follow by `add_task`. Both dicts are by task id."""
+        self.plans[plan.id] = OpenPlan(
+            plan, dict(states), {task.id: spent_usd.get(task.id, 0.0) for task in plan.tasks}
+        )
+
+    def add_task(self, plan: Plan, task: Task, decision: Decision, *, tokens: int = 0) -> OpenTask:
+        """Put one task of a plan that is on the board on it."""
+        owner = self.plans[plan.id]
+        entry = OpenTask(
+            plan=plan,
+            task=task,
+            decision=decision,
+            candidate=candidate_of(plan, task),
+            role=decision.role or task.role,
+            spent_usd=owner.spent_usd[task.id],
+            spent_tokens=tokens,
+        )
+        self.tasks[task.ref] = entry
+        owner.states[task.id] = decision.state
+        self._enter(entry)
+        return entry
+
+    def move(self, entry: OpenTask, decision: Decision) -> None:
+        """The task has a new decision, which is durable."""
+        self._leave(entry)
+        entry.decision = decision
+        self.plans[entry.plan.id].states[entry.task.id] = decision.state
+        self._enter(entry)
+
+    def remove(self, entry: OpenTask, last: TaskStatus) -> None:
+        """A final task leaves; its plan with it, where it was the last."""
+        self._leave(entry)
+        del self.tasks[entry.ref]
+        self.finished.appendleft(last)
+        self.finished_counts[entry.state] = self.finished_counts.get(entry.state, 0) + 1
+        if not any(task.ref in self.tasks for task in entry.plan.tasks):
+            self.plans.pop(entry.plan.id, None)
+
+    def in_state(self, state: TaskState) -> list[OpenTask]:
+        """The tasks in that state, in the order in which they came into it."""
+        return list(self._by_state[state].values())
+
+    def count(self, state: TaskState) -> int:
+        """How many open tasks are in that state."""
+        return len(self._by_state[state])
+
+    def queued(self) -> Iterator[Candidate]:
+        """The queued tasks in the order in which they are to start."""
+        for _, ref in self._queued:
+            yield self.tasks[ref].candidate
+
+    def open_tasks_of(self, plan_id: str) -> list[OpenTask]:
+        """The open tasks of a plan, in its order."""
+        owner = self.plans.get(plan_id)
+        return [self.tasks[task.ref] for task in owner.plan.tasks if task.ref in self.tasks] if owner else []
+
+    def reserved_usd(self, plan_id: str | None = None) -> float:
+        """What running attempts (of one plan) may still spend."""
+        running = self._by_state[TaskState.RUNNING].values()
+        return sum(entry.allotted_usd for entry in running if plan_id is None or entry.plan.id == plan_id)
+
+    def next_retry(self) -> datetime | None:
+        """When the first deferred task is due."""
+        times = [entry.decision.retry_at for entry in self._by_state[TaskState.DEFERRED].values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def _enter(self, entry: OpenTask) -> None:
+        self._by_state[entry.state][entry.ref] = entry
+        if entry.state is TaskState.QUEUED:
+            insort(self._queued, (entry.candidate.rank, entry.ref))
+
+    def _leave(self, entry: OpenTask) -> None:
+        self._by_state[entry.state].pop(entry.ref, None)
+        if entry.state is TaskState.QUEUED:
+            place = bisect_left(self._queued, (entry.candidate.rank, entry.ref))
+            if place < len(self._queued) and self._queued[place][1] == entry.ref:
+                del self._queued[place]
+
+
+def candidate_of(plan: Plan, task: Task) -> Candidate:
+    """What scheduling needs to know of a task."""
+    place = next(index for index, one in enumerate(plan.tasks) if one.id == task.id)
+    return Candidate(
+        ref=task.ref,
+        rank=(task.priority.rank, plan.admitted_at, plan.id, place),
+        repository=task.repository.git_common_dir if task.repository else None,
+        files=frozenset(spec.path for spec in task.files) if task.workspace == "worktree" else frozenset(),
+    )

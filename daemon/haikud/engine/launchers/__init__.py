@@ -1,0 +1,1 @@
+"""Launchers: how an attempt's runner is started, adopted, watched and ended."""

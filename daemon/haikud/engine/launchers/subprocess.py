@@ -1,0 +1,246 @@
+"""The plain launcher: one subprocess per attempt, on this machine.
+
+Promises: the claim is locked before the runner starts and handed over with it, so that there is no moment at which a
+starting runner is unlocked; no other process of ours keeps a copy. A runner is a session leader with its own log as
+stdout and stderr, an environment built from nothing and no descriptor but claim and key. Its end is seen through a
+pidfd, whether it is our child or was adopted. Closing the launcher leaves runners alone.
+
+Fails with LaunchFailed, and then nothing runs and the claim is free again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import site
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import haikud
+from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder
+from haikud.spool.claims import Identity, is_alive, read_runner_identity, release_claim, take_claim
+
+SOURCE = Path(haikud.__file__).resolve().parent.parent
+"""The folder from which `haikud` is imported."""
+
+RUNNER = (sys.executable, "-P", "-m", "haikud.agent")
+"""How a runner is started, without its arguments."""
+
+NAMELESS_POLL_SECONDS = 0.1
+"""How often we look for the name of a runner that holds its claim but has not written runner.json yet."""
+
+
+@dataclass
+class _Runner:
+    """A runner that we watch."""
+
+    handle: Handle
+    folder: Path
+    pidfd: int | None = None  # None: it has not named itself yet
+    process: subprocess.Popen[bytes] | None = None  # where it is our child
+    terminate: int | None = None  # the signal it is to get once it has named itself
+
+
+class SubprocessLauncher:
+    """See the module's head. `on_end` is called in the loop's thread when `poll` has something new."""
+
+    capacity: int | None = None
+    fence_seconds: float = 0.0
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None], *, argv_prefix: Sequence[str] = RUNNER
+    ) -> None:
+        self._loop = loop
+        self._on_end = on_end
+        self._argv_prefix = list(argv_prefix)
+        self._runners: dict[str, _Runner] = {}
+        self._ends: dict[str, End] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, order: LaunchOrder) -> Handle:
+        """Start a runner. Raises LaunchFailed."""
+        known = self._runners.get(order.name)
+        if known is not None:
+            return known.handle
+        try:
+            claim = take_claim(order.folder / "claim")
+        except OSError as error:
+            raise LaunchFailed(f"the claim cannot be taken: {error}") from error
+        if claim is None:
+            raise LaunchFailed("its claim is held by another process")
+        try:
+            process = self._spawn(order, claim)
+            pidfd = os.pidfd_open(process.pid)
+        except OSError as error:
+            raise LaunchFailed(str(error)) from error
+        finally:
+            release_claim(claim)
+        handle = Handle(order.name, process.pid)
+        self._watch(_Runner(handle, order.folder, pidfd, process))
+        return handle
+
+    def adopt(self, name: str, folder: Path) -> Handle | None:
+        """The handle of a runner that an earlier daemon started; None where its claim is free."""
+        known = self._runners.get(name)
+        if known is not None:
+            return known.handle
+        try:
+            claim = take_claim(folder / "claim")
+        except FileNotFoundError:
+            return None
+        if claim is not None:
+            release_claim(claim)
+            return None
+        runner = _Runner(Handle(name), folder)
+        self._runners[name] = runner
+        self._look_for_name(runner)
+        return runner.handle
+
+    def poll(self) -> dict[str, End]:
+        """The ends since the last call."""
+        ends, self._ends = self._ends, {}
+        return ends
+
+    def terminate(self, name: str, *, force: bool = False) -> None:
+        """TERM to the runner (KILL with `force`); nothing where it is gone."""
+        runner = self._runners.get(name)
+        if runner is None:
+            return
+        number = signal.SIGKILL if force else signal.SIGTERM
+        if runner.pidfd is None:
+            runner.terminate = number
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(runner.pidfd, number)
+
+    def close(self) -> None:
+        """Let go of everything; runners go on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for runner in list(self._runners.values()):
+            self._let_go(runner)
+
+    def handle_of(self, name: str) -> Handle | None:
+        """The handle as it is known by now: an adopted runner's pid may come late."""
+        runner = self._runners.get(name)
+        return runner.handle if runner else None
+
+    def _spawn(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
+        passed = [claim]
+        key_read = key_write = None
+        log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            argv = [*self._argv_prefix, "--attempt", str(order.folder), "--claim-fd", str(claim)]
+            if order.key is not None:
+                key_read, key_write = os.pipe()
+                os.write(key_write, json.dumps({"api_key": order.key}).encode() + b"\n")  # far below a pipe's 64 KiB
+                argv += ["--key-fd", str(key_read)]
+                passed.append(key_read)
+            return subprocess.Popen(
+                [*argv, order.ref],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=order.environment | _import_path(),
+                pass_fds=passed,
+                start_new_session=True,
+            )
+        finally:
+            for descriptor in (log, key_read, key_write):
+                if descriptor is not None:
+                    os.close(descriptor)
+
+    def _watch(self, runner: _Runner) -> None:
+        self._runners[runner.handle.name] = runner
+        if runner.pidfd is not None:
+            self._loop.add_reader(runner.pidfd, self._ended, runner)
+
+    def _ended(self, runner: _Runner) -> None:
+        """The pidfd is readable: the process is dead."""
+        code = _reap(runner.pidfd) if runner.process is not None and runner.pidfd is not None else None
+        self._let_go(runner)
+        self._ends[runner.handle.name] = End(EndKind.EXITED, code)
+        self._on_end()
+
+    def _let_go(self, runner: _Runner) -> None:
+        self._runners.pop(runner.handle.name, None)
+        if runner.pidfd is not None:
+            self._loop.remove_reader(runner.pidfd)
+            os.close(runner.pidfd)
+            runner.pidfd = None
+        if runner.process is not None:
+            # We wait by pidfd, so Popen must neither wait itself nor warn that nobody has.
+            runner.process.returncode = runner.process.returncode or 0
+            runner.process = None
+
+    def _look_for_name(self, runner: _Runner) -> None:
+        """Watch an adopted runner by the pid that it has written, or look again soon."""
+        try:
+            identity = read_runner_identity(runner.folder / "runner.json")
+        except OSError:
+            identity = None
+        if identity is not None and self._watch_identity(runner, identity):
+            return
+        if identity is not None or _claim_is_free(runner.folder):
+            self._ended(runner)
+            return
+        if self._timer is None:
+            self._timer = self._loop.call_later(NAMELESS_POLL_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        for runner in [one for one in self._runners.values() if one.pidfd is None]:
+            self._look_for_name(runner)
+
+    def _watch_identity(self, runner: _Runner, identity: Identity) -> bool:
+        """Whether that very process lives; then it is watched."""
+        try:
+            pidfd = os.pidfd_open(identity.pid)
+        except OSError:
+            return False
+        if not is_alive(identity):  # asked after pidfd_open: the pid cannot be used again meanwhile
+            os.close(pidfd)
+            return False
+        runner.pidfd = pidfd
+        runner.handle = Handle(runner.handle.name, identity.pid)
+        self._watch(runner)
+        if runner.terminate is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, runner.terminate)
+        return True
+
+
+def _claim_is_free(folder: Path) -> bool:
+    try:
+        claim = take_claim(folder / "claim")
+    except OSError:
+        return False
+    if claim is None:
+        return False
+    release_claim(claim)
+    return True
+
+
+def _reap(pidfd: int) -> int | None:
+    """The exit code of a dead child, negative for a signal; None where somebody else has waited for it."""
+    try:
+        status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return None
+    if status is None:
+        return None
+    return int(status.si_status) if status.si_code == os.CLD_EXITED else -int(status.si_status)
+
+
+def _import_path() -> dict[str, str]:
+    """PYTHONPATH, where the runner would not find `haikud` without it: we run from a source tree."""
+    installed = {Path(folder).resolve() for folder in [*site.getsitepackages(), site.getusersitepackages()]}
+    return {} if SOURCE in installed else {"PYTHONPATH": str(SOURCE)}

@@ -1,0 +1,236 @@
+"""Responses: what haikud answers, built from plan, decisions and what the attempts left. Pure.
+
+Facts come from evidence, what the runner measured; the agent's own words stand under `summary` and nowhere else.
+Metrics and costs are sums over all attempts of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from haikud.contracts.attempt import Question, Result
+from haikud.contracts.base import JsonObject
+from haikud.contracts.completion import CompletionPayload, EscalationPayload, PlanCompletionPayload, TaskAnswer
+from haikud.contracts.decision import Decision
+from haikud.contracts.envelope import MessageType, Metrics, Response, Status
+from haikud.contracts.evidence import Evidence
+from haikud.contracts.plan import Plan, Task
+from haikud.contracts.states import TaskState
+from haikud.costs.comparison import AgentCost, agent_costs, time_saved
+from haikud.engine.attempts import AttemptRecord, used_by_model, used_so_far
+from haikud.engine.reports import engine_report
+
+_STATUS = {
+    TaskState.SUCCEEDED: Status.SUCCESS,
+    TaskState.FAILED: Status.FAILURE,
+    TaskState.CANCELLED: Status.CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class TaskHistory:
+    """A task, how it stands and what its attempts left."""
+
+    plan: Plan
+    task: Task
+    decision: Decision
+    attempts: Sequence[AttemptRecord]
+    log_file: str
+    evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
+    costs: Sequence[AgentCost] = field(default=())
+
+    @property
+    def role(self) -> str:
+        """Whom the task was given to last."""
+        return self.decision.role or self.task.role
+
+    @property
+    def last_result(self) -> Result | None:
+        """The newest attempt's result."""
+        return self.attempts[-1].result if self.attempts else None
+
+
+def task_response(history: TaskHistory, now: datetime) -> Response:
+    """The `task_completion` of a final task."""
+    return Response(
+        timestamp=now,
+        sender=history.role,
+        receiver=history.plan.sender,
+        message_type=MessageType.TASK_COMPLETION,
+        correlation_id=history.plan.correlation_id,
+        status=_STATUS[history.decision.state],
+        payload=_completion(history, now).model_dump(mode="json"),
+        metrics=metrics_of(history.attempts),
+    )
+
+
+def metrics_of(attempts: Sequence[AttemptRecord]) -> Metrics:
+    """Seconds, dollars and tokens of all attempts."""
+    used = used_so_far(attempts)
+    return Metrics(
+        duration_seconds=round(sum(attempt.seconds for attempt in attempts), 3),
+        cost_usd=round(used.cost_usd, 9),
+        tokens_used=used.tokens_used,
+    )
+
+
+def costs_of(task: Task, attempts: Sequence[AttemptRecord]) -> list[AgentCost]:
+    """One entry per model that the task's attempts called."""
+    return [AgentCost(model=model, task=task.title, usage=usage) for model, usage in used_by_model(attempts).items()]
+
+
+def plan_response(
+    plan: Plan, answers: Sequence[tuple[Task, Response]], costs: Sequence[AgentCost], now: datetime
+) -> Response:
+    """The `plan_completion` of a plan whose tasks are all final; `answers` in the plan's order."""
+    seconds = [answer.metrics.duration_seconds for _, answer in answers]
+    payload = PlanCompletionPayload(
+        plan_id=plan.id,
+        tasks=[
+            TaskAnswer(
+                task_id=task.id, ref=task.ref, status=answer.status, payload=answer.payload, metrics=answer.metrics
+            )
+            for task, answer in answers
+        ],
+        warnings=plan.warnings,
+        agent_costs=agent_costs(costs),
+    )
+    elapsed = max(0.0, (now - plan.admitted_at).total_seconds())
+    return Response(
+        timestamp=now,
+        sender="haikud",
+        receiver=plan.sender,
+        message_type=MessageType.PLAN_COMPLETION,
+        correlation_id=plan.correlation_id,
+        status=plan_status([answer.status for _, answer in answers]),
+        payload=payload.model_dump(mode="json") | {"time": time_saved(seconds, elapsed)},
+        metrics=Metrics(
+            duration_seconds=round(elapsed, 3),
+            cost_usd=round(sum(answer.metrics.cost_usd for _, answer in answers), 9),
+            tokens_used=sum(answer.metrics.tokens_used for _, answer in answers),
+        ),
+    )
+
+
+def plan_status(statuses: Sequence[Status]) -> Status:
+    """All alike: that. Some succeeded: partial. None did: failure."""
+    if len(set(statuses)) == 1:
+        return statuses[0]
+    return Status.PARTIAL if Status.SUCCESS in statuses else Status.FAILURE
+
+
+def escalation_message(history: TaskHistory, question: Question, number: int, now: datetime) -> Response:
+    """`escalations/REF.json`: the guide's blocked report in its envelope."""
+    task = history.task
+    result = history.last_result
+    escalation_id = name_escalation(task.ref, number)
+    payload = EscalationPayload(
+        escalation_id=escalation_id,
+        ref=task.ref,
+        title=task.title,
+        issue_number=_issue(task, result)[0],
+        reason=question.reason,
+        blocker=question.blocker or question.reason,
+        error_details=question.error_details,
+        context=question.context,
+        options=question.options,
+        recommendation=question.recommendation,
+        cost_so_far=round(used_so_far(history.attempts).cost_usd, 9),
+        branch=task.branch,
+        worktree=relative_worktree(task),
+        log_file=history.log_file,
+        answer_with=(
+            f'haikud answer {task.ref} "TEXT", or drop guidance/{task.ref}.txt with the text, '
+            f'or guidance/{task.ref}.json with {{"escalation_id": "{escalation_id}", '
+            '"action": "continue|retry|reassign|cancel", "guidance": "TEXT"}'
+        ),
+        error_report=result.error_report if result else None,
+    )
+    return Response(
+        timestamp=now,
+        sender=history.role,
+        receiver=history.plan.sender,
+        message_type=MessageType.ESCALATION,
+        correlation_id=history.plan.correlation_id,
+        status=Status.BLOCKED,
+        payload=payload.model_dump(mode="json"),
+        metrics=metrics_of(history.attempts),
+    )
+
+
+def name_escalation(ref: str, number: int) -> str:
+    """REF.eN: what guidance names."""
+    return f"{ref}.e{number}"
+
+
+def relative_worktree(task: Task) -> str | None:
+    """The worktree as the answer shows it: relative to the repository where it lies beneath it."""
+    if task.worktree is None or task.repository is None:
+        return task.worktree
+    worktree = Path(task.worktree)
+    return (
+        str(worktree.relative_to(task.repository.path))
+        if worktree.is_relative_to(task.repository.path)
+        else str(worktree)
+    )
+
+
+def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
+    task, result = history.task, history.last_result
+    evidence = (result.evidence if result else None) or history.evidence
+    issue_number, issue_url = _issue(task, result)
+    report = None
+    if history.decision.state is not TaskState.SUCCEEDED:
+        report = result.error_report if result else None
+        report = report or engine_report(
+            task,
+            history.decision,
+            agent_id=f"{history.role}-{history.decision.attempt}",
+            log_file=history.log_file,
+            now=now,
+        )
+    worktree = relative_worktree(task) if evidence is None or evidence.worktree is not None else None
+    return CompletionPayload.model_validate(
+        {
+            **_own_fields(task, history.decision, result),
+            "issue_number": issue_number,
+            "issue_url": issue_url,
+            "branch": (evidence.branch if evidence else None) or task.branch,
+            "worktree": worktree,
+            "commits": evidence.commits if evidence else 0,
+            "tests_passing": evidence.tests_passing if evidence else None,
+            "files_changed": evidence.files_changed if evidence else [],
+            "repository": task.repository.path if task.repository else None,
+            "summary": result.summary if result else "",
+            "attempts": history.decision.attempt,
+            "warnings": [*history.plan.warnings, *(result.warnings if result else [])],
+            "agent_costs": agent_costs(costs_of(task, history.attempts)),
+            "evidence": evidence,
+            "error_report": report,
+        }
+    )
+
+
+def _own_fields(task: Task, decision: Decision, result: Result | None) -> JsonObject:
+    """What an operation or a command agent answers beside the standard fields; it never replaces one of those."""
+    own = result.payload if result else {}
+    fields = {n: value for n, value in own.items() if n not in CompletionPayload.model_fields and n != "success"}
+    return fields if task.operation is None else {"success": decision.state is TaskState.SUCCEEDED, **fields}
+
+
+def _issue(task: Task, result: Result | None) -> tuple[int | None, str | None]:
+    if result is None:
+        return task.issue_number, None
+    number, url = result.issue_number, result.issue_url
+    if task.operation is not None:  # an operation on issues answers with the issue itself
+        number = number if number is not None else _whole_number(result.payload.get("issue_number"))
+        own_url = result.payload.get("issue_url")
+        url = url or (own_url if isinstance(own_url, str) else None)
+    return (number if number is not None else task.issue_number), url
+
+
+def _whole_number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
