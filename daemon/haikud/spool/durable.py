@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LINK_REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS})
+LINK_REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS})
 """Where a hard link is refused or not known; a copy or a rename does the same work there."""
 
 _TAIL_BYTES = 65_536
@@ -102,7 +102,7 @@ def _put_without_replacing(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _LINK_REFUSED:
+        if error.errno not in LINK_REFUSED:
             raise
         # No hard links on this filesystem. Only one daemon writes here, so looking first is enough.
         if os.path.lexists(target):
@@ -214,7 +214,7 @@ def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> 
                 try:
                     os.link(source, target, follow_symlinks=False)
                 except OSError as error:
-                    if error.errno not in _LINK_REFUSED:
+                    if error.errno not in LINK_REFUSED:
                         raise
                 else:
                     fsync_folder(target.parent)

@@ -1,0 +1,143 @@
+"""The local issue tracker: issues/N.json, for repositories without a remote one.
+
+Promises: numbers count from 1 and are never given twice to issues that are there; every change is one atomic
+replacement under a lock, so that several attempts can write at once; with a marker, an effect that is repeated after
+a crash finds its first go. Fails with NoSuchIssue and with OSError.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from haikud.contracts.base import utc_now
+from haikud.contracts.issue import Issue, IssueComment
+from haikud.spool.durable import make_folder, write_durably, write_new_durably
+from haikud.spool.models import dump, read_model
+
+_NUMBERED = re.compile(r"([1-9][0-9]*)\.json")
+
+Issues = list[Issue]
+
+
+class NoSuchIssue(Exception):  # noqa: N818 - reads as what it is
+    """There is no issue of that number."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        super().__init__(f"there is no issue {number} in {folder}")
+        self.number = number
+
+
+class IssueTracker:
+    """The issues of one spool. Any process of the spool's user may write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(
+        self,
+        title: str,
+        body: str = "",
+        labels: Sequence[str] = (),
+        marker: str | None = None,
+        links: Sequence[str] = (),
+    ) -> Issue:
+        """A new issue; the one that is there where one of that marker is."""
+        with self._locked():
+            if marker is not None:
+                earlier = self.find_by_marker(marker)
+                if earlier is not None:
+                    return earlier
+            now = utc_now()
+            issue = Issue(
+                number=max(self._numbers(), default=0) + 1,
+                title=title,
+                body=body,
+                labels=[*labels],
+                marker=marker,
+                links=[*links],
+                created_at=now,
+                updated_at=now,
+            )
+            write_new_durably(self._path(issue.number), dump(issue))
+            return issue
+
+    def get(self, number: int) -> Issue:
+        """One issue; NoSuchIssue where there is none."""
+        issue = read_model(self._path(number), Issue)
+        if issue is None:
+            raise NoSuchIssue(self.folder, number)
+        return issue
+
+    def find_by_marker(self, marker: str) -> Issue | None:
+        """The issue that was created with that marker."""
+        return next((issue for issue in self.list() if issue.marker == marker), None)
+
+    def update(
+        self,
+        number: int,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        labels: Sequence[str] | None = None,
+        state: Literal["open", "closed"] | None = None,
+        links: Sequence[str] | None = None,
+    ) -> Issue:
+        """Change what is not None; the issue as it is then."""
+        changes: dict[str, Any] = {"title": title, "body": body, "state": state}
+        changes |= {"labels": None if labels is None else [*labels], "links": None if links is None else [*links]}
+        with self._locked():
+            return self._replace(self.get(number), {key: value for key, value in changes.items() if value is not None})
+
+    def comment(self, number: int, body: str, marker: str | None = None, author: str = "haikud") -> Issue:
+        """Add a comment, unless one of that marker is there."""
+        with self._locked():
+            issue = self.get(number)
+            if marker is not None and any(comment.marker == marker for comment in issue.comments):
+                return issue
+            comment = IssueComment(at=utc_now(), author=author, body=body, marker=marker)
+            return self._replace(issue, {"comments": [*issue.comments, comment]})
+
+    def close(self, number: int) -> Issue:
+        """Close an issue; one that is closed stays as it is."""
+        return self.update(number, state="closed")
+
+    def _replace(self, issue: Issue, changes: dict[str, Any]) -> Issue:
+        changes = {key: value for key, value in changes.items() if getattr(issue, key) != value}
+        if not changes:
+            return issue
+        changed = Issue.model_validate({**dict(issue), **changes, "updated_at": utc_now()})
+        write_durably(self._path(issue.number), dump(changed))
+        return changed
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.json"
+
+    def _numbers(self) -> Iterator[int]:
+        with os.scandir(self.folder) as listing:
+            for found in listing:
+                match = _NUMBERED.fullmatch(found.name)
+                if match:
+                    yield int(match[1])
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_folder(self.folder)
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # Last, because within the class its name hides the builtin one from there on.
+    def list(self, state: Literal["open", "closed"] | None = None) -> Issues:
+        """All issues, or those of one state, by number."""
+        numbers = sorted(self._numbers()) if self.folder.is_dir() else []
+        issues = (read_model(self._path(number), Issue) for number in numbers)
+        return [issue for issue in issues if issue is not None and state in {None, issue.state}]

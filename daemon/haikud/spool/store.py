@@ -1,0 +1,229 @@
+"""The store: plans, their tasks' decisions, and the links that index them.
+
+Promises: a plan is there whole or not at all (the rename of its folder is the commit point). A task's state is its
+last whole decision; numbers have no gaps and no number is used twice. Where a link and a decision disagree after a
+crash, the decision holds. A link in a folder of a final state says that everything about that task is published.
+
+Fails with OSError (the environment) and with ValueError, an illegal move or number: our bug, which should end the
+daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from haikud.contracts.decision import Decision
+from haikud.contracts.ids import is_usable_id, split_ref
+from haikud.contracts.plan import Plan
+from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
+from haikud.spool.durable import Batch, fsync_folder, remove_if_there, write_durably, write_new_durably
+from haikud.spool.layout import PlanPaths, SpoolLayout
+from haikud.spool.models import UnreadableFile, dump, read_model
+
+_DECISION = re.compile(r"decision-([0-9]{4,})\.json")
+_BUILD = re.compile(r"\.(.+)\.new")
+
+
+class Store:
+    """What the engine knows durably. One writer: the daemon. Lookers use the reading half at any time."""
+
+    def __init__(self, layout: SpoolLayout) -> None:
+        self.layout = layout
+
+    # -- plans
+
+    def plan(self, plan_id: str) -> Plan | None:
+        """An admitted plan; None where there is none; UnreadableFile where its file is broken."""
+        return read_model(self.layout.plan(plan_id).plan, Plan)
+
+    def plan_ids(self) -> list[str]:
+        """The ids of all plans that are there, sorted."""
+        with os.scandir(self.layout.plans) as listing:
+            return sorted(found.name for found in listing if is_usable_id(found.name))
+
+    def has_plan(self, plan_id: str) -> bool:
+        """Whether that plan was admitted and is not pruned."""
+        return is_usable_id(plan_id) and self.layout.plan(plan_id).folder.is_dir()
+
+    def is_pruned(self, plan_id: str) -> bool:
+        """Whether a plan of that id was there once. Its id stays used."""
+        return is_usable_id(plan_id) and os.path.lexists(self.layout.pruned / plan_id)
+
+    def admit(self, plan: Plan, request_bytes: bytes, first_decisions: dict[str, Decision]) -> None:
+        """Admit a plan: on return it is durable, before it is not there at all.
+
+        `first_decisions`: task id -> decision 1. FileExistsError where the id is used, by a pruned plan too.
+        """
+        if self.has_plan(plan.id) or self.is_pruned(plan.id):
+            raise FileExistsError(f"the id {plan.id!r} is used already")
+        _check_first_decisions(plan, first_decisions)
+        build = self.layout.plan_being_built(plan.id)
+        if build.folder.exists():
+            shutil.rmtree(build.folder)
+        try:
+            self._build(build, plan, request_bytes, first_decisions)
+            build.folder.rename(self.layout.plan(plan.id).folder)
+        except BaseException:
+            with suppress(OSError):  # what is left, recovery removes
+                self._drop_build(build.folder, plan.id)
+            raise
+        fsync_folder(self.layout.plans)
+
+    def _build(self, build: PlanPaths, plan: Plan, request_bytes: bytes, decisions: dict[str, Decision]) -> None:
+        batch = Batch()
+        try:
+            batch.make_folder(build.folder)
+            batch.write(build.folder / plan.request_file, request_bytes)
+            batch.write(build.plan, dump(plan))
+            for task in plan.tasks:
+                paths = build.task(task.id)
+                decision = decisions[task.id]
+                batch.make_folder(paths.folder)
+                batch.write(paths.decision(1), dump(decision))
+                batch.write(paths.log, b"")
+                batch.symlink(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
+                batch.symlink(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
+            batch.commit()
+        finally:
+            batch.discard()
+
+    # -- decisions
+
+    def last_decision(self, ref: str) -> Decision | None:
+        """The last whole decision on a task; None where there is no such task."""
+        for number in sorted(self._decision_numbers(ref), reverse=True):
+            decision = self._read_decision(ref, number)
+            if decision is not None:
+                return decision
+        return None
+
+    def decisions(self, ref: str) -> list[Decision]:
+        """All whole decisions on a task, in order."""
+        found = (self._read_decision(ref, number) for number in sorted(self._decision_numbers(ref)))
+        return [decision for decision in found if decision is not None]
+
+    def decide(self, decision: Decision, *, settle_link: bool = True) -> None:
+        """Make a decision durable, then move the task's link (with `settle_link` False, the caller does).
+
+        ValueError where its number is not the next, or its state cannot follow the last one.
+        """
+        last = self.last_decision(decision.ref)
+        if decision.number != (last.number if last else 0) + 1:
+            raise ValueError(f"decision {decision.number} on {decision.ref} does not follow {last and last.number}")
+        if last is not None:
+            check_move(last.state, decision.state)
+        if last is not None and is_final(last.state):
+            # A retry leaves a final state, and recovery never walks those: the link goes first, so that a crash
+            # between the two leaves a link where recovery looks, and a decision that tells it to move it back.
+            self.move_link(decision.ref, decision.state, durable=True)
+        path = self.layout.task(decision.ref).decision(decision.number)
+        try:
+            write_new_durably(path, dump(decision))
+        except FileExistsError:
+            if self._read_decision(decision.ref, decision.number) is not None:
+                raise
+            write_durably(path, dump(decision))  # what is there is broken, and so was never anybody's word
+        if settle_link:
+            self.move_link(decision.ref, decision.state, durable=is_final(decision.state))
+
+    def _decision_numbers(self, ref: str) -> list[int]:
+        try:
+            with os.scandir(self.layout.task(ref).folder) as listing:
+                matches = [_DECISION.fullmatch(found.name) for found in listing]
+        except FileNotFoundError:
+            return []
+        return [int(match[1]) for match in matches if match]
+
+    def _read_decision(self, ref: str, number: int) -> Decision | None:
+        try:
+            decision = read_model(self.layout.task(ref).decision(number), Decision)
+        except UnreadableFile:
+            return None
+        return decision if decision and (decision.number, decision.ref) == (number, ref) else None
+
+    # -- links
+
+    def move_link(self, ref: str, to: TaskState, *, durable: bool = False) -> None:
+        """Move a task's link to a state's folder, from wherever it is; it is made where it is missing."""
+        target = self.layout.link(to, ref)
+        found = self._links(ref, first=to)
+        if not found:
+            target.symlink_to(self.layout.link_target(ref))
+        elif found[0] is not to:
+            self.layout.link(found[0], ref).rename(target)
+        for surplus in found[1:]:
+            remove_if_there(self.layout.link(surplus, ref))
+        if durable:
+            for state in {to, *found}:
+                fsync_folder(self.layout.tasks / state)
+
+    def linked_state(self, ref: str) -> TaskState | None:
+        """The state whose folder holds a task's link; None where none does."""
+        return next(iter(self._links(ref)), None)
+
+    def _links(self, ref: str, first: TaskState | None = None) -> list[TaskState]:
+        """Every state whose folder has a link of that ref (one, but after a crash); `first` leads where it has."""
+        found = [state for state in TaskState if os.path.lexists(self.layout.link(state, ref))]
+        return sorted(found, key=lambda state: state is not first)
+
+    def open_refs(self) -> dict[str, TaskState]:
+        """Every task whose link is not in a final state's folder. Walks no history."""
+        found: dict[str, TaskState] = {}
+        for state in TaskState:
+            if state in OPEN_STATES:
+                with os.scandir(self.layout.tasks / state) as listing:
+                    found.update({link.name: state for link in listing if link.is_symlink()})
+        return found
+
+    # -- recovery
+
+    def drop_links_without_plan(self) -> list[str]:
+        """Remove the links that an admission left which never came to its commit point; their refs."""
+        dropped: list[str] = []
+        for ref in self.open_refs():
+            if not self.layout.task(ref).folder.is_dir():
+                self._drop_links(ref)
+                dropped.append(ref)
+        return dropped
+
+    def recover_builds(self) -> list[str]:
+        """Remove plans that were being built when the daemon died; their ids. None of them was admitted."""
+        removed: list[str] = []
+        for folder in list(self.layout.plans.iterdir()):
+            match = _BUILD.fullmatch(folder.name)
+            if match:
+                self._drop_build(folder, match[1])
+                removed.append(match[1])
+        return removed
+
+    def _drop_build(self, folder: Path, plan_id: str) -> None:
+        """Remove a build and its dangling links, those of the logs too. What hardly began has none."""
+        if not folder.is_dir():
+            return
+        if not self.has_plan(plan_id):
+            for paths in folder.iterdir():
+                if paths.is_dir():
+                    self._drop_links(f"{plan_id}.{paths.name}")
+                    if paths.name == plan_id:
+                        self._drop_links(plan_id)
+        shutil.rmtree(folder)
+
+    def _drop_links(self, ref: str) -> None:
+        for state in OPEN_STATES:
+            remove_if_there(self.layout.link(state, ref))
+        remove_if_there(self.layout.log_link(ref))
+
+
+def _check_first_decisions(plan: Plan, decisions: dict[str, Decision]) -> None:
+    if set(decisions) != {task.id for task in plan.tasks}:
+        raise ValueError(f"plan {plan.id}: one first decision per task is needed")
+    for task in plan.tasks:
+        first = decisions[task.id]
+        if first.number != 1 or first.ref != task.ref or first.state in FINAL_STATES:
+            raise ValueError(f"plan {plan.id}: not a first decision on {task.ref}: {first}")
+        if split_ref(task.ref) != (plan.id, task.id):
+            raise ValueError(f"plan {plan.id}: {task.ref} is not the ref of its task {task.id}")
