@@ -72,11 +72,16 @@ class FaultCode(StrEnum):
 
 
 def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: str) -> FieldFault:
-    """One fault. `field` is a JSON Pointer, "" the whole document."""
-    return FieldFault(field=field, found=found, expected=expected, fix=fix, code=code)
+    """One fault. `field` is a JSON Pointer, "" the whole document. What cannot be stored or printed is escaped."""
+    texts = {"field": field, "found": found, "expected": expected, "fix": fix}
+    return FieldFault(code=code, **{name: _printable(text) for name, text in texts.items()})
 
 
-class Rejected(Exception):
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+class Rejected(Exception):  # noqa: N818 - it is an answer, not an error of ours
     """A request that cannot be admitted, with all its faults."""
 
     def __init__(
