@@ -11,24 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer
 
+from haikud.contracts.times import format_time, utc_now
+
+__all__ = ["JsonObject", "Model", "Timestamp", "format_time", "utc_now"]
+
 
 class Model(BaseModel):
     """An immutable record. Unknown fields are ignored on reading; wrong types are errors."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="null", allow_inf_nan=False)
-
-
-def utc_now() -> datetime:
-    """The current time in UTC, cut to milliseconds, which is what goes to disk."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with `Z`: whole seconds as the guide writes them, milliseconds where there are any."""
-    moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond // 1000:03d}Z" if moment.microsecond >= 1000 else f"{text}Z"
 
 
 def _to_utc(moment: datetime) -> datetime:
