@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from haikud import __version__
-from haikud.contracts.base import format_time, utc_now
+from haikud.contracts.times import format_time, utc_now
 from haikud.spool.claims import is_alive, own_identity, parse_identity
 from haikud.spool.layout import SpoolLayout
 
