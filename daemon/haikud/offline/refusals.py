@@ -106,18 +106,23 @@ def _faults_of_messages(messages: object) -> Iterator[str]:
         if not content_blocks(message.get("content")):
             yield f"messages.{index}: all messages must have non-empty content"
             return
-        for number, block in enumerate(content_blocks(message.get("content"))):
-            if block.get("type") == "text" and not str(block.get("text", "")).strip():
-                yield f"messages.{index}.content.{number}: text content blocks must contain non-whitespace text"
-            if block.get("type") == "thinking" and block.get("signature") != thinking_signature(
-                str(block.get("thinking", ""))
-            ):
-                yield f"messages.{index}.content.{number}: Invalid `signature` in `thinking` block"
+        yield from _faults_of_blocks(index, content_blocks(message["content"]))
     if messages[0]["role"] != "user":
         yield 'messages: first message must use the "user" role'
     if messages[-1]["role"] == "assistant":
         yield "This model does not support assistant message prefill. The conversation must end with a user message."
     yield from _faults_of_tool_results(messages)
+
+
+def _faults_of_blocks(index: int, blocks: list[dict[str, Any]]) -> Iterator[str]:
+    for number, block in enumerate(blocks):
+        where = f"messages.{index}.content.{number}"
+        if block.get("type") == "text" and not str(block.get("text", "")).strip():
+            yield f"{where}: text content blocks must contain non-whitespace text"
+        if block.get("type") == "thinking":
+            thinking = str(block.get("thinking", ""))
+            if block.get("signature") != thinking_signature(thinking):
+                yield f"{where}: Invalid `signature` in `thinking` block"
 
 
 def _faults_of_tool_results(messages: list[dict[str, Any]]) -> Iterator[str]:

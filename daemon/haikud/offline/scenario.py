@@ -22,15 +22,18 @@ StopReason = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"
 ]
 
-DEFAULT_FINDS = {
+_LINE = r"(?im)^[ \t>*_#-]*(?:(?:your|the|absolute)[ \t]+)*"  # where a line about something begins
+_NO_REMARK = r"(?:(?!\.[ \t]|,[ \t]|;|[ \t]\(|[ \t]on[ \t])[^\n`\"'])*"  # a path with spaces, but no sentence after it
+
+DEFAULT_FINDS: dict[str, list[str]] = {
     "worktree": [
-        r"(?im)^[ \t>*_#-]*(?:your |the |absolute )*worktree(?: path| folder)?[*_ \t]*(?:[:=]|\bis\b)[*_ \t]*"
-        r"[`\"']?(/[^\n`\"']*[^\s`\"'.,;])",
+        r"(?im)\bworktree(?:_path)?\b[^\n/]*?[`\"'](/[^\n`\"']+)[`\"']",
+        _LINE + r"worktree(?: path| folder)?[*_ \t]*[:=][*_ \t]*(/" + _NO_REMARK + r"[^\s.,;`\"'])",
         r"(?im)\bworktree(?:_path)?\b[^\n/]*?(/[^\s`\"'<>,;()]*[^\s`\"'<>,;().])",
         r"(?im)\bworking directory\b[^\n/]*?(/[^\s`\"'<>,;()]*[^\s`\"'<>,;().])",
     ],
     "title": [
-        r"(?im)^[ \t>*_#-]*(?:title|task)[*_ \t]*[:=][*_ \t]*[`\"']?([^\n`\"']*[^\s`\"'*_])",
+        _LINE + r"(?:title|task)[*_]*[ \t]*[:=][*_ \t]*[`\"']?([^\n`\"']*[^\s`\"'*_])",
         r"\"title\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"",
         r"(?m)^#+[ \t]+([^\n]*\S)",
     ],
