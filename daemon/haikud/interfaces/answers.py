@@ -1,0 +1,119 @@
+"""Showing an answer or a question: JSON in a pipe or on demand, readable lines on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from haikud.interfaces.plain import dollars, one_line, safe, span
+from haikud.interfaces.waiting import EndKind, WaitEnd
+
+_DETAIL_LINES = 12
+
+
+def print_json(document: object) -> None:
+    """A document on stdout. What JSON need not escape is escaped all the same where a terminal would act on it."""
+    text = json.dumps(document, indent=2, ensure_ascii=sys.stdout.isatty())
+    click.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def print_answer(end: WaitEnd, *, as_json: bool) -> None:
+    """The response or the escalation on stdout."""
+    if as_json or not sys.stdout.isatty():
+        print_json(end.document)
+        return
+    show = _escalation_lines if end.kind is EndKind.BLOCKED else _response_lines
+    for line in show(end.ref, end.document):
+        click.echo(line)
+    if end.path is not None:
+        click.echo(f"  {'in full':<9} {end.path}")
+
+
+def how_to_answer(ref: str) -> str:
+    """What to type when a task asks a question."""
+    return f'answer it: haikud answer {ref} "TEXT", then wait again'
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _metrics(document: dict[str, Any]) -> str:
+    metrics = _object(document.get("metrics"))
+    seconds = metrics.get("duration_seconds", 0)
+    took = span(seconds) if isinstance(seconds, int | float) else "?"
+    return f"in {took}, {dollars(metrics.get('cost_usd'))}, {metrics.get('tokens_used', 0)} tokens"
+
+
+def _response_lines(name: str, response: dict[str, Any]) -> Iterator[str]:
+    payload = _object(response.get("payload"))
+    yield f"{name}: {one_line(response.get('status'))} {_metrics(response)}"
+    tasks = _list(payload.get("tasks"))
+    for task in map(_object, tasks):
+        yield f"  {one_line(task.get('ref'))}: {one_line(task.get('status'))} {_metrics(task)}"
+        yield from ("  " + line for line in _payload_lines(_object(task.get("payload"))))
+    yield from _payload_lines(payload)
+
+
+def _payload_lines(payload: dict[str, Any]) -> Iterator[str]:
+    branch = payload.get("branch")
+    if branch:
+        commits = payload.get("commits", 0)
+        plural = "" if commits == 1 else "s"
+        yield _row("branch", f"{branch} ({commits} commit{plural})")
+    if payload.get("worktree"):
+        yield _row("worktree", payload["worktree"])
+    if isinstance(payload.get("tests_passing"), bool):
+        yield _row("tests", "passing" if payload["tests_passing"] else "failing")
+    if payload.get("files_changed"):
+        yield _row("files", ", ".join(map(str, _list(payload["files_changed"]))))
+    if payload.get("issue_url") or payload.get("issue_number"):
+        yield _row("issue", payload.get("issue_url") or f"#{payload['issue_number']}")
+    if payload.get("summary"):
+        yield _row("summary", payload["summary"])
+    for warning in _list(payload.get("warnings")):
+        yield _row("warning", warning)
+    yield from _report_lines(_object(payload.get("error_report")))
+
+
+def _report_lines(report: dict[str, Any]) -> Iterator[str]:
+    if not report:
+        return
+    error, steps = _object(report.get("error")), _object(report.get("next_steps"))
+    yield _row("error", error.get("message", ""))
+    for line in safe(error.get("details", "")).splitlines()[:_DETAIL_LINES]:
+        yield _row("", line)
+    if steps.get("suggested_action"):
+        yield _row("next", steps["suggested_action"])
+    log_file = _object(report.get("artifacts")).get("log_file")
+    if log_file:
+        yield _row("log", log_file)
+
+
+def _escalation_lines(ref: str, escalation: dict[str, Any]) -> Iterator[str]:
+    payload = _object(escalation.get("payload"))
+    yield f"{ref}: blocked, waiting for an answer ({one_line(payload.get('title', ''))})"
+    yield _row("reason", payload.get("reason", ""))
+    if payload.get("blocker"):
+        yield _row("blocker", payload["blocker"])
+    for line in safe(payload.get("error_details", "")).splitlines()[:_DETAIL_LINES]:
+        yield _row("", line)
+    for entry in _list(payload.get("context")):
+        yield _row("context", entry)
+    for number, option in enumerate(_list(payload.get("options")), 1):
+        yield _row(f"option {number}", option)
+    if payload.get("recommendation"):
+        yield _row("advice", payload["recommendation"])
+    yield _row("cost", f"{dollars(payload.get('cost_so_far'))} so far")
+
+
+def _row(label: str, value: object) -> str:
+    return f"  {label:<9} {one_line(value)}"

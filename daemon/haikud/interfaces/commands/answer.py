@@ -1,0 +1,84 @@
+"""`haikud answer`: guidance for a task that waits with a question."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from haikud.interfaces.dropping import drop
+from haikud.interfaces.looking import check_id, open_escalations, pending_in, refs_of, state_of
+from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
+from haikud.interfaces.trouble import Trouble
+from haikud.spool.layout import SpoolLayout
+
+
+@click.command()
+@click.argument("ref", metavar="REF")
+@click.argument("text", required=False)
+@click.option("--retry", is_flag=True, help="Start a fresh conversation in the same worktree.")
+@click.option("--cancel", is_flag=True, help="End the task instead.")
+@click.option("--role", metavar="ROLE", help="Go on with another role.")
+@click.option("--model", metavar="MODEL", help="Go on with another model.")
+@spool_option
+def answer(
+    ref: str, text: str | None, retry: bool, cancel: bool, role: str | None, model: str | None, spool: Path | None
+) -> None:
+    """Answer the open question of REF with TEXT; - reads it from stdin.
+
+    The task goes on in the same worktree, conversation and budget, with TEXT as the next message.
+    """
+    layout = find_spool(spool)
+    check_id(ref)
+    words = sys.stdin.read() if text == "-" else text or ""
+    action = _action(retry=retry, cancel=cancel, reassign=role is not None or model is not None)
+    if not words.strip() and action == "continue":
+        raise Trouble("there is no answer to give", advice=f'haikud answer {ref} "TEXT", or - to read it from stdin')
+    ref, escalation_id = _open_question(layout, ref)
+    guidance = {
+        "escalation_id": escalation_id,
+        "guidance": words.strip(),
+        "action": action,
+        "role": role,
+        "model": model,
+    }
+    document = {key: value for key, value in guidance.items() if value is not None}
+    drop(layout.guidance, f"{ref}.json", (json.dumps(document, indent=2) + "\n").encode())
+    click.echo(f"answered {escalation_id or ref} ({action})")
+    warn_without_daemon(layout, "the answer lies in guidance/")
+
+
+def _action(*, retry: bool, cancel: bool, reassign: bool) -> str:
+    chosen = [name for name, wanted in (("retry", retry), ("cancel", cancel), ("reassign", reassign)) if wanted]
+    if len(chosen) > 1:
+        raise Trouble(
+            "--retry, --cancel and --role or --model do not go together",
+            advice="a reassigned task starts a conversation of its own; choose one of the three",
+        )
+    return chosen[0] if chosen else "continue"
+
+
+def _open_question(layout: SpoolLayout, identifier: str) -> tuple[str, str | None]:
+    """The ref and the escalation id of the one open question; `Trouble` where there is none, or several."""
+    found = open_escalations(layout, identifier)
+    if len(found) > 1:
+        raise Trouble(f"{identifier} has {len(found)} open questions", advice=f"name one of {', '.join(found)}")
+    for ref, escalation in found.items():
+        payload = escalation.get("payload")
+        named = payload.get("escalation_id") if isinstance(payload, dict) else None
+        return ref, str(named) if named else None
+    if any(name.rpartition(".")[0] == identifier for name in pending_in(layout.guidance)):
+        raise Trouble(
+            f"an answer to {identifier} lies in guidance/ already and is not taken yet",
+            advice="wait for the daemon to take it, or remove that file first",
+        )
+    refs = refs_of(layout, identifier)
+    if not refs:
+        raise Trouble(f"{layout.root} has no task {identifier}", advice="`haikud status` lists what there is")
+    states = ", ".join(sorted({state_of(layout, ref) or "moving" for ref in refs}))
+    raise Trouble(
+        f"{identifier} has no open question: it is {states}",
+        advice="questions lie in escalations/; `haikud retry` runs a failed task again",
+    )

@@ -1,0 +1,142 @@
+"""`haikud cancel`, `retry`, `pause` and `resume`: an empty file in control/ is the whole command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from haikud.interfaces.dropping import drop
+from haikud.interfaces.looking import (
+    FINAL,
+    all_final,
+    check_id,
+    pending_in,
+    plan_of,
+    read_json,
+    refs_of,
+    request_is_pending,
+    state_of,
+    why_set_aside,
+)
+from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
+from haikud.interfaces.trouble import Trouble, warn
+from haikud.spool.layout import SpoolLayout
+
+LOOK_SECONDS = 0.1
+
+_SUITED = {
+    "cancel": frozenset({"waiting", "queued", "running", "deferred", "paused", "escalated"}),
+    "retry": frozenset({"failed", "cancelled"}),
+    "pause": frozenset({"waiting", "queued", "running", "deferred", "escalated"}),
+    "resume": frozenset({"paused"}),
+}
+"""The states in which a verb has an effect."""
+
+
+def _control(verb: str, about: str, *, whole_queue: bool) -> click.Command:
+    """One of the four commands; they differ in their verb and in whether `all` is an id."""
+
+    def command(identifier: str, wait: bool, timeout: float | None, spool: Path | None) -> None:
+        layout = find_spool(spool)
+        if identifier == "all" and not whole_queue:
+            raise Trouble(f"`haikud {verb} all` does not exist", advice=f"name a plan or a task: haikud {verb} ID")
+        if identifier != "all":
+            check_id(identifier)
+            _check_that_it_fits(layout, identifier, verb)
+        name, at = f"{identifier}.{verb}", time.time()
+        drop(layout.control, name, b"")
+        target = "the queue" if identifier == "all" else identifier
+        click.echo(f"asked: {verb} {target}")
+        warn_without_daemon(layout, f"control/{name} lies there")
+        if wait:
+            _wait_until_done(layout, identifier, verb, name, at, timeout)
+            click.echo(f"done: {verb} {target}")
+
+    command.__doc__ = about
+    options: Iterable[Callable[[click.decorators.FC], click.decorators.FC]] = (
+        click.argument("identifier", metavar="ID"),
+        click.option("--wait", is_flag=True, help="Return when it is done, not when it is asked."),
+        click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="With --wait: give up (exit 4)."),
+        spool_option,
+    )
+    for option in reversed(list(options)):
+        command = option(command)
+    return click.command(verb)(command)
+
+
+def _check_that_it_fits(layout: SpoolLayout, identifier: str, verb: str) -> None:
+    """`Trouble` where the spool has no such ID; a warning where the verb looks without effect."""
+    refs = refs_of(layout, identifier)
+    if not refs:
+        if request_is_pending(layout, plan_of(identifier)):
+            raise Trouble(
+                f"{identifier} lies in incoming/ and is not admitted yet",
+                advice="wait until the daemon has admitted it, or remove the file",
+            )
+        raise Trouble(f"{layout.root} has no task or plan {identifier}", advice="`haikud status` lists what there is")
+    states = {state_of(layout, ref) or "moving" for ref in refs}
+    if states.isdisjoint(_SUITED[verb] | {"moving"}):
+        suited = ", ".join(sorted(_SUITED[verb]))
+        warn(f"{identifier} is {', '.join(sorted(states))} now; {verb} has an effect only on what is {suited}")
+
+
+def _wait_until_done(
+    layout: SpoolLayout, identifier: str, verb: str, name: str, at: float, timeout: float | None
+) -> None:
+    end = None if timeout is None else time.monotonic() + timeout
+    while not _is_done(layout, identifier, verb, name):
+        reason = why_set_aside(layout, name, since=at)
+        if reason is not None:
+            raise Trouble(
+                f"the daemon did not do it: {reason.get('reason')}", advice="see rejected/ for the file", exit_code=5
+            )
+        if end is not None and time.monotonic() >= end:
+            raise Trouble(f"not done after {timeout:g} s", advice="`haikud status` shows how it is", exit_code=4)
+        time.sleep(LOOK_SECONDS)
+    reason = why_set_aside(layout, name, since=at)
+    if reason is not None:
+        raise Trouble(f"the daemon did not do it: {reason.get('reason')}", exit_code=5)
+
+
+def _is_done(layout: SpoolLayout, identifier: str, verb: str, name: str) -> bool:
+    if any(name in pending_in(layout.control) for _ in range(2)):  # a listing may miss what is renamed meanwhile
+        return False
+    if identifier == "all":
+        return bool((read_json(layout.queue_file) or {}).get("paused")) == (verb == "pause")
+    if verb == "cancel":
+        return all_final(layout, identifier)
+    if verb == "pause":
+        return all(state_of(layout, ref) in FINAL | {"paused"} for ref in refs_of(layout, identifier))
+    return True
+
+
+cancel = _control(
+    "cancel",
+    """End ID, a plan or a task, for good, with every process of it.
+
+    Work that was not committed stays in the worktree.
+    """,
+    whole_queue=False,
+)
+retry = _control(
+    "retry",
+    """Run ID, a failed or cancelled task or the failed tasks of a plan, again.
+
+    It goes on in the same worktree; the old answer stays in the task's folder.
+    """,
+    whole_queue=False,
+)
+pause = _control(
+    "pause",
+    """Hold ID, a plan or a task; `all` holds the whole queue, over restarts too.
+
+    A queued task stops at once, a running built-in agent at its next turn, a command agent when it ends.
+    """,
+    whole_queue=True,
+)
+resume = _control(
+    "resume", "Go on with ID, a plan or a task that was paused; `all` releases the queue.", whole_queue=True
+)

@@ -1,0 +1,80 @@
+"""`haikud run`: the daemon, in the foreground, logging to stderr one line at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from haikud.interfaces.places import chosen_root, spool_option
+from haikud.interfaces.trouble import Trouble
+from haikud.spool.layout import SpoolLayout
+
+if TYPE_CHECKING:
+    from haikud.contracts.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The settings file.  [default: $HAIKUD_CONFIG, ./haikud.yaml, the user's, the system's]",
+)
+@spool_option
+@click.pass_context
+def run(ctx: click.Context, config: Path | None, spool: Path | None) -> None:
+    """Run the daemon in the foreground; it makes the spool where there is none.
+
+    Ctrl-C lets running agents finish and then ends; a second Ctrl-C ends them. SIGTERM ends the daemon alone: its
+    agents go on, and the next daemon takes them up.
+
+    The agents' key is read from $ANTHROPIC_API_KEY.
+    """
+    from haikud.engine.daemon import Secrets, run_daemon
+    from haikud.sandbox.prctl import make_undumpable
+    from haikud.spool.daemon_lock import SpoolIsTaken
+    from haikud.spool.format import SpoolFormatError
+
+    make_undumpable()  # before the key is in our memory for longer than it takes to read it
+    settings = settings_or_trouble(config)
+    secrets = Secrets(
+        api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
+        base_url=settings.api.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None,
+    )
+    layout = SpoolLayout(chosen_root(spool))
+    try:
+        code = asyncio.run(run_daemon(layout, settings, secrets=secrets, foreground=True, say=say))
+    except SpoolIsTaken as error:
+        raise Trouble(
+            str(error), advice=f"see what it does: haikud status --spool {layout.root}", exit_code=1
+        ) from None
+    except SpoolFormatError as error:
+        raise Trouble(str(error), advice="use the haikud that made it, or another spool", exit_code=1) from None
+    ctx.exit(code)
+
+
+def settings_or_trouble(config: Path | None) -> Settings:
+    """The settings that hold, or `Trouble` with every fault."""
+    from haikud.interfaces.settings_file import SettingsError, load_settings
+
+    try:
+        return load_settings(config, os.environ)
+    except SettingsError as error:
+        raise Trouble(
+            "\n  ".join(["the settings cannot be used:", *error.faults]),
+            advice="mend them and start again; docs/haikud.guide.yaml is an example of all there is",
+        ) from None
+
+
+def say(text: str) -> None:
+    """One line of the daemon's log."""
+    from haikud.contracts.base import format_time, utc_now
+
+    line = " ".join(text.splitlines())
+    sys.stderr.write(f"{format_time(utc_now())} {line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,64 @@
+"""`haikud wait`: the response of a plan or task, as soon as it is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from haikud.interfaces.answers import how_to_answer, print_answer
+from haikud.interfaces.looking import check_id, is_known
+from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
+from haikud.interfaces.progress import ProgressLines, describe_now
+from haikud.interfaces.trouble import note, warn
+from haikud.interfaces.waiting import Dropped, EndKind, WaitEnd, look_for_answer, wait_for_answer
+from haikud.spool.layout import SpoolLayout
+
+
+@click.command()
+@click.argument("identifier", metavar="ID")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after so many seconds (exit 4).")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole JSON, on a terminal too.")
+@spool_option
+@click.pass_context
+def wait(ctx: click.Context, identifier: str, timeout: float | None, as_json: bool, spool: Path | None) -> None:
+    """Wait for the response of ID, a plan or a task (PLAN.TASK), and print it.
+
+    In a pipe the response is printed as JSON. Exit codes: 0 success, 1 failure or partial, 2 usage, 3 blocked by an
+    open question (which is printed), 4 timeout, 5 rejected, 6 cancelled.
+    """
+    layout = find_spool(spool)
+    check_id(identifier)
+    if look_for_answer(layout, identifier) is None:
+        if not is_known(layout, identifier):
+            warn(f"{layout.root} knows nothing of {identifier} yet; waiting for it to appear")
+        warn_without_daemon(layout, "nothing will happen")
+    ctx.exit(wait_and_show(layout, identifier, timeout=timeout, as_json=as_json))
+
+
+def wait_and_show(
+    layout: SpoolLayout,
+    identifier: str,
+    *,
+    timeout: float | None,
+    as_json: bool,
+    dropped: Dropped | None = None,
+) -> int:
+    """Wait, print what came, and give the exit code."""
+    progress = ProgressLines(layout, identifier)
+    end = wait_for_answer(layout, identifier, timeout=timeout, dropped=dropped, each_look=progress.look)
+    return show_end(layout, end, timeout=timeout, as_json=as_json)
+
+
+def show_end(layout: SpoolLayout, end: WaitEnd, *, timeout: float | None, as_json: bool) -> int:
+    """Print how a wait ended, and give its exit code."""
+    if end.kind is EndKind.TIMEOUT:
+        note(f"no answer after {timeout:g} s: {describe_now(layout, end.ref)}")
+        click.echo(f"  wait again, or follow it: haikud logs {end.ref} -f", err=True)
+        return end.exit_code
+    print_answer(end, as_json=as_json)
+    sys.stdout.flush()
+    if end.kind is EndKind.BLOCKED:
+        note(f"{end.ref} asks a question; {how_to_answer(end.ref)}")
+    return end.exit_code

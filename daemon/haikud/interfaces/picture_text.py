@@ -1,0 +1,120 @@
+"""The picture of a spool as lines of text: the guide's progress block, in plain words where no one looks at colours.
+
+Colours and icons are written by hand: `rich` takes longer to import than everything else that `haikud status` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from haikud.interfaces.picture import OPEN, STATES, listed_tasks, seconds_elapsed, seconds_since
+from haikud.interfaces.plain import dollars, one_line, span
+
+ICONS = {
+    "running": "\u23f3",
+    "succeeded": "\u2705",
+    "failed": "\u274c",
+    "escalated": "\u2753",
+    "cancelled": "\U0001f6ab",
+}
+"""What the guide puts before a task; the other states have none there."""
+
+_COLOURS = {"running": 36, "succeeded": 32, "failed": 31, "escalated": 33, "cancelled": 90, "paused": 33}
+_MOST_LINES = 40
+
+
+def picture_lines(picture: dict[str, Any], *, colour: bool) -> Iterator[str]:
+    """The block, line by line. `colour`: for a terminal, with icons."""
+    yield from head_lines(picture)
+    tasks = listed_tasks(picture)
+    shown = tasks[:_MOST_LINES]
+    if shown:
+        yield "Tasks:"
+    width = max((len(one_line(task.get("ref"))) for task in shown), default=0)
+    for task in shown:
+        yield _task_line(task, min(width, 60), colour=colour)
+    left = len(tasks) - len(shown) + _int(picture.get("tasks_left_out"))
+    if left:
+        yield f"  and {left} more: haikud status --json"
+    yield from foot_lines(picture)
+
+
+def head_lines(picture: dict[str, Any]) -> Iterator[str]:
+    """Whether a daemon runs, and what keeps it from starting tasks."""
+    daemon = picture.get("daemon")
+    if picture.get("daemon_pid") is None:
+        yield f"No daemon runs on {picture['spool']}; start it: haikud run --spool {picture['spool']}"
+    elif not isinstance(daemon, dict):
+        yield f"The daemon on {picture['spool']} (pid {picture['daemon_pid']}) has not shown its picture yet"
+    else:
+        running = _int(_counts(picture).get("running"))
+        yield (
+            f"haikud {one_line(daemon.get('version'))} on {picture['spool']}: {one_line(daemon.get('state'))}, "
+            f"pid {picture['daemon_pid']}, {running} of {one_line(daemon.get('max_agents'))} agents at work"
+        )
+    if picture.get("paused"):
+        until = picture.get("paused_until")
+        ends = f" until {one_line(until)}" if until else "; go on: haikud resume all"
+        yield f"The queue is paused ({one_line(picture['paused'])}){ends}"
+    trouble = picture.get("trouble")
+    for fault in trouble if isinstance(trouble, list) else []:
+        yield f"Trouble: {one_line(fault)}"
+
+
+def foot_lines(picture: dict[str, Any]) -> Iterator[str]:
+    """Counts, running cost and elapsed time."""
+    counts = _counts(picture)
+    told = [f"{_int(counts.get(state))} {state}" for state in STATES if _int(counts.get(state))]
+    yield "Counts: " + (", ".join(told) or "no tasks")
+    if picture.get("incoming"):
+        yield f"In incoming/, not admitted yet: {picture['incoming']}"
+    cost = f"Running Cost: {dollars(picture.get('cost_usd'))}"
+    if "day_cost_usd" in picture:
+        cost += f" (today: {dollars(picture['day_cost_usd'])})"
+    yield cost
+    elapsed = seconds_elapsed(picture)
+    if elapsed is not None:
+        yield f"Time Elapsed: {span(elapsed)}"
+
+
+def task_news(task: dict[str, Any]) -> str:
+    """What there is to say of a task beside its state: phase and percent, cost, time, why it waits."""
+    state = task.get("state")
+    parts = []
+    if state == "running" and task.get("phase"):
+        percent = task.get("percent")
+        parts.append(one_line(task["phase"]) + (f" {percent}%" if isinstance(percent, int) else ""))
+    if "cost_usd" in task and (state in {"running", "succeeded", "failed"} or task["cost_usd"]):
+        parts.append(dollars(task["cost_usd"]) + (" so far" if state in OPEN else ""))
+    since = seconds_since(task.get("started_at") if state == "running" else None)
+    if since is not None:
+        parts.append(span(since))
+    if state == "escalated":
+        parts.append(f'answer it: haikud answer {one_line(task.get("ref"))} "TEXT"')
+    if state == "deferred" and task.get("retry_at"):
+        parts.append(f"until {one_line(task['retry_at'])}")
+    words = one_line(task.get("message") if state == "running" else task.get("reason") or "", 60)
+    if words and words != "None":
+        parts.append(words)
+    return ", ".join(parts)
+
+
+def _task_line(task: dict[str, Any], width: int, *, colour: bool) -> str:
+    state = one_line(task.get("state", "?"))
+    label = f"{state:<9}"
+    if colour:
+        label = f"{ICONS.get(state, ' ' * 2)} \x1b[{_COLOURS.get(state, 0)}m{label}\x1b[0m"
+    title = one_line(task.get("title") or "", 50)
+    news = task_news(task)
+    said = " - ".join(part for part in (title, news) if part)
+    return f"  {label} {one_line(task.get('ref')):<{width}}  {said}".rstrip()
+
+
+def _counts(picture: dict[str, Any]) -> dict[str, Any]:
+    counts = picture.get("counts")
+    return counts if isinstance(counts, dict) else {}
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
