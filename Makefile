@@ -1,0 +1,61 @@
+# haikud: `make demo` shows it, `make test` tests it, `make check` is what CI runs.
+# Everything is installed into .venv; a bare machine with Python 3.11 (venv, pip), git and make is enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Installed again when pyproject.toml says something new, and not merely when it was touched.
+KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
+READY := $(VENV)/.ready-$(KEY)
+READY_DEV := $(VENV)/.ready-dev-$(KEY)
+
+.PHONY: help demo test check format schemas clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      show it all once: no key, no network"
+	@echo "make test      all tests"
+	@echo "make check     what CI runs: lint, format, types, schemas, tests"
+	@echo "make format    format the code"
+	@echo "make schemas   write schemas/ from the contracts"
+	@echo "make clean     remove .venv and what the tools left"
+
+demo: $(READY)
+	@$(BIN)/haikud demo
+
+test: $(READY_DEV)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+check: $(READY_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/haikud schema --check schemas
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+format: $(READY_DEV)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+schemas: $(READY)
+	$(BIN)/haikud schema schemas
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf daemon/*.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "haikud needs Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(READY): | $(BIN)/python
+	@echo "installing haikud into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+$(READY_DEV): | $(BIN)/python
+	@echo "installing haikud and the test tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@rm -f $(VENV)/.ready-* && touch $(READY) $@
