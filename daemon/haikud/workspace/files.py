@@ -1,0 +1,143 @@
+"""Files of the workspace room: atomic writes, and reading and clearing what an agent may have written.
+
+Nothing here follows a symlink that an agent could have placed at the path's last part, opens anything but regular
+files, or waits on a FIFO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, beside: Path | None = None) -> None:
+    """Replace `path` by a file with this content, durably.
+
+    The temporary file lies in `path`'s folder, or in `beside`, a folder of the same filesystem.
+    """
+    temporary = (beside or path.parent) / f".{path.parent.name}.{path.name.lstrip('.')}.haikud-new"
+    remove_entry(temporary)
+    _write_new(temporary, data, mode)
+    temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Create `path` with this content, durably and in one step; False where it exists already."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    _write_new(temporary, data, mode)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_small(path: Path, most: int = 65_536) -> bytes | None:
+    """The content of a regular file of at most `most` bytes; None for anything else, a symlink included."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
+            return None
+        return file.read(most)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a real folder: a symlink to one is not."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything bears this name, a dangling symlink included."""
+    return os.path.lexists(path)
+
+
+def remove_entry(path: Path) -> None:
+    """Remove whatever bears this name; a symlink itself, never what it names. Nothing there is fine."""
+    if is_folder(path):
+        _open_up(path)
+        shutil.rmtree(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _open_up(folder: Path) -> None:
+    """Give ourselves the folders beneath (build caches are often read-only), so that they can be removed."""
+    for root, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(root) / name
+            if is_folder(path) and path.stat().st_mode & 0o700 != 0o700:
+                path.chmod(0o700)
+
+
+def drop_odd_entries(folder: Path) -> list[str]:
+    """Remove all symlinks, FIFOs, sockets and devices beneath a folder; the paths removed, relative to it.
+
+    git would follow or wait on these. Folders that we cannot enter are opened up.
+    """
+    odd: list[str] = []
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        if here.stat().st_mode & 0o700 != 0o700:
+            here.chmod(0o700)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink()
+                    odd.append(os.path.relpath(entry.path, folder))
+    return odd
+
+
+def move_aside(path: Path, towards: Path, suffix: str) -> Path:
+    """Rename `path` to the first free `towards` + `suffix` + N; across filesystems it is copied, links as links."""
+    number = 1
+    while is_there(target := towards.with_name(f"{towards.name}{suffix}{number}")):
+        number += 1
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if is_folder(path):
+            _open_up(path)
+            drop_odd_entries(path)
+        elif not path.is_symlink() and not path.is_file():
+            path.unlink()  # a FIFO or socket holds nothing that could be kept
+            return target
+        shutil.move(path, target)
+    return target

@@ -1,0 +1,297 @@
+"""The one way in which haikud runs git.
+
+Promises: an environment built from nothing, hooks, fsmonitor, signing, pagers and automatic maintenance off, never a
+question to a terminal, a time limit, and the whole process group ended when that is over. Output goes into memory
+files and not through pipes, so its size does not matter and a process that git leaves in the background cannot hold a
+call open. Safe to call from any thread. Fails with `GitError`, which carries the command, exit code and stderr.
+
+Where a git folder is known it is always passed (`--git-dir`); only `repository.py` lets git discover one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sh
+
+READ_SECONDS = 120.0
+WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
+NETWORK_SECONDS = 900.0
+
+_SAFE_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "core.splitIndex=false",
+    "core.quotePath=false",
+    "core.pager=cat",
+    "commit.gpgSign=false",
+    "tag.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "diff.ignoreSubmodules=all",
+    "safe.directory=*",  # the repository was named by an admitted plan, and may belong to another user than ours
+)
+
+# Proxies and certificates: a filter of the user's own configuration (git-lfs) may download during a checkout.
+# HAIKUD_OUT marks what belongs to an attempt, so that a git call of a runner that died is found and ended with it.
+_PASSED_NAMES = (
+    *("PATH", "HOME", "XDG_CONFIG_HOME", "HAIKUD_OUT"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_ALL_EXIT_CODES = range(-255, 256)
+
+
+class WorkspaceError(Exception):
+    """Something about a repository, branch or worktree is not as it must be. `code` is a constant for reports."""
+
+    code = "WORKSPACE_ERROR"
+
+
+class GitError(WorkspaceError):
+    """A git command failed, could not start or took too long (then `exit_code` is None)."""
+
+    code = "GIT_ERROR"
+
+    def __init__(self, message: str, command: str, exit_code: int | None, stderr: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.exit_code = exit_code
+        self.stderr = stderr
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    command: str  # for people, without the safety settings and without credentials
+    exit_code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text that survives JSON (see `as_text`)."""
+        return as_text(self.stdout)
+
+
+def as_text(data: bytes) -> str:
+    """Text that survives JSON: a byte that is not UTF-8 shows as backslash, x and its two digits."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+def without_credentials(text: str) -> str:
+    """`text` with the user:password part of every URL taken out."""
+    return _CREDENTIALS.sub("***@", text)
+
+
+class Git:
+    """git in one git folder, with or without a work tree.
+
+    `git_dir` None lets git discover it from `cwd`: for inspection only.
+    """
+
+    def __init__(
+        self, git_dir: str | Path | None, work_tree: str | Path | None = None, *, cwd: str | None = None
+    ) -> None:
+        self.git_dir = None if git_dir is None else str(git_dir)
+        self.work_tree = None if work_tree is None else str(work_tree)
+        self._cwd = cwd or self.work_tree or self.git_dir or "/"
+
+    def run(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        timeout: float = READ_SECONDS,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run it and return its standard output as it is. GitError on an exit code but 0, unless `check` is off."""
+        return self.ask(*args, stdin=stdin, timeout=timeout, ok=None if not check else (0,), env=env).text
+
+    def line(self, *args: str) -> str:
+        """The output without its last newline."""
+        return self.run(*args).removesuffix("\n")
+
+    def holds(self, *args: str) -> bool:
+        """The answer of a command that says yes by 0 and no by 1; anything else is a GitError."""
+        return self.ask(*args, ok=(0, 1)).exit_code == 0
+
+    def names(self, *args: str, stdin: bytes | None = None) -> list[bytes]:
+        """The parts of an output that NUL bytes separate (`-z`)."""
+        output = self.ask(*args, stdin=stdin).stdout
+        return [part for part in output.split(b"\0") if part]
+
+    def ask(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        timeout: float = READ_SECONDS,
+        ok: tuple[int, ...] | None = (0,),
+        env: Mapping[str, str] | None = None,
+        settings: tuple[str, ...] = (),
+    ) -> Ran:
+        """Run it and return everything. GitError where its exit code is not in `ok` (None: any will do).
+
+        `settings` are further `NAME=VALUE` for this call, `env` further variables.
+        """
+        argv = [part for setting in (*_SAFE_SETTINGS, *settings) for part in ("-c", setting)]
+        if self.git_dir is not None:
+            argv.append(f"--git-dir={self.git_dir}")
+        if self.work_tree is not None:
+            argv.append(f"--work-tree={self.work_tree}")
+        shown = without_credentials(shlex.join(["git", *args]))
+        exit_code, stdout, stderr = _start_and_wait(
+            [*argv, *args], shown, stdin, timeout, {**clean_environment(), **(env or {})}, self._cwd
+        )
+        ran = Ran(shown, exit_code, stdout, without_credentials(as_text(stderr).strip()))
+        if ok is not None and exit_code not in ok:
+            raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr)
+        return ran
+
+
+def clean_environment() -> dict[str, str]:
+    """What git gets to see: nothing inherited but where programs, the user's configuration and the network are."""
+    env = {name: os.environ[name] for name in _PASSED_NAMES if name in os.environ}
+    env.setdefault("PATH", os.defpath)
+    return env | {
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",  # only what we mean to write is written: no index refreshed in passing
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_EDITOR": "true",
+    }
+
+
+def network_environment() -> dict[str, str]:
+    """What a push needs beyond that: the user's ssh agent."""
+    return {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+
+
+def git_version() -> str:
+    """The version of the git that runs, such as `2.39.5`."""
+    return Git(None, cwd="/").line("version").removeprefix("git version ")
+
+
+def _describe(ran: Ran) -> str:
+    reason = ran.stderr.splitlines()[-1] if ran.stderr else "it said nothing"
+    for line in ran.stderr.splitlines():
+        if line.startswith(("fatal:", "error:")):
+            reason = line.partition(": ")[2]
+            break
+    how = f"exit code {ran.exit_code}" if ran.exit_code >= 0 else f"signal {-ran.exit_code}"
+    return f"`{ran.command}` failed ({how}): {reason}"
+
+
+@functools.cache
+def _find_git(search_path: str) -> Any:
+    return sh.Command("git", search_path.split(os.pathsep))
+
+
+@contextlib.contextmanager
+def _memory_file(content: bytes = b"") -> Iterator[int]:
+    fd = os.memfd_create("haikud-git", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    size, parts, at = os.fstat(fd).st_size, [], 0
+    while at < size and (part := os.pread(fd, size - at, at)):
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
+
+
+def _start_and_wait(
+    argv: list[str], shown: str, stdin: bytes | None, timeout: float, env: dict[str, str], cwd: str
+) -> tuple[int, bytes, bytes]:
+    # `_bg` with a wait of our own: sh's `_timeout` looks only every 0.1 s and would cost that on each call. Plain
+    # descriptors for all three streams spare its reader and writer threads.
+    try:
+        command = _find_git(env["PATH"])
+        with _memory_file(stdin or b"") as fd_in, _memory_file() as fd_out, _memory_file() as fd_err:
+            running = command(
+                *argv,
+                _in=fd_in,
+                _out=fd_out,
+                _err=fd_err,
+                _env=env,
+                _cwd=cwd,
+                _tty_in=False,
+                _tty_out=False,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _ok_code=_ALL_EXIT_CODES,
+                _no_out=True,
+                _no_err=True,
+                _no_pipe=True,
+            )
+            if not _wait(running, timeout):
+                message = f"`{shown}` was ended after {timeout:.0f} s"
+                raise GitError(message, shown, None, as_text(_read_all(fd_err)))
+            return running.exit_code, _read_all(fd_out), _read_all(fd_err)
+    except sh.CommandNotFound as error:
+        raise GitError("git is not installed, or not in PATH", shown, None, "") from error
+    except sh.ForkException as error:
+        raise GitError(f"`{shown}` could not start in {cwd}: {_last_line(error)}", shown, None, "") from error
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _wait(running: Any, timeout: float) -> bool:
+    """Wait for the command; False where it was ended because its time was over."""
+    ended = threading.Event()
+    late = threading.Event()
+
+    def end_group() -> None:
+        if not ended.is_set():
+            late.set()
+            _kill_group(running.pid)
+
+    timer = threading.Timer(timeout, end_group)
+    timer.daemon = True
+    timer.start()
+    try:
+        running.wait()
+    except BaseException:
+        _kill_group(running.pid)
+        running.wait()
+        raise
+    finally:
+        ended.set()
+        timer.cancel()
+    return not late.is_set()
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

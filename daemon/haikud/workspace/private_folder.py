@@ -1,0 +1,233 @@
+"""The agent's own git folder, seen as a folder: built from the repository, and made trustworthy again afterwards.
+
+It borrows the repository's objects (`objects/info/alternates`) and has one branch, MAIN_BRANCH as it was, the tags and
+remote branches, and of the settings those that decide which bytes a commit holds: filters, line endings, identity.
+No hooks, no remotes, no credentials. After an attempt everything in it but the objects is the agent's word: `reclaim`
+replaces all that git would obey (settings, hooks, `commondir`, attributes, grafts, alternates, commit graphs) by ours
+before git looks at it, and never drops a ref.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haikud.contracts.attempt import WorkspaceOrder
+from haikud.workspace.files import (
+    drop_odd_entries,
+    is_folder,
+    is_there,
+    read_small,
+    remove_entry,
+    write_atomically,
+)
+from haikud.workspace.git import Git, as_text
+
+# Which bytes end up in a commit, and who made it. Never remotes or credentials.
+_COPIED_SETTINGS = re.compile(
+    rb"(filter\..*|user\.(name|email)|merge\.conflictstyle|diff\.[^.]*\.(xfuncname|binary)|index\.sparse"
+    rb"|core\.(autocrlf|eol|safecrlf|filemode|symlinks|ignorecase|precomposeunicode|bigfilethreshold"
+    rb"|sparsecheckout|sparsecheckoutcone|checkroundtripencoding|abbrev))"
+)
+_KEPT = {"objects", "refs", "packed-refs", "modules", "lfs"}
+_OTHER_REFS = ("refs/tags", "refs/remotes")
+_LARGEST_COPY = 16_777_216
+
+
+@dataclass
+class Reclaimed:
+    """What the agent left in its git folder."""
+
+    head: str = ""  # the text of HEAD, such as `ref: refs/heads/feature/x`
+    refs: dict[str, str] = field(default_factory=dict)  # full name -> commit or other object
+    unfinished: list[str] = field(default_factory=list)  # merge, rebase, ... that were under way
+    odd: list[str] = field(default_factory=list)  # links and special files that were removed
+
+
+def build(order: WorkspaceOrder, entry: Path, tip: str, exclude: list[str]) -> None:
+    """Write everything but the objects, from the repository: also over what an earlier attempt left."""
+    private, common = Path(order.private_git), Path(order.git_common_dir)
+    for folder in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "info"):
+        path = private / folder
+        if not is_folder(path):
+            remove_entry(path)
+            path.mkdir(parents=True, mode=0o700)
+    repository = Git(common)
+    _clear(private)
+    _write_settings(order)
+    _write_alternates(order)
+    refs = {f"refs/heads/{order.branch}": tip} | _kept_refs(private)
+    if order.main_branch != order.base_sha:
+        refs[f"refs/heads/{order.main_branch}"] = order.base_sha
+    lines = repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *_OTHER_REFS).stdout.splitlines()
+    refs.update({as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)})
+    refs[f"refs/heads/{order.branch}"] = tip
+    _write_refs(private, refs)
+    write_atomically(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode(), 0o600)
+    write_atomically(private / "info" / "exclude", _ignored(repository, common, exclude), 0o600)
+    for source, name in ((common, "info/attributes"), (entry, "info/sparse-checkout"), (common, "shallow")):
+        _copy_over(source / name, private / name)
+    _copy_over(entry / "index", private / "index")
+
+
+def reclaim(order: WorkspaceOrder) -> Reclaimed | None:
+    """Make the folder safe for our own git. None where there is no such folder, or it has no objects of its own."""
+    private = Path(order.private_git)
+    if not is_folder(private):
+        return None
+    private.chmod(0o700)
+    if not is_folder(private / "objects"):
+        return None
+    left = Reclaimed(head=as_text(read_small(private / "HEAD", 4096) or b"").strip())
+    left.unfinished = [
+        what
+        for what, name in (
+            ("a merge", "MERGE_HEAD"),
+            ("a rebase", "rebase-merge"),
+            ("a rebase", "rebase-apply"),
+            ("a cherry-pick", "CHERRY_PICK_HEAD"),
+            ("a revert", "REVERT_HEAD"),
+        )
+        if is_there(private / name)
+    ]
+    _clear(private)
+    left.odd = drop_odd_entries(private)
+    for folder in ("objects/info", "objects/pack", "refs", "info"):
+        if not is_folder(private / folder):
+            remove_entry(private / folder)
+            (private / folder).mkdir(mode=0o700)
+    _write_settings(order)
+    _write_alternates(order)
+    _copy_over(Path(order.git_common_dir) / "shallow", private / "shallow")
+    write_atomically(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode(), 0o600)
+    left.refs = _present_refs(Git(private), left.head)
+    _write_refs(private, left.refs)
+    return left
+
+
+def _present_refs(git: Git, head: str) -> dict[str, str]:
+    """The refs whose objects are there, and a detached HEAD under a name of its own."""
+    lines = git.ask("for-each-ref", "--format=%(objectname) %(refname)", ok=None).stdout.splitlines()
+    refs = {as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)}
+    if re.fullmatch(r"[0-9a-f]{40,64}", head):
+        refs["refs/haikud/detached-head"] = head
+    asked = "".join(f"{sha}\n" for sha in refs.values()).encode()
+    answers = git.ask("cat-file", "--batch-check=%(objecttype)", stdin=asked).text.splitlines()
+    there = zip(refs.items(), answers, strict=True)
+    return {name: sha for (name, sha), kind in there if kind in {"commit", "tag", "tree", "blob"}}
+
+
+def _clear(private: Path) -> None:
+    """Remove all that git would obey or that has had its time; refs and objects stay."""
+    for name in os.listdir(private):  # noqa: PTH208 - names
+        if name not in _KEPT:
+            remove_entry(private / name)
+    for name in _KEPT - {"objects", "packed-refs"}:
+        if is_there(private / name) and not is_folder(private / name):
+            remove_entry(private / name)
+    remove_entry(private / "objects" / "info")  # alternates, commit graphs
+    remove_entry(private / "objects" / "pack" / "multi-pack-index")
+    for folder in ("objects/info", "info"):
+        (private / folder).mkdir(exist_ok=True, mode=0o700)
+
+
+def _kept_refs(private: Path) -> dict[str, str]:
+    """What earlier attempts left on other branches, as `reclaim` wrote it down."""
+    lines = (read_small(private / "packed-refs", _LARGEST_COPY) or b"").splitlines()
+    pairs = (line.split(b" ", 1) for line in lines if re.match(rb"[0-9a-f]{40,64} refs/", line))
+    return {as_text(name): sha.decode() for sha, name in pairs}
+
+
+def _write_refs(private: Path, refs: dict[str, str]) -> None:
+    lines = "".join(f"{sha} {name}\n" for name, sha in sorted(refs.items()))
+    write_atomically(private / "packed-refs", lines.encode(), 0o600)
+    remove_entry(private / "refs")
+    (private / "refs" / "heads").mkdir(parents=True, mode=0o700)
+
+
+def _write_alternates(order: WorkspaceOrder) -> None:
+    path = Path(order.private_git) / "objects" / "info" / "alternates"
+    write_atomically(path, os.fsencode(_alternate(order.git_common_dir)) + b"\n", 0o600)
+
+
+def _alternate(git_common_dir: str) -> str:
+    path = f"{git_common_dir}/objects"
+    if not re.search(r'[\n"\\]', path) and not path.startswith("#"):
+        return path
+    for plain, quoted in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n")):
+        path = path.replace(plain, quoted)
+    return f'"{path}"'
+
+
+def _write_settings(order: WorkspaceOrder) -> None:
+    """The settings, from the repository's and the user's own; last ones win, as git reads them."""
+    repository = Git(order.git_common_dir)
+    object_format = repository.line("rev-parse", "--show-object-format")
+    settings: list[tuple[str, str | None]] = [
+        ("core.repositoryformatversion", "0" if object_format == "sha1" else "1"),
+        ("core.bare", "false"),
+        ("core.logallrefupdates", "true"),
+        ("gc.auto", "0"),
+        ("maintenance.auto", "false"),
+        ("commit.gpgsign", "false"),
+        ("tag.gpgsign", "false"),
+    ]
+    if object_format != "sha1":
+        settings.append(("extensions.objectformat", object_format))
+    entry_settings = repository.names("config", "--null", "--list", "--includes")
+    for entry in entry_settings:
+        key, separator, value = entry.partition(b"\n")
+        if _COPIED_SETTINGS.fullmatch(key) or _COPIED_SETTINGS.fullmatch(key.lower()):
+            settings.append((os.fsdecode(key), os.fsdecode(value) if separator else None))
+    text = "".join(_setting_lines(key, value) for key, value in settings)
+    write_atomically(Path(order.private_git) / "config", os.fsencode(text), 0o600)
+
+
+def _setting_lines(key: str, value: str | None) -> str:
+    section, _, rest = key.partition(".")
+    subsection, _, name = rest.rpartition(".")
+    head = f"[{section}]\n"
+    if subsection:
+        quoted = subsection.replace("\\", "\\\\").replace('"', '\\"')
+        head = f'[{section} "{quoted}"]\n'
+    if value is None:
+        return f"{head}\t{name}\n"
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("\b", "\\b")):
+        value = value.replace(plain, escaped)
+    return f'{head}\t{name} = "{value}"\n'
+
+
+def _ignored(repository: Git, common: Path, exclude: list[str]) -> bytes:
+    """The repository's `info/exclude`, the user's own ignored names (the agent has another HOME), and the copies."""
+    own = repository.ask("config", "--type=path", "--get", "core.excludesFile", ok=(0, 1)).text.rstrip("\n")
+    parts = [read_small(common / "info" / "exclude", _LARGEST_COPY) or b""]
+    for path in (Path(own) if own else _default_ignore_file(),):
+        try:
+            parts.append(path.read_bytes())
+        except OSError:
+            continue
+    parts.append(b"".join(b"/" + _as_pattern(name) + b"\n" for name in exclude if "\n" not in name))
+    return b"".join(part if not part or part.endswith(b"\n") else part + b"\n" for part in parts)
+
+
+def _default_ignore_file() -> Path:
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - may stay unknown
+    return Path(folder) / "git" / "ignore"
+
+
+def _as_pattern(name: str) -> bytes:
+    pattern = re.sub(r"([\\*?\[\]])", r"\\\1", name.strip("/"))
+    trailing = len(pattern) - len(pattern.rstrip(" "))
+    return os.fsencode(pattern.rstrip(" ") + "\\ " * trailing)
+
+
+def _copy_over(source: Path, target: Path) -> None:
+    """Copy a file of the repository's own; remove the target where there is none."""
+    try:
+        data = source.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        remove_entry(target)
+        return
+    write_atomically(target, data, 0o600)

@@ -1,0 +1,200 @@
+"""The agent's own git: put in place for an attempt, harvested afterwards.
+
+While an attempt lives, the worktree's `.git` names `plans/PLAN/TASK/git`, so that nothing that the agent does with git
+reaches the repository. `harvest` takes over its one branch and makes the worktree one like any other again. All three
+functions may be repeated after a crash at any point: where they stand is in the ownership record. Nothing of the
+agent's is deleted that could be work: a replaced `.git` is moved into the task's folder, commits elsewhere than on the
+branch stay in the agent's git folder, a head that is no longer part of the branch stays under `refs/haikud/kept/`.
+Fails with `GitError` or `WorkspaceMismatch`; the agent's commits are then still in its git folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haikud.contracts.attempt import WorkspaceOrder
+from haikud.workspace import private_folder
+from haikud.workspace.checks import (
+    WorkspaceMismatch,
+    check_place,
+    check_worktree,
+    clear_branch_lock,
+    clear_stale_lock,
+    expect_entry,
+    git_file_text,
+    names_folder,
+)
+from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, write_atomically
+from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git
+from haikud.workspace.ownership import Owner, expect_owner, ref_of, update_owner
+from haikud.workspace.repository import resolve
+from haikud.workspace.repository_lock import repository_lock
+
+_LOCKED_WHY = "an attempt of haikud is at work here\n"
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What came of an attempt's commits."""
+
+    head_sha: str  # of the branch, in the repository
+    warnings: list[str] = field(default_factory=list)
+
+
+def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = ()) -> list[str]:
+    """Put the agent's own git folder in place, fresh or continued, on the branch's present head; returns warnings.
+
+    `exclude` names copied files (`.env`) that its `git add -A` shall not take. What a crashed attempt had committed is
+    harvested first. No file of the worktree is touched but `.git`.
+    """
+    warnings = harvest(order).warnings if expect_owner(order).attached_tip is not None else []
+    with repository_lock(order.git_common_dir):
+        owner = expect_owner(order)
+        entry = expect_entry(order)
+        own_git = check_worktree(order, owner)
+        tip = _tip(order)
+        _refresh_index(own_git, order)
+        private_folder.build(order, entry, tip, list(exclude))
+        (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
+        update_owner(order, owner, attached_tip=tip, detached=False)
+        _point_git_file(order, f"gitdir: {order.private_git}\n".encode())
+    return warnings
+
+
+def harvest(order: WorkspaceOrder) -> Harvest:
+    """Take the agent's branch into the repository and put the worktree's own git back; the agent has ended.
+
+    Afterwards `git status` in the worktree shows what the agent left uncommitted. Where nothing is attached it only
+    puts `.git` and the index right.
+    """
+    with repository_lock(order.git_common_dir):
+        owner = expect_owner(order)
+        warnings: list[str] = []
+        clear_branch_lock(order)
+        if owner.attached_tip is not None:
+            _take_branch(order, owner, owner.attached_tip, warnings)
+        _put_back(order, owner, warnings)
+        update_owner(order, owner, attached_tip=None, detached=False)
+        return Harvest(_tip(order), warnings)
+
+
+def detach_private_git(order: WorkspaceOrder) -> list[str]:
+    """Only put the worktree's own git back, for a task that is final; returns warnings.
+
+    What the agent committed stays in its git folder, and is harvested should the task ever go on.
+    """
+    with repository_lock(order.git_common_dir):
+        owner = expect_owner(order)
+        warnings: list[str] = []
+        _put_back(order, owner, warnings)
+        update_owner(order, owner, detached=owner.attached_tip is not None)
+        return warnings
+
+
+def _tip(order: WorkspaceOrder) -> str:
+    tip = resolve(Git(order.git_common_dir), f"refs/heads/{order.branch}")
+    if tip is None:
+        raise WorkspaceMismatch(f"branch {order.branch} is gone from {order.git_common_dir}")
+    return tip
+
+
+def _take_branch(order: WorkspaceOrder, owner: Owner, attached_tip: str, warnings: list[str]) -> None:
+    """Fetch the agent's branch, with everything noted that is not as expected."""
+    repository, branch = Git(order.git_common_dir), f"refs/heads/{order.branch}"
+    now = resolve(repository, branch)
+    left = private_folder.reclaim(order)
+    if left is None:
+        warnings.append(_set_aside_folder(order))
+        return
+    warnings.extend(f"the agent left {what} unfinished" for what in left.unfinished)
+    if left.odd:
+        warnings.append(f"removed links or special files from the agent's git folder: {', '.join(left.odd[:5])}")
+    private = Git(order.private_git)
+    tip = resolve(private, branch)
+    warnings.extend(_other_work(order, private, left, tip))
+    if tip is None:
+        warnings.append(f"the agent's git folder has no branch {order.branch}; the repository's stays as it was")
+        return
+    if owner.detached and now not in {attached_tip, tip}:
+        warnings.append(f"{order.branch} has moved since; the agent's {tip[:12]} stays in {order.private_git}")
+        return
+    if tip == now:
+        return
+    if now is not None and not _is_ancestor(private, now, tip):
+        kept = f"refs/haikud/kept/{ref_of(order)}/{now[:12]}"
+        repository.run("update-ref", kept, now)
+        warnings.append(f"the branch no longer contains its earlier head {now[:12]}, which is kept as {kept}")
+    _fetch(order, repository, branch)
+
+
+def _fetch(order: WorkspaceOrder, repository: Git, branch: str) -> None:
+    repository.ask(
+        *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-head-ok", "--no-recurse-submodules"),
+        *("--no-auto-maintenance", "--no-prune", "--no-show-forced-updates"),
+        *(order.private_git, f"+{branch}:{branch}"),
+        settings=("protocol.file.allow=always", "fetch.fsckObjects=true", "fetch.writeCommitGraph=false"),
+        timeout=NETWORK_SECONDS,
+    )
+
+
+def _is_ancestor(git: Git, older: str, newer: str) -> bool:
+    return git.ask("merge-base", "--is-ancestor", older, newer, ok=None).exit_code == 0
+
+
+def _other_work(order: WorkspaceOrder, private: Git, left: private_folder.Reclaimed, tip: str | None) -> Iterable[str]:
+    """A warning for each place other than the branch where the agent committed something."""
+    known = {f"refs/heads/{order.branch}"}
+    below = [tip or order.base_sha, order.base_sha]
+    for name, sha in left.refs.items():
+        if name in known or name.startswith(("refs/tags/", "refs/remotes/")):
+            continue
+        ran = private.ask("rev-list", "--count", sha, "--not", *below, ok=None)
+        count = int(ran.text) if ran.exit_code == 0 and ran.text.strip().isdigit() else 0
+        if count:
+            where = "a detached HEAD" if name == "refs/haikud/detached-head" else name.removeprefix("refs/heads/")
+            yield (
+                f"the agent left {count} commit(s) on {where} ({sha[:12]}) and not on {order.branch}; "
+                f"they stay in {order.private_git}"
+            )
+
+
+def _set_aside_folder(order: WorkspaceOrder) -> str:
+    private = Path(order.private_git)
+    if not is_there(private):
+        return f"the agent's git folder {private} is gone; {order.branch} stays as it was"
+    moved = move_aside(private, private, ".replaced-")
+    return f"the agent replaced its git folder, which now lies in {moved}; {order.branch} stays as it was"
+
+
+def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
+    """The worktree's own `.git` and an index that agrees with the branch; no other file of the worktree is touched."""
+    entry = expect_entry(order)
+    remove_entry(entry / "locked")
+    try:
+        worktree = check_place(order, owner)
+    except WorkspaceMismatch as error:
+        warnings.append(f"{error}; what was not committed there is not part of the branch")
+        return
+    git_file = worktree / ".git"
+    if not names_folder(git_file, entry):
+        if not is_there(git_file):
+            warnings.append("the agent removed the worktree's .git; it was put back")
+        elif is_folder(git_file) or not names_folder(git_file, Path(order.private_git)):
+            moved = move_aside(git_file, Path(order.private_git), ".replaced-")
+            warnings.append(f"the agent replaced the worktree's .git; what it put there lies in {moved}")
+        _point_git_file(order, git_file_text(entry))
+    _refresh_index(Git(entry, worktree), order)
+
+
+def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
+    """Make the index agree with the branch; what it knows about unchanged files is kept, so this is quick."""
+    clear_stale_lock(Path(str(git.git_dir)) / "index.lock")
+    git.run("read-tree", "--reset", f"refs/heads/{order.branch}", timeout=WRITE_SECONDS)
+    git.ask("update-index", "-q", "--refresh", "--ignore-submodules", ok=(0, 1), timeout=WRITE_SECONDS)
+
+
+def _point_git_file(order: WorkspaceOrder, text: bytes) -> None:
+    worktree = Path(order.worktree)
+    write_atomically(worktree / ".git", text, beside=worktree.parent)
