@@ -14,9 +14,10 @@ from datetime import datetime
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
+from haikud.contracts.evidence import Evidence
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.plan import Plan, Task
-from haikud.contracts.states import TaskState, is_final
+from haikud.contracts.states import TaskState
 from haikud.engine.launchers.protocol import Handle
 from haikud.engine.scheduler import Candidate, Rank
 
@@ -64,6 +65,8 @@ class OpenTask:
     ordered_end: OrderedEnd | None = None
     pause_token: str | None = None  # a pause that the running attempt has not carried out yet
     progress: Progress = field(default_factory=Progress)
+    evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
+    is_asked: bool = False  # its open question lies in escalations/
     waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
 
     @property
@@ -86,13 +89,9 @@ class OpenPlan:
     spent_usd: dict[str, float]  # by task id
 
     @property
-    def is_finished(self) -> bool:
-        """Whether every task has its final decision."""
-        return all(is_final(state) for state in self.states.values())
-
-    def dependants(self, task_id: str) -> list[Task]:
-        """The tasks that name `task_id` among their dependencies."""
-        return [task for task in self.plan.tasks if task_id in task.dependencies]
+    def cost_usd(self) -> float:
+        """What its attempts that have ended spent."""
+        return sum(self.spent_usd.values())
 
 
 class Board:
@@ -101,6 +100,7 @@ class Board:
     def __init__(self) -> None:
         self.tasks: dict[str, OpenTask] = {}
         self.plans: dict[str, OpenPlan] = {}
+        self.touched: set[str] = set()  # plans whose waiting tasks are to be looked at again
         self.finished: deque[TaskStatus] = deque(maxlen=FINISHED_LATELY)
         self.finished_counts: dict[TaskState, int] = {}
         self._by_state: dict[TaskState, dict[str, OpenTask]] = {state: {} for state in TaskState}

@@ -25,7 +25,7 @@ class Trouble:
     @property
     def texts(self) -> list[str]:
         """What is wrong now, for status.json."""
-        return sorted(self._texts.values())
+        return sorted(self._texts.copy().values())
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
@@ -57,4 +57,4 @@ class Trouble:
 
     def next_try(self) -> float | None:
         """When something is to be tried again, monotonic seconds."""
-        return min(self._retry_at.values(), default=None)
+        return min(list(self._retry_at.values()), default=None)

@@ -1,0 +1,186 @@
+"""What follows a runner's end, off the loop: the claim, the process tree, the result. Nothing is decided here.
+
+Order: take the claim, so that nobody else can be the runner any more; end the tree and prove it empty; then look for
+the result. The claim is kept until the attempt is settled. Whoever still lives after KILL is trouble of the
+environment: the attempt stays unsettled, and no successor starts beside the survivor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from haikud.contracts.attempt import EndOrder, Result, WorkspaceOrder
+from haikud.contracts.evidence import Evidence
+from haikud.contracts.states import AttemptOutcome
+from haikud.contracts.usage import UsageTotal
+from haikud.engine.attempts import NO_USAGE, read_result, used_by_events
+from haikud.engine.board import OpenTask
+from haikud.engine.engine import Engine
+from haikud.engine.launchers.protocol import End, EndKind
+from haikud.engine.policy import Ending
+from haikud.engine.salvage import salvage
+from haikud.engine.specs import build_workspace
+from haikud.engine.trouble import RETRY_SECONDS
+from haikud.sandbox.trees import TreeStillAlive, end_tree
+from haikud.spool.claims import release_claim, take_claim
+from haikud.spool.layout import AttemptPaths
+from haikud.spool.models import UnreadableFile
+from haikud.spool.store import Store
+
+CLAIM_SECONDS = 5.0
+"""How long a dead runner's claim may take to be free before the tree is ended without it."""
+
+_ORDERED = {
+    EndOrder.CANCEL: AttemptOutcome.CANCELLED,
+    EndOrder.INTERRUPT: AttemptOutcome.INTERRUPTED,
+    EndOrder.TIME_LIMIT: AttemptOutcome.TIMED_OUT,
+}
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """An attempt that is over and may be settled."""
+
+    ref: str
+    attempt: int
+    ending: Ending
+    usage: UsageTotal = NO_USAGE
+    failed_starts: int = 0  # in a row, just before this attempt
+    evidence: Evidence | None = None  # measured here, where the runner could not
+    ended: list[str] = field(default_factory=list)  # processes that it had left behind
+    claim: int | None = None  # its descriptor, to be closed after settling
+
+    def release(self) -> None:
+        """Let the claim go."""
+        if self.claim is not None:
+            release_claim(self.claim)
+
+
+async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
+    """See the module's head. Tries again as long as the environment refuses."""
+    attempt = entry.decision.attempt
+    paths = engine.layout.task(entry.ref).attempt(attempt)
+    doing = f"ending what {entry.ref} left running"
+    while True:
+        try:
+            with engine.trouble.guard(doing):
+                claim, ended = await engine.patiently(_clear, paths, entry.grace_seconds)
+                break
+        except TreeStillAlive as error:
+            engine.trouble.note(doing, error)
+        await asyncio.sleep(RETRY_SECONDS)
+    order = entry.ordered_end.order if entry.ordered_end else None
+    workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
+    while True:
+        with engine.trouble.guard(f"reading the result of {entry.ref}"):
+            return await engine.patiently(
+                _examine,
+                engine.store,
+                entry,
+                paths,
+                end=end,
+                order=order,
+                workspace=workspace,
+                claim=claim,
+                ended=ended,
+            )
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def not_started(store: Store, ref: str, attempt: int, why: str) -> Aftermath:
+    """The aftermath of a runner that could not be started."""
+    ending = Ending(AttemptOutcome.FAILED_TO_START, message=End(EndKind.NOT_STARTED, why=why).describe())
+    return Aftermath(ref, attempt, ending, failed_starts=count_failed_starts(store, ref))
+
+
+def judge(  # noqa: PLR0911 - a table
+    result: Result | None, broken: str | None, end: End, order: EndOrder | None, *, ref: str, attempt: int, began: bool
+) -> Ending:
+    """How the attempt ended. Pure. `broken`: why its result cannot be read; `began`: whether the runner ever did."""
+    if result is not None and (result.ref, result.attempt) != (ref, attempt):
+        broken = f"it is that of {result.ref}, attempt {result.attempt}"
+        result = None
+    if result is not None:
+        return Ending(result.outcome, result.failure_class, _message(result), result.question, result.quota)
+    if broken is not None:
+        return Ending(AttemptOutcome.BAD_RESULT, message=f"its result cannot be read: {broken}")
+    if order is not None:
+        return Ending(_ORDERED[order])
+    said = end.describe()
+    if end.kind is EndKind.LOST:
+        return Ending(AttemptOutcome.LOST, message=said)
+    if end.kind is EndKind.UNKNOWN:
+        return Ending(AttemptOutcome.UNKNOWN, message=said)
+    if not began:
+        return Ending(AttemptOutcome.FAILED_TO_START, message=f"{said} and never began; its log says more")
+    if end.code is not None and end.code < 0:
+        return Ending(AttemptOutcome.KILLED, message=said)
+    return Ending(AttemptOutcome.ORPHANED, message=f"{said} and left no result")
+
+
+def count_failed_starts(store: Store, ref: str) -> int:
+    """How many attempts in a row have failed to start by now."""
+    count = 0
+    for decision in reversed(store.decisions(ref)):
+        if decision.outcome is AttemptOutcome.FAILED_TO_START:
+            count += 1
+        elif decision.outcome is not None:
+            break
+    return count
+
+
+def _clear(paths: AttemptPaths, grace: float) -> tuple[int | None, list[str]]:
+    """Take the claim, end the tree; whoever held the claim longer than its runner lived is in the tree."""
+    claim = _wait_for_claim(paths)
+    ended = end_tree(marker=str(paths.out), pids=[], grace=grace)
+    if claim is None:
+        claim = _wait_for_claim(paths)
+        if claim is None:
+            raise TimeoutError(f"{paths.claim} is still held though its runner and its tree are gone")
+    return claim, ended
+
+
+def _wait_for_claim(paths: AttemptPaths) -> int | None:
+    until = time.monotonic() + CLAIM_SECONDS
+    while True:
+        claim = take_claim(paths.claim)
+        if claim is not None or time.monotonic() >= until:
+            return claim
+        time.sleep(0.01)
+
+
+def _examine(
+    store: Store,
+    entry: OpenTask,
+    paths: AttemptPaths,
+    *,
+    end: End,
+    order: EndOrder | None,
+    workspace: WorkspaceOrder | None,
+) -> Aftermath:
+    attempt = entry.decision.attempt
+    result: Result | None = None
+    broken: str | None = None
+    try:
+        result = read_result(paths)
+    except UnreadableFile as error:
+        broken = error.why
+    began = paths.events.exists()
+    ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
+    evidence = salvage(workspace, entry.task) if result is None and workspace is not None and began else None
+    usage = result.usage if result is not None else used_by_events(paths)[0]
+    starts = count_failed_starts(store, entry.ref)
+    return Aftermath(entry.ref, attempt, ending, usage, starts, evidence)
+
+
+def _message(result: Result) -> str:
+    """One line on how it ended: the report's words before the agent's."""
+    if result.error_report is not None:
+        return result.error_report.error.message
+    if result.question is not None:
+        return result.question.reason
+    if result.quota is not None:
+        return result.quota.message
+    return "" if result.outcome is AttemptOutcome.COMPLETED else result.summary.strip().partition("\n")[0][:300]

@@ -1,0 +1,189 @@
+"""What all parts of the daemon share: the spool, the board, the launcher, and the one way to decide about a task.
+
+Everything that must last is written by one thread, in order; git, process trees and other slow reading go to a small
+pool. Only the daemon's loop calls in here, one step after the other, so that a step never meets a half-done other one.
+Memory changes after the disk: a step that fails with an OSError may be repeated as if it had never begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from haikud.contracts.base import JsonObject, utc_now
+from haikud.contracts.decision import Decision, QueueState
+from haikud.contracts.ledger import LedgerEntry
+from haikud.contracts.settings import Settings
+from haikud.contracts.states import TaskState, check_move, is_final
+from haikud.contracts.usage import UsageTotal
+from haikud.engine.board import Board, OpenTask
+from haikud.engine.day_spend import DaySpend
+from haikud.engine.launchers.protocol import Launcher
+from haikud.engine.secrets import Secrets
+from haikud.engine.trouble import Trouble
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.ledger import append_entry
+from haikud.spool.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+POOL_THREADS = 4
+"""For git, process trees and reading."""
+
+
+@dataclass
+class Stopping:
+    """How the daemon is to end, if it is."""
+
+    draining: bool = False  # starts nothing; ends when the last attempt has
+    now: bool = False  # ends the attempts
+    detach: bool = False  # ends at once and leaves the attempts alone
+
+
+@dataclass
+class Engine:
+    """See the module's head."""
+
+    layout: SpoolLayout
+    settings: Settings
+    secrets: Secrets
+    spool_id: str
+    say: Callable[[str], None]
+    store: Store
+    launcher: Launcher
+    trouble: Trouble
+    queue: QueueState
+    day: DaySpend
+    clock: Callable[[], float]  # monotonic seconds
+    wake: asyncio.Event
+    board: Board = field(default_factory=Board)
+    stopping: Stopping = field(default_factory=Stopping)
+
+    def __post_init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="haikud-pool")
+        self._patient = ThreadPoolExecutor(self.settings.max_agents, thread_name_prefix="haikud-trees")
+
+    # -- threads
+
+    async def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that writes what must last, on the one writing thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, partial(action, *args, **kwargs))
+
+    async def aside(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something slow that writes nothing that must last, in the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(action, *args, **kwargs))
+
+    async def patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that may take many seconds, such as ending a process tree, in a pool of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._patient, partial(action, *args, **kwargs))
+
+    def close(self) -> None:
+        """Finish the write in hand and let the threads go."""
+        self._writer.shutdown(wait=True, cancel_futures=False)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._patient.shutdown(wait=False, cancel_futures=True)
+
+    # -- decisions
+
+    async def decide(self, entry: OpenTask, state: TaskState, reason: str, **changes: Any) -> Decision:
+        """Decide about a task: durable first, then on the board and in the ledger.
+
+        `changes` are fields of the decision. What is not named stays as in the last decision, but for what belongs to
+        one decision only: outcome, retry_at, token and resume_to. The link of a final task stays for publication to
+        move.
+        """
+        decision = next_decision(entry.decision, state, reason, utc_now(), **changes)
+        await self.write(self._decide_on_disk, decision)
+        self.board.move(entry, decision)
+        self.note(
+            entry.plan.id,
+            "decided",
+            ref=entry.ref,
+            state=str(state),
+            attempt=decision.attempt,
+            outcome=str(decision.outcome) if decision.outcome else None,
+            message=reason,
+        )
+        return decision
+
+    def _decide_on_disk(self, decision: Decision) -> None:
+        last = self.store.last_decision(decision.ref)
+        if last is not None and last.number == decision.number:
+            # Left by a write that failed after its rename: nobody has acted on it.
+            self.layout.task(decision.ref).decision(decision.number).unlink()
+        self.store.decide(decision, settle_link=False)
+        if not is_final(decision.state):
+            self.store.move_link(decision.ref, decision.state)
+
+    # -- history for people
+
+    def note(
+        self,
+        plan_id: str,
+        event: str,
+        message: str = "",
+        *,
+        ref: str | None = None,
+        state: str | None = None,
+        attempt: int | None = None,
+        outcome: str | None = None,
+        usage: UsageTotal | None = None,
+        detail: JsonObject | None = None,
+    ) -> None:
+        """A line in the plan's ledger, written by and by. Nothing depends on it, so that it can only fail quietly."""
+        entry = LedgerEntry(
+            at=utc_now(),
+            event=event,
+            message=message,
+            ref=ref,
+            state=state,
+            attempt=attempt,
+            outcome=outcome,
+            usage=usage,
+            detail=detail or {},
+        )
+        self._writer.submit(self._append, plan_id, entry)
+
+    def _append(self, plan_id: str, entry: LedgerEntry) -> None:
+        with self.trouble.guard("writing a ledger"):
+            append_entry(self.layout.plan(plan_id), entry)
+
+    def save_day(self) -> None:
+        """Write what was spent today, by and by: a crash before loses one attempt's cost from the day's budget."""
+        self._writer.submit(self._save_day)
+
+    def _save_day(self) -> None:
+        with self.trouble.guard("writing what was spent today"):
+            self.day.save()
+
+    # -- what is so
+
+    def may_start(self, now: datetime) -> bool:
+        """Whether new attempts may start at all."""
+        stopping = self.stopping
+        if stopping.draining or stopping.now or stopping.detach:
+            return False
+        return not self.queue.paused or (self.queue.until is not None and self.queue.until <= now)
+
+
+def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, **changes: Any) -> Decision:
+    """The decision that follows `last`. ValueError where the move is not allowed: our bug."""
+    check_move(last.state, state)
+    fields: dict[str, Any] = {
+        "attempt": last.attempt,
+        "failures": last.failures,
+        "orphans": last.orphans,
+        "escalation": last.escalation,
+        "guidance": last.guidance,
+        "fresh": last.fresh,
+        "role": last.role,
+        "model": last.model,
+    }
+    return Decision(number=last.number + 1, at=now, ref=last.ref, state=state, reason=reason, **(fields | changes))

@@ -1,0 +1,112 @@
+"""Finishing: final decisions, what they mean for tasks that wait, and the publication of answers and questions.
+
+Each step works from the board and may be repeated: what a step could not do now (a full disk), or what a crash kept an
+earlier daemon from doing, is still to be seen there the next time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from haikud.contracts.live import TaskStatus
+from haikud.contracts.states import FINAL_STATES, TaskState, is_final
+from haikud.engine.board import OpenTask
+from haikud.engine.engine import Engine
+from haikud.engine.publication import Published, publish_final
+from haikud.engine.words import dependency_failed
+from haikud.spool.publish import publish_escalation
+
+
+async def finish_task(engine: Engine, entry: OpenTask, state: TaskState, reason: str, **changes: Any) -> None:
+    """Give a task its final decision. Its answer and its dependants are the next steps."""
+    await engine.decide(entry, state, reason, **changes)
+    engine.board.touched.add(entry.plan.id)
+
+
+async def release_waiting(engine: Engine) -> None:
+    """Queue the waiting tasks whose dependencies succeeded; fail those of which one did not."""
+    while engine.board.touched:
+        plan_id = next(iter(engine.board.touched))
+        changed = True
+        while changed:
+            changed = False
+            for entry in engine.board.open_tasks_of(plan_id):
+                if entry.state is TaskState.WAITING:
+                    changed = await _release(engine, entry) or changed
+        engine.board.touched.discard(plan_id)
+
+
+async def _release(engine: Engine, entry: OpenTask) -> bool:
+    states = engine.board.plans[entry.plan.id].states
+    for name in entry.task.dependencies:
+        if is_final(states[name]) and states[name] is not TaskState.SUCCEEDED:
+            reason = dependency_failed(entry.plan.task(name).ref, states[name])
+            await engine.decide(entry, TaskState.FAILED, reason)
+            return True
+    if all(states[name] is TaskState.SUCCEEDED for name in entry.task.dependencies):
+        await engine.decide(entry, TaskState.QUEUED, "its dependencies succeeded")
+        return True
+    return False
+
+
+async def publish_answers(engine: Engine) -> None:
+    """Publish every task on the board that is final; it leaves the board."""
+    for state in FINAL_STATES:
+        for entry in engine.board.in_state(state):
+            await _publish(engine, entry)
+
+
+async def _publish(engine: Engine, entry: OpenTask) -> None:
+    is_last = len(engine.board.open_tasks_of(entry.plan.id)) == 1
+    published = await engine.write(
+        publish_final,
+        engine.store,
+        entry.plan,
+        entry.task,
+        entry.decision,
+        is_last=is_last,
+        evidence=entry.evidence,
+    )
+    engine.board.remove(entry, last_status(entry, published))
+    metrics = published.response.metrics
+    engine.note(
+        entry.plan.id,
+        "answered",
+        f"responses/{entry.plan.id}.json" if published.plan else "",
+        ref=entry.ref,
+        state=str(entry.state),
+        detail={"metrics": metrics.model_dump(mode="json")},
+    )
+    why = "" if entry.state is TaskState.SUCCEEDED else f": {entry.decision.reason}"
+    engine.say(f"{entry.ref} {entry.state} in {metrics.duration_seconds:.1f} s, {metrics.cost_usd:.4f} USD{why}")
+    if published.plan is not None and len(entry.plan.tasks) > 1:
+        engine.say(f"{entry.plan.id} finished: {published.plan.status}")
+
+
+async def publish_questions(engine: Engine) -> None:
+    """Put the open questions that are not there yet into escalations/."""
+    for entry in engine.board.in_state(TaskState.ESCALATED):
+        if not entry.is_asked and entry.decision.escalation is not None:
+            source = engine.layout.task(entry.ref).escalation(entry.decision.escalation)
+            await engine.write(publish_escalation, engine.layout, source, entry.ref)
+            entry.is_asked = True
+
+
+def last_status(entry: OpenTask, published: Published) -> TaskStatus:
+    """How a finished task is shown among those that finished lately."""
+    metrics = published.response.metrics
+    return TaskStatus(
+        ref=entry.ref,
+        plan=entry.plan.id,
+        title=entry.task.title,
+        state=str(entry.state),
+        role=entry.role,
+        priority=str(entry.task.priority),
+        attempt=entry.decision.attempt,
+        percent=100 if entry.state is TaskState.SUCCEEDED else None,
+        reason=entry.decision.reason,
+        cost_usd=metrics.cost_usd,
+        tokens_used=metrics.tokens_used,
+        since=entry.decision.at,
+        branch=entry.task.branch,
+    )

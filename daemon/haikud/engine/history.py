@@ -1,0 +1,52 @@
+"""Gathering what an answer is built from: a task's decisions and attempts, read from its folder. Reads only."""
+
+from __future__ import annotations
+
+from haikud.contracts.decision import Decision
+from haikud.contracts.envelope import Response
+from haikud.contracts.evidence import Evidence
+from haikud.contracts.plan import Plan, Task
+from haikud.costs.comparison import AgentCost
+from haikud.engine.attempts import read_attempts
+from haikud.engine.responses import TaskHistory, costs_of
+from haikud.spool.models import read_model
+from haikud.spool.store import Store
+
+
+def read_history(
+    store: Store,
+    plan: Plan,
+    task: Task,
+    decision: Decision,
+    evidence: Evidence | None = None,
+    *,
+    settling: Decision | None = None,
+) -> TaskHistory:
+    """What has happened to a task. `evidence` was measured by the engine for a runner that died.
+
+    `settling`: the decision that is about to settle the newest attempt, which counts as ended already.
+    """
+    decisions = [*store.decisions(task.ref), *([settling] if settling else [])]
+    attempts = read_attempts(store.layout.task(task.ref), decisions)
+    log = str(store.layout.log_link(task.ref))
+    return TaskHistory(plan, task, decision, attempts, log_file=log, evidence=evidence)
+
+
+def read_answers(store: Store, plan: Plan) -> list[tuple[Task, Response]]:
+    """The answers of all tasks of a plan, in its order. FileNotFoundError where one has none yet: our bug."""
+    answers: list[tuple[Task, Response]] = []
+    for task in plan.tasks:
+        path = store.layout.task(task.ref).response
+        answer = read_model(path, Response)
+        if answer is None:
+            raise FileNotFoundError(f"{path} is missing though {task.ref} is final")
+        answers.append((task, answer))
+    return answers
+
+
+def read_costs(store: Store, plan: Plan) -> list[AgentCost]:
+    """What every task of a plan used, by model."""
+    costs: list[AgentCost] = []
+    for task in plan.tasks:
+        costs += costs_of(task, read_attempts(store.layout.task(task.ref), store.decisions(task.ref)))
+    return costs

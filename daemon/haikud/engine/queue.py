@@ -1,0 +1,42 @@
+"""The queue as a whole: paused by a person until someone resumes it, or by the account's limits until a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from haikud.contracts.decision import QueueState
+from haikud.engine.engine import Engine
+from haikud.spool.queue_state import write_queue_state
+
+
+async def pause_queue(
+    engine: Engine, reason: str, *, until: datetime | None = None, ref: str | None = None, token: str | None = None
+) -> None:
+    """Start nothing any more, durably. A person's pause (without an end) is never shortened by a limit's."""
+    now = engine.queue
+    if until is not None and now.paused and now.until is None:
+        return
+    refs = [*now.quota_refs, ref] if ref is not None and ref not in now.quota_refs else list(now.quota_refs)
+    if until is not None and now.until is not None:
+        until = max(until, now.until)
+    await _set(engine, QueueState(paused=True, reason=reason, until=until, quota_refs=refs, token=token or now.token))
+    engine.say(f"queue paused{f' until {until:%H:%M:%S} UTC' if until else ''}: {reason}")
+
+
+async def resume_queue(engine: Engine, why: str, *, token: str | None = None) -> None:
+    """Start again what may start, durably."""
+    was_paused = engine.queue.paused
+    await _set(engine, QueueState(paused=False, token=token or engine.queue.token))
+    if was_paused:
+        engine.say(f"queue goes on: {why}")
+
+
+async def end_quota_pause(engine: Engine, now: datetime) -> None:
+    """End a pause whose time has come."""
+    if engine.queue.paused and engine.queue.until is not None and engine.queue.until <= now:
+        await resume_queue(engine, "the account's limits should allow it again")
+
+
+async def _set(engine: Engine, state: QueueState) -> None:
+    await engine.write(write_queue_state, engine.layout, state)
+    engine.queue = state

@@ -1,0 +1,92 @@
+"""Finding the role of a task when its attempt starts. Reads role files and asks git; not for the event loop.
+
+What the package and the settings' folder hold is read again only when the folder has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from haikud.contracts.attempt import ResolvedRole
+from haikud.contracts.decision import Decision
+from haikud.contracts.plan import Task
+from haikud.contracts.settings import Settings
+from haikud.roles.catalogue import (
+    REPOSITORY_ROLES_FOLDER,
+    UnknownModel,
+    find_roles,
+    repository_roles,
+    resolve_role,
+)
+from haikud.roles.files import RoleError, RoleFile
+from haikud.workspace.git import WorkspaceError
+from haikud.workspace.repository import RepositoryFacts, read_files_at
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+class NoSuchRole(Exception):  # noqa: N818 - reads as what it is
+    """The task's role or model cannot be had any more; the message says why and what to do."""
+
+
+class RoleLookup:
+    """The catalogue, kept while its folder does not change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.roles_dir) if settings.roles_dir else None
+        self._seen: Fingerprint | None = None
+        self._roles: dict[str, RoleFile] = {}
+
+    def catalogue(self) -> Mapping[str, RoleFile]:
+        """Role name -> role. Raises RoleError for a broken file."""
+        seen = _fingerprint(self._folder)
+        if self._seen is None or seen != self._seen:
+            self._roles = find_roles(self._folder)
+            self._seen = seen
+        return self._roles
+
+    def resolve(self, task: Task, decision: Decision) -> ResolvedRole:
+        """The role for spec.json, with a reassignment's role and model. Raises NoSuchRole."""
+        name = decision.role or task.role
+        try:
+            roles = self.catalogue()
+            return resolve_role(
+                name,
+                roles,
+                {} if name in roles else self._of_repository(task, roles),
+                models=self._settings.models,
+                default_model=self._settings.default_model,
+                task_model=decision.model or task.model,
+            )
+        except RoleError as error:
+            raise NoSuchRole(f"a role file cannot be used: {error}; mend it, then retry") from error
+        except UnknownModel as error:
+            known = ", ".join(self._settings.models)
+            raise NoSuchRole(f"unknown model {error}; known are {known}, and model ids") from error
+        except KeyError as error:
+            raise NoSuchRole(f"there is no role {name!r}; known are {', '.join(sorted(roles))}") from error
+        except WorkspaceError as error:
+            raise NoSuchRole(f"the repository's roles cannot be read: {error}") from error
+
+    @staticmethod
+    def _of_repository(task: Task, roles: Mapping[str, RoleFile]) -> Mapping[str, RoleFile]:
+        where = task.repository
+        if where is None:
+            return {}
+        facts = RepositoryFacts(
+            where.path, where.git_common_dir, where.main_branch, where.base_sha, dirty=False, bare=False
+        )
+        return repository_roles(read_files_at(facts, where.base_sha, REPOSITORY_ROLES_FOLDER), roles)[0]
+
+
+def _fingerprint(folder: Path | None) -> Fingerprint:
+    """Names, times and sizes of the files in a folder; empty where it cannot be read (reading it says why)."""
+    if folder is None:
+        return ()
+    try:
+        found = [(path.name, path.stat()) for path in folder.iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted((name, status.st_mtime_ns, status.st_size) for name, status in found))

@@ -1,0 +1,159 @@
+"""Settlement: from an attempt that is over to the task's next decision. Policy decides; here it is carried out.
+
+A person's word outranks policy: a cancelled task is cancelled however its attempt ended, and one that was to pause is
+not tried again before it is resumed. The claim is held until the decision is durable. Everything before that may be
+repeated after an OSError; money is counted afterwards, once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from haikud.contracts.attempt import EndOrder, Question
+from haikud.contracts.base import utc_now
+from haikud.contracts.decision import Decision
+from haikud.contracts.envelope import Response
+from haikud.contracts.states import AttemptOutcome, TaskState
+from haikud.engine.aftermath import Aftermath
+from haikud.engine.board import OpenTask, Progress
+from haikud.engine.engine import Engine
+from haikud.engine.finishing import finish_task
+from haikud.engine.history import read_history
+from haikud.engine.policy import (
+    Escalate,
+    Finish,
+    History,
+    Next,
+    Pause,
+    PauseQueue,
+    Retry,
+    decide_next,
+)
+from haikud.engine.queue import pause_queue
+from haikud.engine.responses import escalation_message
+from haikud.spool.durable import write_durably
+from haikud.spool.models import dump
+from haikud.spool.store import Store
+
+
+async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
+    """Settle one attempt. A result counts only for the task's current attempt. Raises OSError: then call again."""
+    entry = engine.board.tasks.get(aftermath.ref)
+    if entry is None or entry.state is not TaskState.RUNNING or entry.decision.attempt != aftermath.attempt:
+        aftermath.release()
+        return
+    now = utc_now()
+    following = what_follows(engine, entry, aftermath, now)
+    entry.evidence = aftermath.evidence
+    await _carry_out(engine, entry, aftermath, following)
+    _count_money(engine, entry, aftermath, now)
+    entry.handle = None
+    entry.ordered_end = None
+    entry.pause_token = None
+    entry.ends_at = None
+    entry.allotted_usd = 0.0
+    entry.progress = Progress()
+    aftermath.release()
+
+
+def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: datetime) -> Next:
+    """Policy's word, or a person's where there is one."""
+    last, ordered = entry.decision, entry.ordered_end
+    if ordered is not None and ordered.order is EndOrder.CANCEL:
+        late = aftermath.ending.outcome is AttemptOutcome.COMPLETED
+        return Finish(
+            TaskState.CANCELLED, f"{ordered.reason}; its attempt had just completed" if late else ordered.reason
+        )
+    history = History(
+        failures=last.failures,
+        orphans=last.orphans,
+        failed_starts=aftermath.failed_starts,
+        retries=engine.settings.retries,
+        quota_pause_seconds=engine.settings.api.quota_pause_seconds,
+    )
+    following = decide_next(history, aftermath.ending, now)
+    if entry.pause_token is not None and isinstance(following, Retry):
+        return Pause(f"paused; {following.reason}")
+    return following
+
+
+async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, following: Next) -> None:
+    outcome = aftermath.ending.outcome
+    ordered = entry.ordered_end
+    fresh = entry.decision.fresh and outcome is AttemptOutcome.FAILED_TO_START
+    match following:
+        case Finish(state, reason):
+            token = ordered.token if ordered and state is TaskState.CANCELLED else None
+            await finish_task(engine, entry, state, reason, outcome=outcome, token=token, fresh=False)
+        case Retry(at, reason, failures, orphans):
+            await engine.decide(
+                entry,
+                TaskState.QUEUED if at is None else TaskState.DEFERRED,
+                reason,
+                outcome=outcome,
+                retry_at=at,
+                failures=failures,
+                orphans=orphans,
+                fresh=fresh,
+            )
+            engine.say(f"{entry.ref} attempt {aftermath.attempt}: {outcome}; {reason}")
+        case Escalate(question, reason):
+            await escalate_task(engine, entry, question, reason, outcome=outcome)
+        case Pause(reason):
+            await engine.decide(
+                entry,
+                TaskState.PAUSED,
+                reason,
+                outcome=outcome,
+                token=entry.pause_token,
+                resume_to=TaskState.QUEUED,
+                fresh=fresh,
+            )
+            engine.say(f"{entry.ref} paused")
+        case PauseQueue(until, reason):
+            await pause_queue(engine, reason, until=until, ref=entry.ref)
+            await engine.decide(entry, TaskState.DEFERRED, reason, outcome=outcome, retry_at=until, fresh=fresh)
+
+
+async def escalate_task(
+    engine: Engine, entry: OpenTask, question: Question, reason: str, *, outcome: AttemptOutcome | None = None
+) -> None:
+    """Open a question: the file first, then the decision; publishing it in escalations/ is a step of its own."""
+    number = (entry.decision.escalation or 0) + 1
+    # The history as it will be: this attempt counts already, though its decision is not written yet.
+    planned = entry.decision.model_copy(update={"outcome": outcome})
+    await engine.write(_write_question, engine.store, entry, planned, question, number)
+    await engine.decide(
+        entry, TaskState.ESCALATED, reason, outcome=outcome, escalation=number, guidance=None, fresh=False
+    )
+    entry.is_asked = False
+    engine.say(f"{entry.ref} asks: {reason}")
+
+
+def _write_question(store: Store, entry: OpenTask, planned: Decision, question: Question, number: int) -> None:
+    history = read_history(store, entry.plan, entry.task, planned, settling=planned)
+    message: Response = escalation_message(history, question, number, utc_now())
+    write_durably(store.layout.task(entry.ref).escalation(number), dump(message))
+
+
+def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: datetime) -> None:
+    used = aftermath.usage
+    entry.spent_usd += used.cost_usd
+    entry.spent_tokens += used.tokens_used
+    owner = engine.board.plans.get(entry.plan.id)
+    if owner is not None:
+        owner.spent_usd[entry.task.id] = entry.spent_usd
+    detail = {"ended_processes": aftermath.ended} if aftermath.ended else {}
+    engine.note(
+        entry.plan.id,
+        "settled",
+        aftermath.ending.message,
+        ref=entry.ref,
+        attempt=aftermath.attempt,
+        outcome=str(aftermath.ending.outcome),
+        usage=used,
+        detail=detail,
+    )
+    if used.cost_usd > 0:
+        engine.day.add(used.cost_usd, now)
+        engine.save_day()

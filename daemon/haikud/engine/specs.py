@@ -1,0 +1,141 @@
+"""The order for one attempt: spec.json and assignment.json, built from plan, decisions and settings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import haikud
+from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
+from haikud.contracts.decision import Decision
+from haikud.contracts.plan import Plan, Task
+from haikud.contracts.settings import Settings
+from haikud.contracts.states import AttemptOutcome, is_final
+from haikud.contracts.usage import UsageTotal
+from haikud.engine.policy import VANISHED
+from haikud.spool.layout import TaskPaths
+
+RETRIED = VANISHED | {AttemptOutcome.EXITED_WITH_ERROR, AttemptOutcome.FAILED_TO_START}
+"""Outcomes after which the next attempt is a retry, and not a task that goes on."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an attempt is built from."""
+
+    plan: Plan
+    task: Task
+    decisions: Sequence[Decision]  # so far, the last one `queued`
+    role: ResolvedRole
+    settings: Settings
+    base_url: str | None
+    paths: TaskPaths
+    spool_id: str
+    budget_usd: float
+    spent: UsageTotal
+    now: datetime
+
+    @property
+    def attempt(self) -> int:
+        """The new attempt's number."""
+        return self.decisions[-1].attempt + 1
+
+
+def build_spec(order: Order) -> Spec:
+    """The engine's order for one attempt."""
+    last, settings, task = order.decisions[-1], order.settings, order.task
+    reason, most = retry_of(order.decisions, settings)
+    api = settings.api
+    return Spec(
+        ref=task.ref,
+        plan_id=order.plan.id,
+        task_id=task.id,
+        attempt=order.attempt,
+        agent_id=agent_id(order.plan, task, order.role.name),
+        ordered_at=order.now,
+        task=task,
+        role=order.role,
+        workspace=build_workspace(order.plan, task, order.paths, order.spool_id),
+        limits=settings.limits,
+        api=api if api.base_url else api.model_copy(update={"base_url": order.base_url}),
+        git=settings.git,
+        budget_usd=order.budget_usd,
+        spent=order.spent,
+        fresh=last.fresh,
+        guidance_file=str(order.paths.guidance(last.guidance)) if last.guidance else None,
+        pass_environment=settings.environment.pass_names,
+        set_environment=settings.environment.set_values,
+        retry_reason=reason,
+        retry_of=most,
+        daemon_version=haikud.__version__,
+    )
+
+
+def build_assignment(task: Task) -> Assignment:
+    """The guide's "simplified subset": all that the agent gets to see."""
+    return Assignment(
+        task_id=task.id,
+        title=task.title,
+        description=task.description,
+        type=task.type,
+        files=[spec.path for spec in task.files],
+        file_details=task.files,
+        steps=task.steps,
+        tests=task.tests,
+        success_criteria=task.success_criteria,
+        operation=task.operation,
+        params=task.params,
+        context=task.context,
+    )
+
+
+def build_workspace(plan: Plan, task: Task, paths: TaskPaths, spool_id: str) -> WorkspaceOrder | None:
+    """Where the task works; None where it gets an empty folder."""
+    where = task.repository
+    if task.workspace == "none" or where is None or task.branch is None or task.worktree is None:
+        return None
+    needed = [plan.task(name) for name in task.dependencies]
+    return WorkspaceOrder(
+        repository=where.path,
+        git_common_dir=where.git_common_dir,
+        branch=task.branch,
+        worktree=task.worktree,
+        main_branch=where.main_branch,
+        base_sha=where.base_sha,
+        private_git=str(paths.private_git),
+        spool_id=spool_id,
+        merge_refs=[
+            one.branch
+            for one in needed
+            if one.branch and one.repository and one.repository.git_common_dir == where.git_common_dir
+        ],
+    )
+
+
+def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | None, int | None]:
+    """Why the next attempt is a retry and which number the last one allowed will have; two None where it is none.
+
+    Attempts before a person's retry do not count; those that a pause, a question or a limit of the account ended
+    neither, so the last number is that of this attempt and those that may follow it.
+    """
+    settled: Decision | None = None
+    for decision in reversed(decisions):
+        if is_final(decision.state):
+            return None, None
+        if decision.outcome is not None:
+            settled = decision
+            break
+    if settled is None or settled.outcome not in RETRIED:
+        return None, None
+    if settled.outcome is AttemptOutcome.EXITED_WITH_ERROR:
+        left = settings.retries.attempts - settled.failures
+    else:
+        left = settings.retries.orphans - settled.orphans + 1
+    return settled.reason, settled.attempt + max(left, 1)
+
+
+def agent_id(plan: Plan, task: Task, role: str) -> str:
+    """ROLE-N, N being the task's place in its plan: the guide's `parallel-task-executor-1`."""
+    place = next(number for number, one in enumerate(plan.tasks, 1) if one.id == task.id)
+    return f"{role}-{place}"

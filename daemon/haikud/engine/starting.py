@@ -1,0 +1,215 @@
+"""Starting attempts: pick, allot, order, decide, launch; in this order, each step durable before the next.
+
+A crash before the decision `running` leaves an attempt folder that the next try writes anew; a crash after it leaves a
+running task without a runner, which recovery settles as one that never began.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+
+from haikud.contracts.attempt import Assignment, Question, ResolvedRole, Spec
+from haikud.contracts.base import utc_now
+from haikud.contracts.envelope import Response
+from haikud.contracts.plan import Plan, Task
+from haikud.contracts.states import TaskState
+from haikud.engine.aftermath import Aftermath, not_started
+from haikud.engine.attempts import read_attempts, used_so_far
+from haikud.engine.board import OpenTask, Progress
+from haikud.engine.budgets import Allotment, Purse, allot
+from haikud.engine.day_spend import next_midnight
+from haikud.engine.engine import Engine
+from haikud.engine.finishing import finish_task
+from haikud.engine.launchers.protocol import LaunchFailed, LaunchOrder
+from haikud.engine.role_lookup import NoSuchRole, RoleLookup
+from haikud.engine.scheduler import pick_next
+from haikud.engine.settlement import escalate_task
+from haikud.engine.specs import Order, build_assignment, build_spec
+from haikud.spool.durable import Batch, make_folder, remove_if_there
+from haikud.spool.layout import AttemptPaths
+from haikud.spool.models import dump, read_model
+from haikud.spool.store import Store
+
+PASSED_ON = (
+    *("PATH", "HOME", "LANG"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "ANTHROPIC_CONFIG_DIR"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+)
+"""What a runner gets of the daemon's environment, beside what the settings name."""
+
+
+async def start_what_may(engine: Engine, roles: RoleLookup) -> list[Aftermath]:
+    """Start queued tasks as long as there is room; those that could not be started come back to be settled."""
+    failed: list[Aftermath] = []
+    passed_over: set[str] = set()
+    while engine.may_start(utc_now()):
+        pick = pick_next(
+            engine.board.queued(),
+            [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING)],
+            max_agents=min(engine.settings.max_agents, engine.launcher.capacity or engine.settings.max_agents),
+            per_repository=engine.settings.max_agents_per_repository,
+            passed_over=frozenset(passed_over),
+        )
+        _tell_who_waits(engine, pick.held_back)
+        if pick.chosen is None:
+            break
+        entry = engine.board.tasks[pick.chosen.ref]
+        passed_over.add(entry.ref)
+        trouble = await _start(engine, roles, entry)
+        if trouble is not None:
+            failed.append(trouble)
+    return failed
+
+
+async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> Aftermath | None:
+    now = utc_now()
+    try:
+        role = await engine.aside(roles.resolve, entry.task, entry.decision)
+    except NoSuchRole as error:
+        await finish_task(engine, entry, TaskState.FAILED, str(error))
+        return None
+    paid = calls_a_model(role, entry.task)
+    share = allotment(engine, entry, now)
+    if paid and share.exhausted is not None:
+        await _out_of_money(engine, entry, share.exhausted, now)
+        return None
+    if paid and share.wait:
+        return None
+    number = entry.decision.attempt + 1
+    paths = engine.layout.task(entry.ref).attempt(number)
+    usd = share.usd or max(0.0, task_purse(engine, entry).left)
+    spec = await engine.write(_write_order, engine, entry, role, usd, now)
+    await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
+    entry.role = role.name
+    entry.allotted_usd = usd if paid else 0.0
+    entry.progress = Progress()
+    entry.ordered_end = None
+    entry.pause_token = None
+    entry.ends_at = engine.clock() + spec.limits.attempt_seconds
+    entry.grace_seconds = spec.limits.grace_seconds
+    needs_key = role.command is None or role.credential
+    order = LaunchOrder(
+        ref=entry.ref,
+        attempt=number,
+        folder=paths.folder,
+        log=engine.layout.task(entry.ref).log,
+        environment=runner_environment(os.environ, engine.settings.environment.pass_names, paths),
+        key=engine.secrets.api_key if needs_key else None,
+    )
+    try:
+        entry.handle = engine.launcher.start(order)
+    except LaunchFailed as error:
+        return await engine.aside(not_started, engine.store, entry.ref, number, str(error))
+    engine.say(f"started {entry.ref} attempt {number} pid {entry.handle.pid}")
+    return None
+
+
+def calls_a_model(role: ResolvedRole, task: Task) -> bool:
+    """Whether the attempt can spend money: an operation of the role runs without a model."""
+    if role.command is not None:
+        return role.credential
+    return task.operation is None or task.operation not in role.operations
+
+
+def runner_environment(host: Mapping[str, str], pass_names: list[str], paths: AttemptPaths) -> dict[str, str]:
+    """A runner's environment, built from nothing; never the key. HAIKUD_OUT marks its process tree."""
+    names = [name for name in (*PASSED_ON, *pass_names) if name in host and name != "ANTHROPIC_API_KEY"]
+    fallback = {"PATH": os.defpath, "HOME": "/", "LANG": "C.UTF-8"}
+    return fallback | {name: host[name] for name in names} | {"HAIKUD_OUT": str(paths.out)}
+
+
+def task_purse(engine: Engine, entry: OpenTask) -> Purse:
+    """The task's own budget."""
+    stated = entry.task.max_cost_usd
+    limit = engine.settings.budgets.task_usd
+    return Purse("task", limit if stated is None else min(stated, limit), entry.spent_usd)
+
+
+def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment:
+    """What the next attempt of a task may spend."""
+    budgets, board, plan = engine.settings.budgets, engine.board, entry.plan
+    return allot(
+        task_purse(engine, entry),
+        Purse("plan", budgets.plan_usd, board.plans[plan.id].cost_usd(), board.reserved_usd(plan.id)),
+        Purse("day", budgets.day_usd, engine.day.at(now), board.reserved_usd()),
+    )
+
+
+async def _out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datetime) -> None:
+    said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.2f} USD"
+    if purse.name == "day":
+        await engine.decide(entry, TaskState.DEFERRED, f"{said}; goes on tomorrow (UTC)", retry_at=next_midnight(now))
+        return
+    question = Question(
+        reason=said,
+        blocker=f"No model call is left to {entry.ref}",
+        options=[
+            f"Raise budgets.{purse.name}_usd in haikud.yaml, restart the daemon and answer this",
+            "Take what is on its branch and cancel it",
+        ],
+        recommendation="Look at what is on its branch first: much may be done already",
+    )
+    await escalate_task(engine, entry, question, said)
+
+
+def _write_order(engine: Engine, entry: OpenTask, role: ResolvedRole, usd: float, now: datetime) -> Spec:
+    """Write spec.json and what belongs to it, durably."""
+    store, task = engine.store, entry.task
+    task_paths = engine.layout.task(entry.ref)
+    decisions = store.decisions(entry.ref)
+    order = Order(
+        plan=entry.plan,
+        task=task,
+        decisions=decisions,
+        role=role,
+        settings=engine.settings,
+        base_url=engine.secrets.base_url,
+        paths=task_paths,
+        spool_id=engine.spool_id,
+        budget_usd=usd,
+        spent=used_so_far(read_attempts(task_paths, decisions)),
+        now=now,
+    )
+    spec = build_spec(order)
+    paths = task_paths.attempt(order.attempt)
+    for folder in (paths.folder, paths.out):
+        make_folder(folder)
+    remove_if_there(paths.orders)
+    _write_durably_together(store, paths, spec, build_assignment(task), entry.plan)
+    return spec
+
+
+def _write_durably_together(store: Store, paths: AttemptPaths, spec: Spec, assignment: Assignment, plan: Plan) -> None:
+    batch = Batch()
+    try:
+        batch.write(paths.spec, dump(spec))
+        batch.write(paths.assignment, dump(assignment))
+        if spec.task.dependencies:
+            batch.write(paths.dependencies, dependency_answers(store, plan, spec.task))
+        batch.commit()
+    finally:
+        batch.discard()
+
+
+def dependency_answers(store: Store, plan: Plan, task: Task) -> bytes:
+    """HAIKUD_DEPENDENCIES_FILE: task id -> the response of that dependency."""
+    answers: dict[str, object] = {}
+    for name in task.dependencies:
+        found = read_model(store.layout.task(plan.task(name).ref).response, Response)
+        answers[name] = found.model_dump(mode="json") if found else None
+    return json.dumps(answers, indent=2).encode() + b"\n"
+
+
+def _tell_who_waits(engine: Engine, held_back: Mapping[str, tuple[str, str]]) -> None:
+    """The ledger is told once for whom a task waits."""
+    for ref, (rival, path) in held_back.items():
+        entry = engine.board.tasks[ref]
+        if entry.waits_for != rival:
+            entry.waits_for = rival
+            message = f"waits for {rival}, which declares {path} too"
+            engine.note(entry.plan.id, "note", message, ref=ref)
+            engine.say(f"{ref} {message}")
