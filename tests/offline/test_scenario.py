@@ -133,6 +133,8 @@ def test_text_is_marked_once():
     ("first", "worktree"),
     [
         ("Worktree: /srv/repo/worktrees/a", "/srv/repo/worktrees/a"),
+        ("You work in /srv/a b/worktrees/c.d, on branch feature/c.d.\nTask: x", "/srv/a b/worktrees/c.d"),
+        ("You work in /srv/plans/x/out/workspace.\nTask: mend the worktree /y", "/srv/plans/x/out/workspace"),
         ("Task: x\n- **Worktree:** /srv/a b/c\nMore.", "/srv/a b/c"),
         ("Your worktree is `/srv/a b/c`. Stay there.", "/srv/a b/c"),
         ("Worktree: /srv/a/b. Stay there.", "/srv/a/b"),

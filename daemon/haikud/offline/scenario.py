@@ -27,6 +27,7 @@ _NO_REMARK = r"(?:(?!\.[ \t]|,[ \t]|;|[ \t]\(|[ \t]on[ \t])[^\n`\"'])*"  # a pat
 
 DEFAULT_FINDS: dict[str, list[str]] = {
     "worktree": [
+        r"(?m)^You work in (/[^\n]*?)(?:, on branch [^\n]*)?\.?$",  # the built-in agent's first line
         r"(?im)\bworktree(?:_path)?\b[^\n/]*?[`\"'](/[^\n`\"']+)[`\"']",
         _LINE + r"worktree(?: path| folder)?[*_ \t]*[:=][*_ \t]*(/" + _NO_REMARK + r"[^\s.,;`\"'])",
         r"(?im)\bworktree(?:_path)?\b[^\n/]*?(/[^\s`\"'<>,;()]*[^\s`\"'<>,;().])",
