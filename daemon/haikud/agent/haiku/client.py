@@ -1,0 +1,90 @@
+"""The Messages API, called: one streamed answer at a time, without retries of the SDK's own.
+
+Promises: a call ends within about a tenth of a second once `stop` is set, wherever it is (connecting, waiting for the
+first byte, streaming, stalled), with CallStopped; a stall ends after api.stall_seconds. What was received until then
+is in the caller's Incoming. Fails with one of faults.CALL_FAULTS.
+
+The asynchronous client is used for exactly that: a blocked read can be cancelled there, and cannot in a thread. Build
+it after a fork, never before: a client shared across forks mixes requests up (measured).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import anthropic
+import httpx2
+
+from haikud.agent.haiku.incoming import BrokenStream, Incoming
+from haikud.contracts.settings import ApiSettings
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+
+_TICK = 0.1
+"""Seconds between two looks at `stop`."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
+    """`stop` was set while the call was under way."""
+
+
+class MessagesClient:
+    """A client for one session, with an event loop of its own. Use it as a context manager."""
+
+    def __init__(self, api: ApiSettings, api_key: str) -> None:
+        self.base_url = api.base_url or DEFAULT_BASE_URL
+        timeout = httpx2.Timeout(api.stall_seconds, connect=api.connect_seconds)
+        # A proxy is for the way out; it would not find a server on this machine's loopback.
+        local = urlsplit(self.base_url).hostname in _LOOPBACK
+        self._runner = asyncio.Runner()
+        self._client = anthropic.AsyncAnthropic(
+            api_key=api_key,  # given, so that neither the environment nor credentials on disk are looked at
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=timeout,
+            open_telemetry=False,
+            http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False, timeout=timeout) if local else None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.closing(self._runner):
+            self._runner.run(self._client.close())
+
+    def receive(self, request: dict[str, Any], incoming: Incoming, stop: threading.Event) -> None:
+        """Make the call and put its answer into `incoming`."""
+        self._runner.run(self._receive(request, incoming, stop))
+
+    async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: threading.Event) -> None:
+        call = asyncio.create_task(self._stream(request, incoming))
+        try:
+            while not call.done():
+                await asyncio.wait({call}, timeout=_TICK)
+                if stop.is_set() and not call.done():
+                    raise CallStopped
+            call.result()
+        finally:
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+
+    async def _stream(self, request: dict[str, Any], incoming: Incoming) -> None:
+        # create(), not stream(): its raw events are put together by Incoming, which knows a broken answer from a whole.
+        async with await self._client.messages.create(**request, stream=True) as stream:
+            incoming.request_id = stream.response.headers.get("request-id")
+            async for event in stream:
+                if not isinstance(
+                    event, anthropic.BaseModel
+                ):  # JSON, but no object: it can happen, whatever the type says
+                    raise BrokenStream(f"an event of the stream is no object but {type(event).__name__}")
+                incoming.add(event.to_dict(warnings=False))

@@ -1,0 +1,157 @@
+"""The conversation as the Messages API gets it, rebuilt from the transcript's lines. Pure.
+
+Promises: append-only. A message once sent is sent again byte for byte, but for the cache marks, which are no part of
+what is cached. So a conversation that goes on in a later attempt finds its prefix in the cache, and thinking blocks
+go back as they came (to the model that wrote them; to another model they mean nothing and are left out).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Any
+
+from haikud.contracts.transcript import LineKind, TranscriptLine
+from haikud.contracts.usage import UsageEntry
+
+Block = dict[str, Any]
+Message = dict[str, Any]
+
+CACHE_MARK = {"type": "ephemeral"}
+"""The five-minute cache: turns follow each other within seconds."""
+
+_MARKED_USER_MESSAGES = 2
+"""Of the four marks that a request may have; tools and system bear the other two."""
+
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+class Conversation:
+    """All that was said since the last `fresh` line. Lines are added in the order of the transcript."""
+
+    def __init__(self, lines: Iterable[TranscriptLine] = ()) -> None:
+        self._lines: list[TranscriptLine] = []
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: TranscriptLine) -> None:
+        """Take one more line in."""
+        if line.kind is LineKind.FRESH:
+            self._lines = []
+        elif line.kind in {LineKind.USER, LineKind.ASSISTANT, LineKind.TOOL_RESULT}:
+            self._lines.append(line)
+
+    @property
+    def _after_last_turn(self) -> int:
+        """How many lines stand after the model's last turn; all of them where it had none."""
+        later = takewhile(lambda line: line.kind is not LineKind.ASSISTANT, reversed(self._lines))
+        return sum(1 for _ in later)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said yet."""
+        return not self._lines
+
+    def has_said(self, key: str) -> bool:
+        """Whether the words of that key stand in the conversation already."""
+        return any(line.kind is LineKind.USER and line.key == key for line in self._lines)
+
+    @property
+    def last_turn(self) -> TranscriptLine | None:
+        """The model's last turn."""
+        return self._lines[-1 - self._after_last_turn] if self._after_last_turn < len(self._lines) else None
+
+    @property
+    def since_last_turn(self) -> list[TranscriptLine]:
+        """What the model has not answered yet."""
+        return self._lines[len(self._lines) - self._after_last_turn :]
+
+    @property
+    def open_tool_uses(self) -> list[Block]:
+        """The last turn's tool uses that have no recorded result."""
+        turn = self.last_turn
+        if turn is None:
+            return []
+        answered = {line.tool_use_id for line in self.since_last_turn if line.kind is LineKind.TOOL_RESULT}
+        return [use for use in tool_uses(turn.content) if use["id"] not in answered]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model has the last word and used no tool in it: its end of turn was never acted on."""
+        turn = self.last_turn
+        return (
+            turn is not None
+            and turn.stop_reason == "end_turn"
+            and not tool_uses(turn.content)
+            and not self.since_last_turn
+        )
+
+    @property
+    def last_words(self) -> str:
+        """The text of the model's last turn that had any."""
+        texts = (text_of(line.content) for line in reversed(self._lines) if line.kind is LineKind.ASSISTANT)
+        return next((text for text in texts if text), "")
+
+    @property
+    def last_usage(self) -> UsageEntry | None:
+        """What the last turn used."""
+        turn = self.last_turn
+        return turn.usage if turn is not None else None
+
+    def messages(self, model: str) -> list[Message]:
+        """The messages for a request to `model`, without cache marks."""
+        messages: list[Message] = []
+        for line in self._lines:
+            role = "assistant" if line.kind is LineKind.ASSISTANT else "user"
+            blocks = _sendable(line, model)
+            if not blocks:
+                continue
+            if messages and messages[-1]["role"] == role == "user":
+                _join(messages[-1]["content"], blocks, results=line.kind is LineKind.TOOL_RESULT)
+            else:
+                messages.append({"role": role, "content": list(blocks)})
+        return messages
+
+
+def _sendable(line: TranscriptLine, model: str) -> list[Block]:
+    """A line's blocks without those that the API takes back from nobody, or not from another model."""
+    return [
+        block
+        for block in line.content
+        if not (block["type"] == "text" and not block["text"].strip())
+        and not (block["type"] in _THINKING and line.model != model)
+    ]
+
+
+def _join(content: list[Block], blocks: list[Block], *, results: bool) -> None:
+    """Add blocks to a user message; tool results come before words, as the API wants them."""
+    place = len(content)
+    while results and place and content[place - 1]["type"] != "tool_result":
+        place -= 1
+    content[place:place] = blocks
+
+
+def with_cache_marks(messages: list[Message]) -> list[Message]:
+    """A copy with the last block of the last two user messages marked: one to read the cache at, one to write it at."""
+    marked = list(messages)
+    places = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    for place in places[-_MARKED_USER_MESSAGES:]:
+        *others, last = messages[place]["content"]
+        marked[place] = {**messages[place], "content": [*others, {**last, "cache_control": CACHE_MARK}]}
+    return marked
+
+
+def tool_uses(content: Iterable[Mapping[str, Any]]) -> list[Block]:
+    """The tool uses among blocks, picked by type, never by position."""
+    return [dict(block) for block in content if block["type"] == "tool_use"]
+
+
+def text_of(content: Iterable[Mapping[str, Any]]) -> str:
+    """The text among blocks."""
+    return "\n\n".join(block["text"] for block in content if block["type"] == "text" and block["text"].strip()).strip()
+
+
+def bytes_of(value: Any) -> int:
+    """How long something is as JSON in UTF-8."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))

@@ -1,0 +1,78 @@
+"""What the session has used, and what its budget still allows.
+
+Promises: every call that cost anything is one usage entry, one `tokens_used` and one `context_tokens` line in the log
+and one event, so that these always add up to the same. A call whose worst case would cross the budget is not made.
+"""
+
+from __future__ import annotations
+
+from haikud.agent.events import EventLog
+from haikud.agent.haiku.conversation import Block, Conversation, bytes_of
+from haikud.agent.haiku.incoming import Incoming
+from haikud.contracts.base import utc_now
+from haikud.contracts.usage import UsageEntry, UsageTotal
+from haikud.costs.prices import max_tokens_within, price_message
+from haikud.spool.agent_log import AgentLog
+
+LEAST_OUTPUT = 256
+"""Tokens: an answer that may be no longer than this is not worth its context."""
+
+_BYTES_PER_TOKEN = 2
+"""For what no call has counted yet. Prose has twice that; digits and symbols come near it, and a budget is hard."""
+
+_TOKENS_PER_LINE = 16
+_TOKENS_OF_BUILT_IN_TOOLS = 1500
+"""The API's own descriptions of the shell and the editor are not in the request, but in the bill."""
+
+
+class Meter:
+    """The totals of one session against its budget in US dollars."""
+
+    def __init__(self, model: str, budget_usd: float, log: AgentLog, events: EventLog) -> None:
+        self._model = model
+        self._budget = budget_usd
+        self._log = log
+        self._events = events
+        self.usage = UsageTotal()
+
+    @property
+    def left_usd(self) -> float:
+        """What may still be spent."""
+        return self._budget - self.usage.cost_usd
+
+    @property
+    def usage_by_model(self) -> dict[str, UsageTotal]:
+        """The totals per model: one session calls one."""
+        return {self._model: self.usage} if self.usage.requests else {}
+
+    def charge(self, incoming: Incoming) -> UsageEntry | None:
+        """Pay for a call, whole or broken; None where there is nothing to pay."""
+        if incoming.usage is None:
+            return None
+        entry = price_message(
+            self._model, incoming.usage, utc_now(), incoming.request_id, estimated=incoming.is_estimated
+        )
+        self.usage = self.usage.plus_entry(entry)
+        self._log.fact(f"context_tokens {entry.context_tokens}")
+        self._log.fact(f"tokens_used {entry.tokens_used}")
+        self._events.usage(entry)
+        return entry
+
+    def allowed_output(self, context_tokens: int, ceiling: int) -> int:
+        """`max_tokens` of the next call; 0 where the budget has no room for one of use."""
+        allowed = max_tokens_within(self._model, context_tokens, self.left_usd, ceiling)
+        return allowed if allowed >= LEAST_OUTPUT else 0
+
+
+def estimate_context(conversation: Conversation, model: str, fixed: list[Block]) -> int:
+    """Input tokens of the next call, rather too many: the last call's count and what has come since.
+
+    `fixed` are the system blocks and the tools, which the first call has not counted yet.
+    """
+    turn = conversation.last_turn
+    if turn is not None and turn.usage is not None and turn.model == model:
+        new = conversation.since_last_turn
+        grown = sum(bytes_of(line.content) for line in new) // _BYTES_PER_TOKEN + _TOKENS_PER_LINE * len(new)
+        return turn.usage.tokens_used + grown
+    everything = bytes_of(fixed) + bytes_of(conversation.messages(model))
+    return everything // _BYTES_PER_TOKEN + _TOKENS_OF_BUILT_IN_TOOLS

@@ -1,0 +1,87 @@
+"""Which tools an agent has, and the one place where they are used.
+
+Promises: the order of the definitions is fixed (they head the cached prefix). A tool never raises for what the model
+did: unknown tools, wrong input and refusals of the system come back as results with `is_error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from haikud.agent.haiku.conversation import CACHE_MARK, Block
+from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
+from haikud.agent.haiku.tools.editor import EditorTool
+from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome
+from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS, escalate, report_progress
+
+BASH: Block = {"type": "bash_20250124", "name": "bash"}
+EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
+
+_MOST_SHOWN = 200
+
+
+class Toolbox:
+    """The tools of one session: `role_tools` names bash and edit; reporting and asking are always there."""
+
+    def __init__(self, role_tools: Collection[str], shell: Shell) -> None:
+        self._shell = shell
+        self._tools: dict[str, Callable[[Mapping[str, Any]], ToolOutcome]] = {}
+        self._definitions: list[Block] = []
+        if "bash" in role_tools:
+            self._add(BASH, BashTool(shell).use)
+        if "edit" in role_tools:
+            self._add(EDITOR, EditorTool(shell.worktree, shell.limits.tool_output_bytes).use)
+        self._add(REPORT_PROGRESS, lambda given: report_progress(shell.events, given))
+        self._add({**ESCALATE, "cache_control": CACHE_MARK}, escalate)
+
+    @property
+    def definitions(self) -> list[Block]:
+        """What a request says about tools."""
+        return self._definitions
+
+    def use(self, tool_use: Mapping[str, Any]) -> ToolOutcome:
+        """Use one tool as the model asked."""
+        name, given = str(tool_use["name"]), tool_use["input"]
+        self._shell.events.tool(summary_of(tool_use))
+        tool = self._tools.get(name, self._no_such_tool)
+        try:
+            outcome = tool(given)
+        except BadInput as error:
+            outcome = ToolOutcome(f"Error: {error}", is_error=True)
+        text = self._fit(outcome.text)
+        if name != BASH["name"]:  # what the shell printed is in the log already
+            self._log(f"{name}: {text}")
+        return ToolOutcome(text, outcome.is_error, outcome.question, outcome.stopped)
+
+    def _add(self, definition: Block, tool: Callable[[Mapping[str, Any]], ToolOutcome]) -> None:
+        self._definitions.append(definition)
+        self._tools[definition["name"]] = tool
+
+    def _no_such_tool(self, _: Mapping[str, Any]) -> ToolOutcome:
+        raise BadInput(f"there is no such tool; there are {', '.join(self._tools)}.")
+
+    def _fit(self, text: str) -> str:
+        """Cut in the middle where it is too long, and free of what UTF-8 cannot say (a file's name can hold it)."""
+        data = text.encode("utf-8", "replace")
+        most = self._shell.limits.tool_output_bytes
+        if len(data) <= most + most // 4:  # notes and line numbers may stand above the limit
+            return data.decode()
+        kept = HeadAndTail(most)
+        kept.add(data)
+        return kept.text()
+
+    def _log(self, text: str) -> None:
+        first, _, rest = text.partition("\n")
+        more = f" [and {rest.count(chr(10)) + 1} more lines]" if rest else ""
+        self._shell.log.agent(f"{first[:_MOST_SHOWN]}{more}\n".encode(), "tool")
+
+
+def summary_of(tool_use: Mapping[str, Any]) -> str:
+    """One line about a tool use, for status and monitors: the same use always gives the same line."""
+    given = tool_use["input"]
+    parts = [given.get(name) for name in ("command", "path", "percent", "message", "reason")]
+    said = " ".join(str(part).strip() for part in parts if part is not None and part != "")
+    first, _, rest = said.partition("\n")
+    more = " ..." if rest or len(first) > _MOST_SHOWN else ""
+    return f"{tool_use['name']}: {first[:_MOST_SHOWN]}{more}"

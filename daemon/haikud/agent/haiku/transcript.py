@@ -1,0 +1,76 @@
+"""`transcript.jsonl`: every turn durable before its tools run, every tool result as soon as it is there.
+
+Promises: what a method here has recorded survives a crash and a power cut, and nothing is done on account of a turn
+that is not recorded. Fails with OSError (the disk), or UnreadableFile where a whole line is broken: a conversation
+with a hole in it would not be the one that the model remembers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from haikud.agent.haiku.conversation import Block, Conversation
+from haikud.contracts.base import utc_now
+from haikud.contracts.transcript import LineKind, TranscriptLine
+from haikud.contracts.usage import UsageEntry
+from haikud.spool.durable import append_durably
+from haikud.spool.models import dump_line, iter_lines
+
+
+class Transcript:
+    """One attempt's hold on the transcript: the conversation so far, and what this attempt adds to it."""
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        self._path = path
+        self._attempt = attempt
+        lines = list(iter_lines(path, TranscriptLine, strict=True))
+        self.conversation = Conversation(lines)
+        self._fresh_here = any(line.kind is LineKind.FRESH and line.attempt == attempt for line in lines)
+
+    def begin(self, model: str, *, fresh: bool) -> None:
+        """Note the attempt; with `fresh` start a new conversation, once in an attempt."""
+        self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.ATTEMPT, model=model))
+        if fresh and not self._fresh_here:
+            self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.FRESH))
+
+    def say(self, text: str, key: str) -> None:
+        """Words of ours to the model."""
+        content: list[Block] = [{"type": "text", "text": text}]
+        self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.USER, content=content, key=key))
+
+    def record_turn(self, content: list[Block], model: str, stop_reason: str, usage: UsageEntry | None) -> None:
+        """A whole turn of the model, or one that it refused."""
+        self._add(
+            TranscriptLine(
+                at=utc_now(),
+                attempt=self._attempt,
+                kind=LineKind.REFUSED if stop_reason == "refusal" else LineKind.ASSISTANT,
+                content=content,
+                model=model,
+                stop_reason=stop_reason,
+                usage=usage,
+            )
+        )
+
+    def record_result(self, tool_use: Block, text: str, *, is_error: bool) -> None:
+        """The result of one tool use."""
+        block: Block = {
+            "type": "tool_result",
+            "tool_use_id": tool_use["id"],
+            "content": [{"type": "text", "text": text}],
+            **({"is_error": True} if is_error else {}),
+        }
+        self._add(
+            TranscriptLine(
+                at=utc_now(),
+                attempt=self._attempt,
+                kind=LineKind.TOOL_RESULT,
+                content=[block],
+                tool_use_id=tool_use["id"],
+                tool=tool_use["name"],
+            )
+        )
+
+    def _add(self, line: TranscriptLine) -> None:
+        append_durably(self._path, dump_line(line))
+        self.conversation.add(line)
