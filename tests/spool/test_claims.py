@@ -1,0 +1,95 @@
+"""Claims: one holder, freed by the kernel; who the runner is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.waiting import wait_until
+
+from haikud import __version__
+from haikud.contracts.attempt import RunnerIdentity
+from haikud.spool.claims import (
+    Identity,
+    boot_id,
+    is_alive,
+    own_identity,
+    process_start_time,
+    read_runner_identity,
+    release_claim,
+    take_claim,
+    write_runner_identity,
+)
+from haikud.spool.models import read_model
+
+
+def test_one_holder_at_a_time(tmp_path: Path):
+    first = take_claim(tmp_path / "claim")
+    assert first is not None
+    assert not os.get_inheritable(first)
+    assert take_claim(tmp_path / "claim") is None
+    release_claim(first)
+    second = take_claim(tmp_path / "claim")
+    assert second is not None
+    release_claim(second)
+
+
+def test_a_claim_handed_to_a_child_lives_and_dies_with_it(tmp_path: Path):
+    path = tmp_path / "claim"
+    claim = take_claim(path)
+    assert claim is not None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[claim]) as child:
+        release_claim(claim)
+        assert take_claim(path) is None
+        child.kill()
+        child.wait()
+        again = take_claim(path)
+        assert again is not None
+        release_claim(again)
+
+
+def test_the_runners_record_is_the_contracts(tmp_path: Path):
+    path = tmp_path / "runner.json"
+    assert read_runner_identity(path) is None
+    write_runner_identity(path, __version__)
+    identity = read_runner_identity(path)
+    assert identity == own_identity()
+    record = read_model(path, RunnerIdentity)
+    assert record == RunnerIdentity(
+        pid=os.getpid(), start_time=identity.start_time, boot_id=boot_id(), version=__version__
+    )
+    path.write_bytes(b'{"pid": 1')
+    assert read_runner_identity(path) is None
+
+
+def test_a_pid_alone_is_not_trusted():
+    me = own_identity()
+    assert is_alive(me)
+    assert not is_alive(me._replace(start_time=me.start_time + 1))
+    assert not is_alive(me._replace(boot_id="another boot"))
+    assert not is_alive(Identity(0, 0, boot_id()))
+
+
+def test_the_dead_and_those_that_wait_to_be_reaped_are_not_alive():
+    with subprocess.Popen(["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE) as child:
+        start_time = process_start_time(child.pid)
+        assert start_time is not None
+        identity = Identity(child.pid, start_time, boot_id())
+        assert is_alive(identity)
+        child.kill()
+        wait_until(lambda: not is_alive(identity))
+        assert process_start_time(child.pid) is not None  # not reaped yet
+        child.wait()
+    assert process_start_time(identity.pid) is None
+    assert not is_alive(identity)
+
+
+def test_a_process_name_with_brackets_and_blanks_is_read_right(tmp_path: Path):
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"]) as child:
+        assert abs((process_start_time(child.pid) or 0) - own_identity().start_time) >= 0
+        assert (process_start_time(child.pid) or 0) >= own_identity().start_time
+        child.kill()
