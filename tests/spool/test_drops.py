@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.spool.another_user import as_another_user, needs_root
 from tests.support.waiting import wait_until
 
 from haikud.spool.drops import (
@@ -172,7 +173,7 @@ def test_two_mebibytes_are_not_read(inbox: Path):
     assert "at most 1048576" in taken.why
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@needs_root
 def test_a_file_of_another_user_is_not_read_unless_allowed(inbox: Path):
     (inbox / "plan.json").write_bytes(PLAN)
     os.chown(inbox / "plan.json", 4711, -1)
@@ -182,25 +183,7 @@ def test_a_file_of_another_user_is_not_read_unless_allowed(inbox: Path):
     assert faults == {"plan.json": DropFault.NOT_OWNED, "other.json": None}
 
 
-def as_another_user(folder: Path, work: Callable[[], None], mode: int = 0o777) -> None:
-    """Run `work` in a child of user `nobody` whose working directory is `folder`."""
-    folder.chmod(mode)
-    child = os.fork()
-    if child == 0:
-        try:
-            os.chdir(folder)  # before: the folders above are closed to others
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            work()
-        except BaseException as error:  # noqa: BLE001 - nothing of the child may run on in the test runner
-            os.write(2, f"{error!r}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+@needs_root
 def test_where_no_lease_is_granted_stillness_decides(inbox: Path):
     (inbox / "plan.json").write_bytes(PLAN)  # root's: anyone may read it, but another user gets no lease on it
     (inbox / "secret.json").write_bytes(PLAN)
@@ -217,10 +200,11 @@ def test_where_no_lease_is_granted_stillness_decides(inbox: Path):
         faults = {taken.name: taken.fault for taken in drops.scan().ready}
         assert faults == {"plan.json": None, "secret.json": DropFault.UNREADABLE}
 
+    inbox.chmod(0o777)
     as_another_user(inbox, scan)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+@needs_root
 def test_what_may_not_be_renamed_is_named_and_stops_nothing(inbox: Path):
     (inbox / "a.json").write_bytes(PLAN)
 
@@ -231,7 +215,8 @@ def test_what_may_not_be_renamed_is_named_and_stops_nothing(inbox: Path):
         assert len(scan.stuck) == 1
         assert "a.json" in scan.stuck[0]
 
-    as_another_user(inbox, scan, mode=0o1777)
+    inbox.chmod(0o1777)
+    as_another_user(inbox, scan)
 
 
 def test_a_writer_that_comes_while_a_file_is_taken_harms_nobody(inbox: Path):
