@@ -1,0 +1,182 @@
+"""The built-in agent against a double of the Messages API that it has never seen: PyPI `llmock`, made by others.
+
+llmock knows nothing of haikud: it has no cache fields, no request ids, picks tools by its own lights, breaks streams
+in its own way, and judges the client (`assert_resilient`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmock.pytest_plugin import LLMock
+from tests.support.repository import CLEAN_GIT, TEST_COMMAND, git, make_repository
+
+from haikud.agent.events import EventLog
+from haikud.agent.haiku.session import HaikuEnd, HaikuOrder, run_haiku
+from haikud.contracts.attempt import Assignment, Orders, Spec
+from haikud.spool.agent_log import AgentLog
+
+MODEL = "claude-haiku-5-5"
+Work = Callable[..., HaikuEnd]
+
+ADD_SUB = (
+    "printf '\\n\\ndef sub(a, b):\\n    return a - b\\n' >> calc.py && "
+    f"{TEST_COMMAND} && git add -A && git commit -q -m 'Add sub'"
+)
+
+
+def make_spec(repository: Path, base_url: str, **api: Any) -> Spec:
+    role = {"name": "parallel-task-executor", "tools": ["bash", "edit"], "model": MODEL}
+    workspace = {
+        "repository": str(repository),
+        "git_common_dir": str(repository / ".git"),
+        "branch": "main",
+        "worktree": str(repository),
+        "main_branch": "main",
+        "base_sha": git(repository, "rev-parse", "HEAD"),
+        "private_git": str(repository / ".git"),
+        "spool_id": "test",
+    }
+    return Spec.model_validate(
+        {
+            "ref": "calc",
+            "plan_id": "calc",
+            "task_id": "calc",
+            "attempt": 1,
+            "agent_id": "parallel-task-executor-1",
+            "ordered_at": "2026-01-02T03:04:05Z",
+            "task": {"id": "calc", "ref": "calc", "title": "Add subtraction to calc.py"},
+            "role": role,
+            "workspace": workspace,
+            "limits": {"grace_seconds": 0.5, "max_turns": 10},
+            "api": {"base_url": base_url, "stall_seconds": 1.0, "retry_waits": [0.1, 0.3], **api},
+            "git": {},
+            "budget_usd": 0.5,
+            "spent": {},
+        }
+    )
+
+
+@pytest.fixture
+def work(tmp_path: Path, llmock: LLMock) -> Work:
+    """`work()` lets the built-in agent work on a small repository, with llmock for a model."""
+    repository = make_repository(tmp_path / "project")
+
+    def run(title: str = "Add subtraction to calc.py", **api: Any) -> HaikuEnd:
+        return run_haiku(
+            HaikuOrder(
+                spec=make_spec(repository, llmock.base_url("anthropic"), **api),
+                assignment=Assignment.model_validate({"task_id": "calc", "title": title, "context": {}}),
+                worktree=repository,
+                transcript=tmp_path / "transcript.jsonl",
+                log=AgentLog(tmp_path / "agent.log"),
+                events=EventLog(tmp_path / "events.jsonl"),
+                api_key="sk-ant-made-up",
+                environment={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **CLEAN_GIT},
+                dependencies_file=None,
+                guidance_text=None,
+                read_orders=lambda: Orders.model_validate({}),
+                stop=threading.Event(),
+            )
+        )
+
+    return run
+
+
+def events(tmp_path: Path, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def test_it_completes_a_task(llmock: LLMock, work: Work, tmp_path: Path):
+    llmock.call_tool("report_progress", {"percent": 50, "message": "on it"}, text="I begin.")
+    llmock.call_tool("bash", {"command": ADD_SUB})
+    llmock.reply("Added sub(), and its tests pass.")
+    end = work()
+    assert (end.kind, end.summary) == ("done", "Added sub(), and its tests pass."), end
+    assert git(tmp_path / "project", "log", "-1", "--format=%s") == "Add sub"
+    assert end.usage.requests == len(llmock.requests) == 3
+    assert end.usage.tokens_used == end.usage.input_tokens + end.usage.output_tokens > 0
+    assert end.usage.cache_read_tokens == 0  # llmock tells nothing of a cache, and nothing is made up
+    assert [event["percent"] for event in events(tmp_path, "progress")] == [50]
+    llmock.assert_resilient(strict=True)
+
+
+def test_it_runs_whatever_tool_the_double_thinks_of_and_ends(llmock: LLMock, work: Work, tmp_path: Path):
+    end = work("Say how far the task is: percent and message, shown to those who wait")
+    assert end.kind == "done", end
+    assert len(events(tmp_path, "tool")) == 1
+    assert len(llmock.requests) == 2
+
+
+def test_it_waits_as_long_as_it_is_asked_to_and_goes_on(llmock: LLMock, work: Work):
+    llmock.rate_limit(times=2, retry_after=0.3)
+    llmock.fail(529, times=1, retry_after=0.2)
+    llmock.tool_mode("off")
+    assert work().kind == "done"
+    assert [record.status for record in llmock.requests] == [429, 429, 529, 200]
+    llmock.assert_resilient()
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
+def test_it_tries_again_after_a_passing_failure(llmock: LLMock, work: Work, status: int):
+    llmock.fail(status, times=2)
+    llmock.tool_mode("off")
+    assert work().kind == "done"
+    llmock.assert_resilient(strict=True)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_it_does_not_repeat_what_cannot_succeed(llmock: LLMock, work: Work, status: int):
+    llmock.fail(status, times=None)
+    end = work()
+    assert end.kind == "failed"
+    assert end.error is not None
+    assert str(status) in f"{end.error.code} {end.error.message} {end.error.details}"
+    assert len(llmock.requests) == 1
+    llmock.assert_resilient(strict=True)
+
+
+@pytest.mark.parametrize("fault", ["disconnect", "truncate", "corrupt", "stall"])
+@pytest.mark.parametrize("after_chunks", [1, 4])
+def test_a_broken_stream_is_never_taken_for_an_answer(
+    llmock: LLMock, work: Work, tmp_path: Path, fault: str, after_chunks: int
+):
+    llmock.call_tool("bash", {"command": ADD_SUB})
+    getattr(llmock, fault)(after_chunks=after_chunks)
+    llmock.call_tool("bash", {"command": ADD_SUB})
+    llmock.reply("Added sub().")
+    end = work()
+    assert (end.kind, end.summary) == ("done", "Added sub()."), end
+    assert git(tmp_path / "project", "rev-list", "--count", "HEAD") == "2"  # what the broken stream asked for never ran
+    assert end.usage.requests >= 2
+    llmock.assert_resilient()
+
+
+def test_an_outage_ends_the_attempt_with_what_was_tried(llmock: LLMock, work: Work):
+    llmock.outage()
+    end = work()
+    assert end.kind == "failed"
+    assert end.error is not None
+    assert end.error.failure_class == "network"
+    assert len(llmock.requests) == 3  # the guide: three attempts
+    llmock.assert_resilient()
+
+
+@pytest.mark.parametrize("kind", ["malformed_arguments", "unknown_tool"])
+def test_a_broken_tool_call_is_answered_and_the_work_goes_on(llmock: LLMock, work: Work, kind: str):
+    llmock.call_tool("bash", {"command": "true"}).break_tool_call(kind)
+    llmock.reply("Done.")
+    assert work().kind == "done"
+
+
+def test_a_prompt_that_is_too_long_ends_it_at_once(llmock: LLMock, work: Work):
+    llmock.context_overflow(times=None)
+    assert work().kind == "failed"
+    assert len(llmock.requests) == 1
