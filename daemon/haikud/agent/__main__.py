@@ -1,0 +1,141 @@
+"""The runner's boot: `python -m haikud.agent --attempt DIR [--claim-fd N] [--key-fd M] REF`.
+
+In this order, and with the standard library alone until the claim is safe: signals are taken, the claim's descriptor
+is made close-on-exec, memory and environment are closed to other processes of this user, orphans are adopted,
+runner.json is written, the key is read and its pipe closed, the title is set. Only then the rest is imported, which
+takes a second or two: a runner that has begun needs no file of the package any more.
+
+Without --claim-fd the runner takes the claim itself, and exits with 3 unless it is free and the task's last decision
+is `running` with this very attempt. Exits with 0 when result.json is written, whatever the outcome; with 2 on wrong
+arguments; with 70 after an unexpected error, which is in the log and, where possible, in result.json too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import types
+from pathlib import Path
+
+from haikud import __version__
+from haikud.sandbox.prctl import become_subreaper, make_undumpable
+from haikud.spool.claims import take_claim, write_runner_identity
+
+EXIT_NOT_OURS = 3
+EXIT_BUG = 70  # EX_SOFTWARE
+
+_MOST_KEY_BYTES = 65_536
+
+
+def main(argv: list[str]) -> int:
+    """Boot, then run the attempt."""
+    stop = threading.Event()
+    _take_signals(stop)
+    arguments = _parse(argv)
+    folder = arguments.attempt.absolute()
+    if not _secure_claim(folder, arguments.claim_fd):
+        return EXIT_NOT_OURS
+    if arguments.key_fd is not None:
+        os.set_inheritable(arguments.key_fd, False)
+    make_undumpable()
+    become_subreaper()
+    write_runner_identity(folder / "runner.json", __version__)
+    api_key = _read_key(arguments.key_fd)
+    _set_title(arguments.ref)
+    try:
+        from haikud.agent.runner import run_attempt
+
+        return run_attempt(folder, api_key, stop)
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: the log must say why the runner broke
+        _log_bug(folder, error, api_key)
+        return EXIT_BUG
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="haikud-agent", description="The process of one attempt.")
+    parser.add_argument("--attempt", type=Path, required=True, help="plans/PLAN/TASK/attempt-N")
+    parser.add_argument("--claim-fd", type=int, help="descriptor of the claim, locked by whoever started us")
+    parser.add_argument("--key-fd", type=int, help='read end of a pipe that holds {"api_key": ...}')
+    parser.add_argument("ref", help="the task's ref, for ps")
+    return parser.parse_args(argv)
+
+
+def _take_signals(stop: threading.Event) -> None:
+    """TERM, and what a terminal or a host going down may send, only say that it is time; the first one counts."""
+
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+
+
+def _secure_claim(folder: Path, descriptor: int | None) -> bool:
+    """Hold the claim, in this process alone. False where this attempt is not ours to run."""
+    if descriptor is not None:
+        os.set_inheritable(descriptor, False)
+        return True
+    taken = take_claim(folder / "claim")  # never closed: it is held as long as we live
+    if taken is None:
+        sys.stderr.write(f"haikud-agent: {folder / 'claim'} is held by another runner\n")
+        return False
+    if not _is_ordered(folder):
+        sys.stderr.write(f"haikud-agent: the last decision does not order {folder.name}\n")
+        return False
+    return True
+
+
+def _is_ordered(folder: Path) -> bool:
+    """Whether the task's last whole decision is `running` with this attempt."""
+    for path in sorted(folder.parent.glob("decision-*.json"), reverse=True):
+        try:
+            decision = json.loads(path.read_bytes())
+            state, attempt = decision["state"], decision["attempt"]
+        except (ValueError, TypeError, KeyError):
+            continue  # torn by a crash: not whole
+        return bool(state == "running" and f"attempt-{attempt}" == folder.name)
+    return False
+
+
+def _read_key(descriptor: int | None) -> str | None:
+    """The API key from the pipe. Its text appears in no message."""
+    if descriptor is None:
+        return None
+    data = b""
+    try:
+        while len(data) < _MOST_KEY_BYTES and (part := os.read(descriptor, 4096)):
+            data += part
+    finally:
+        os.close(descriptor)
+    try:
+        key = json.loads(data)["api_key"]
+    except (ValueError, TypeError, KeyError):
+        sys.stderr.write('haikud-agent: --key-fd did not hold {"api_key": ...}; going on without a key\n')
+        return None
+    return key if isinstance(key, str) and key else None
+
+
+def _set_title(ref: str) -> None:
+    """So that `ps aux | grep REF` finds us."""
+    from setproctitle import setproctitle
+
+    setproctitle(f"haikud-agent {ref}")
+
+
+def _log_bug(folder: Path, error: Exception, secret: str | None) -> None:
+    import traceback
+
+    from haikud.spool.agent_log import AgentLog
+
+    text = "".join(traceback.format_exception(error)).rstrip()
+    if secret:
+        text = text.replace(secret, "[key]")
+    AgentLog(folder.parent / "agent.log").line(f"the runner broke:\n{text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,229 @@
+"""One attempt while it runs: its order, its files, its log, and what has been found out so far.
+
+The phases share this record and write into it; the report is made from it, however the attempt ends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from haikud.agent.endings import Stopped
+from haikud.agent.events import EventLog
+from haikud.contracts.attempt import Assignment, Orders, Spec
+from haikud.contracts.evidence import VerificationRun
+from haikud.contracts.states import Phase
+from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.commands import Ended, run_command
+from haikud.sandbox.modes import wrap_command
+from haikud.sandbox.prctl import is_subreaper
+from haikud.sandbox.trees import end_tree
+from haikud.spool.agent_log import AgentLog, escape_text
+from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
+from haikud.spool.models import UnreadableFile, read_model
+
+SIGN_OF_LIFE_SECONDS = 30.0
+"""A command that runs on without a word is still progress: it is noted so often."""
+
+TAIL_BYTES = 16_384
+"""Of a command's output that are kept for reports."""
+
+
+WhoseGit = Literal["none", "repository", "agent", "tests"]
+"""What the worktree's `.git` names: nothing is prepared yet; the repository's; the private one, with work of the agent
+to take over; or the private one, for the tests, with nothing to take over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an untrusted command ended, and the last of what it printed."""
+
+    ended: Ended
+    tail: str
+    log_offset: int
+    log_end: int
+
+    @property
+    def last_line(self) -> str:
+        """Its last line that is not blank."""
+        lines = [line.strip() for line in self.tail.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the runs of a test command came to."""
+
+    runs: list[VerificationRun]
+    passing: bool
+    flaky: bool
+    last: Outcome
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the last run was ended at its limit."""
+        return self.last.ended.timed_out
+
+
+@dataclass
+class Attempt:
+    """What the phases share."""
+
+    spec: Spec
+    assignment: Assignment
+    layout: SpoolLayout
+    paths: AttemptPaths
+    task_paths: TaskPaths
+    log: AgentLog
+    events: EventLog
+    stop: threading.Event
+    api_key: str | None
+    began_at: datetime
+    began: float = field(default_factory=time.monotonic)
+    phase: Phase = Phase.SETUP
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    worktree: Path = Path("/")
+    environment: dict[str, str] = field(default_factory=dict)
+    identity: tuple[str, str] = ("haikud", "haikud@localhost")
+    start_sha: str | None = None
+    git: WhoseGit = "none"
+    copied: list[str] = field(default_factory=list)
+    left_running: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)  # for the agent
+    warnings: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+    tested: Tested | None = None
+    summary: str = ""
+    payload: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+    issue: tuple[int, str | None] | None = None
+    usage: UsageTotal = field(default_factory=UsageTotal)
+    usage_by_model: dict[str, UsageTotal] = field(default_factory=dict)
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether this is an operation that needs no model."""
+        return self.spec.task.operation is not None and self.spec.task.operation in self.spec.role.operations
+
+    @property
+    def log_file(self) -> Path:
+        """The task's log, under the name that people know."""
+        return self.layout.log_link(self.spec.ref)
+
+    @property
+    def grace(self) -> float:
+        """Seconds between TERM and KILL. Half of the engine's, which ends us after the whole of it."""
+        return self.spec.limits.grace_seconds / 2
+
+    def warn(self, message: str) -> None:
+        """Something the requester should know, which does not end the attempt."""
+        self.warnings.append(message)
+        self.log.line(f"warning: {message}")
+
+    def enter(self, phase: Phase, percent: int, message: str) -> None:
+        """A phase begins."""
+        self.phase = phase
+        self.log.line(f"{phase.value} ({percent} %): {message}")
+        self.events.phase(phase, percent, message)
+
+    def read_orders(self) -> Orders:
+        """What the engine wants now. It replaces the file as a whole; a broken one says nothing."""
+        try:
+            return read_model(self.paths.orders, Orders) or Orders()
+        except (UnreadableFile, OSError):
+            return Orders()
+
+    def check_stop(self) -> None:
+        """Raise Stopped where TERM has arrived."""
+        if self.stop.is_set():
+            raise Stopped(self.read_orders(), time.monotonic() - self.began)
+
+    def run_untrusted(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        timeout: float | None,
+        tick: Callable[[], None] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Outcome:
+        """Run something untrusted in the worktree, its output in the log. Raises Stopped when TERM arrives.
+
+        `tick` is called about every 50 ms. Raises CannotStart, too.
+        """
+        self.check_stop()
+        tail = Tail()
+        heard = time.monotonic()
+
+        def take(data: bytes) -> None:
+            self.log.agent(data, what)
+            tail.add(data)
+
+        def look() -> bool:
+            nonlocal heard
+            if tick is not None:
+                tick()
+            if time.monotonic() - heard >= SIGN_OF_LIFE_SECONDS:
+                heard = time.monotonic()
+                self.events.note(f"{what} is running")
+            return self.stop.is_set()
+
+        offset = self.log.offset()
+        try:
+            ended = run_command(
+                wrap_command(self.spec.sandbox, argv),
+                cwd=self.worktree,
+                env=self.environment if environment is None else environment,
+                timeout=timeout,
+                grace=self.grace,
+                on_output=take,
+                stop=look,
+            )
+        finally:
+            self.log.flush(what)
+        self.left_running.extend(ended.left_running)
+        if ended.stopped:
+            self.check_stop()
+        return Outcome(ended, tail.text(), offset, self.log.offset())
+
+    def end_processes(self) -> None:
+        """End whatever of the attempt is still running, ourselves excepted. Raises TreeStillAlive."""
+        mine = frozenset[int]() if is_subreaper() else None  # every child of ours is the agent's
+        ended = end_tree(marker=str(self.paths.out), pids=[], grace=self.grace, orphans_but=mine, spare={os.getpid()})
+        self.left_running.extend(ended)
+
+
+class Tail:
+    """The last TAIL_BYTES of a stream."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """More of it."""
+        self._data += data
+        if len(self._data) > 2 * TAIL_BYTES:
+            del self._data[:-TAIL_BYTES]
+
+    def text(self) -> str:
+        """What is kept, as text; NULs and the like stay for whoever shows it to escape."""
+        return bytes(self._data[-TAIL_BYTES:]).decode("utf-8", "replace")
+
+
+def clean_text(text: str) -> str:
+    """Untrusted output for a report: lines stay, control characters within them are escaped."""
+    return "\n".join(escape_text(line) for line in text.splitlines())
+
+
+def shell(command: str) -> list[str]:
+    """The argv that runs a command line of a plan."""
+    for program in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"):
+        if os.access(program, os.X_OK):
+            return [program, "-c", command]
+    return ["/bin/sh", "-c", command]

@@ -1,0 +1,162 @@
+"""A role's own command as the agent: any program that can read environment variables and exit with a number.
+
+0: done. 75 (EX_TEMPFAIL): could not now, try again. 79: a question; its reason is in `$HAIKUD_OUT/result.json` or the
+last line of output. Anything else: failed. What it writes into `$HAIKUD_OUT/result.json` and
+`$HAIKUD_OUT/events.jsonl` are words, never facts; a file there that is no regular one, too large or not as the
+contract says is a warning and otherwise as good as none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pydantic import ValidationError
+
+from haikud.agent.attempt import Attempt, Outcome, clean_text
+from haikud.agent.endings import Escalated, Failed
+from haikud.agent.errors import AgentError
+from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
+from haikud.contracts.completion import CompletionPayload
+from haikud.contracts.error_report import ErrorType
+from haikud.sandbox.commands import CannotStart
+from haikud.spool.agent_log import escape_text
+from haikud.spool.reading import UntrustedFile, open_untrusted, read_untrusted
+
+EX_TEMPFAIL = 75
+ESCALATE = 79
+
+_RELAY_SECONDS = 0.25
+_MOST_EVENT_BYTES = 1_048_576
+_MOST_LINE_BYTES = 4096
+
+_FACTS = frozenset(CompletionPayload.model_fields)
+"""Fields of an answer that come from evidence; an agent's payload does not get to set them."""
+
+
+def run_command_agent(attempt: Attempt) -> None:
+    """Run the role's command to its end. Raises Failed, Escalated, Stopped."""
+    command = attempt.spec.role.command or []
+    relay = EventRelay(attempt)
+    try:
+        outcome = attempt.run_untrusted(command, what="the agent", timeout=None, tick=relay.look)
+    except CannotStart as error:
+        raise Failed(
+            AgentError(
+                ErrorType.AGENT_ERROR,
+                "AGENT_CANNOT_START",
+                str(error),
+                command=" ".join(command),
+                suggested_action=f"Mend the command of the role {attempt.spec.role.name}",
+            )
+        ) from error
+    relay.look(last=True)
+    attempt.exit_code = outcome.ended.exit_code
+    report = read_report(attempt)
+    attempt.summary = report.summary or outcome.last_line
+    attempt.payload.update(_own_words(attempt, report))
+    _judge(outcome, report, command)
+
+
+def read_report(attempt: Attempt) -> AgentReport:
+    """What the agent wrote about its own work; an empty report where there is none that can be used."""
+    path = attempt.paths.out / "result.json"
+    try:
+        data = read_untrusted(path, attempt.spec.limits.agent_report_bytes)
+        return AgentReport.model_validate_json(data)
+    except UntrustedFile as error:
+        if not error.missing:
+            attempt.warn(f"the agent's result.json was not used: {error.why}")
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = "/".join(str(part) for part in fault["loc"])
+        attempt.warn(f"the agent's result.json was not used: {place or 'the document'}: {fault['msg']}")
+    return AgentReport()
+
+
+def _own_words(attempt: Attempt, report: AgentReport) -> dict[str, object]:
+    claimed = sorted(_FACTS & set(report.payload))
+    if claimed:
+        attempt.warn(f"the agent's payload states {', '.join(claimed)}: left out, haikud measures these itself")
+    return {name: value for name, value in report.payload.items() if name not in _FACTS}
+
+
+def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
+    code = outcome.ended.exit_code
+    if code == 0:
+        return
+    last = escape_text(report.reason or outcome.last_line)
+    if code == ESCALATE:
+        raise Escalated(
+            Question(
+                reason=last or "The agent escalated without saying why",
+                blocker=report.blocker,
+                error_details=clean_text(outcome.tail[-2000:]) if report.blocker or report.reason else "",
+                context=report.context,
+                options=report.options,
+                recommendation=report.recommendation,
+            )
+        )
+    if code == EX_TEMPFAIL:
+        name, message, kind = "AGENT_TEMPFAIL", "The agent could not do its work now", FailureClass.TEMPORARY
+    elif code is not None and code < 0:
+        name, message, kind = f"AGENT_SIGNAL_{-code}", f"The agent was killed by signal {-code}", FailureClass.PERMANENT
+    else:
+        name, message, kind = f"AGENT_EXIT_{code}", f"The agent failed with exit code {code}", FailureClass.PERMANENT
+    raise Failed(
+        AgentError(
+            ErrorType.AGENT_ERROR,
+            name,
+            f"{message}: {last}" if last else message,
+            details=clean_text(outcome.tail),
+            failure_class=kind,
+            command=" ".join(command),
+        )
+    )
+
+
+class EventRelay:
+    """Follows `out/events.jsonl` while the agent runs and tells the engine and the log."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._path = attempt.paths.out / "events.jsonl"
+        self._offset = 0
+        self._partial = b""
+        self._next = 0.0
+
+    def look(self, *, last: bool = False) -> None:
+        """Relay what is new. Cheap when called often; a file that cannot be read safely is left alone."""
+        if not last and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _RELAY_SECONDS
+        try:
+            descriptor = open_untrusted(self._path)
+        except UntrustedFile:
+            return
+        try:
+            wanted = min(65_536, _MOST_EVENT_BYTES - self._offset)
+            while wanted > 0 and (data := os.pread(descriptor, wanted, self._offset)):
+                self._offset += len(data)
+                self._relay(data)
+                wanted = min(65_536, _MOST_EVENT_BYTES - self._offset) if last else 0
+        finally:
+            os.close(descriptor)
+        if last and self._partial:
+            self._relay(b"\n")
+
+    def _relay(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if len(self._partial) > _MOST_LINE_BYTES:
+            self._partial = b""
+        for line in lines:
+            if not line.strip() or len(line) > _MOST_LINE_BYTES:
+                continue
+            try:
+                progress = AgentProgress.model_validate_json(line)
+            except ValidationError:
+                continue
+            message = escape_text(progress.message)
+            percent = "" if progress.percent is None else f"{progress.percent} %"
+            self._attempt.log.line(f"progress {percent}: {message}".replace(" :", ":"))
+            self._attempt.events.progress(progress.percent, message)

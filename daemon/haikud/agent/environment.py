@@ -1,0 +1,135 @@
+"""The environment of everything untrusted in an attempt: agents, their tools, setup, tests, linters.
+
+Built from nothing: the guide's variables, haikud's own, git's identity, and what the settings name. A variable that
+has no value is absent, not empty. The API's credentials are never there, whoever names them, but for a command agent
+whose role asks for one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from haikud.contracts.attempt import Spec
+from haikud.spool.layout import AttemptPaths
+
+API_NAMES = frozenset(
+    {
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_CONFIG_DIR",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+    }
+)
+"""Ours: given by a role's `credential` alone."""
+
+_SECRET_WORDS = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+
+_GIT_CONFIG = {"commit.gpgsign": "false", "tag.gpgsign": "false", "gc.auto": "0", "maintenance.auto": "false"}
+"""No signing: the agent has no key. No background upkeep: it would be a process left running."""
+
+
+def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
+    """The agent's own HOME and TMPDIR, made if missing."""
+    home, temporary = paths.out / "home", paths.out / "tmp"
+    for folder in (paths.out, home, temporary):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return home, temporary
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable's name says that it holds a credential."""
+    return _SECRET_WORDS.search(name) is not None
+
+
+def agent_environment(
+    spec: Spec,
+    paths: AttemptPaths,
+    *,
+    worktree: Path,
+    identity: tuple[str, str],
+    host: Mapping[str, str],
+    api_key: str | None = None,
+) -> dict[str, str]:
+    """The whole environment for this attempt's untrusted processes.
+
+    `identity`: name and e-mail of the agent's commits. `host`: the runner's own environment, from which PATH and the
+    names that the settings pass on are taken. `api_key` only reaches a command agent whose role has `credential`.
+    """
+    home, temporary = private_folders(paths)
+    chosen = {name: host[name] for name in spec.pass_environment if name in host} | spec.set_environment
+    environment = {
+        "PATH": host.get("PATH") or os.defpath,
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        **{name: value for name, value in chosen.items() if name not in API_NAMES},
+        **_git_variables(identity),
+        **_guide_variables(spec, paths, worktree),
+        **_own_variables(spec, paths),
+    }
+    if spec.role.command is not None and spec.role.credential:
+        if api_key:
+            environment["ANTHROPIC_API_KEY"] = api_key
+        if spec.api.base_url:
+            environment["ANTHROPIC_BASE_URL"] = spec.api.base_url
+    return environment
+
+
+def _guide_variables(spec: Spec, paths: AttemptPaths, worktree: Path) -> dict[str, str]:
+    """The guide's "Environment Variables", and TASK_PLAN_FILE of its "File-Based Communication"."""
+    task, context, workspace = spec.task, spec.task.context, spec.workspace
+    return _present(
+        {
+            "TASK_ID": spec.task_id,
+            "ISSUE_NUMBER": None if task.issue_number is None else str(task.issue_number),
+            "WORKTREE_PATH": str(worktree),
+            "BRANCH_NAME": workspace.branch if workspace else None,
+            "PROJECT_TYPE": context.project_type,
+            "TEST_COMMAND": context.test_command,
+            "LINT_COMMAND": context.lint_command,
+            "MAIN_BRANCH": workspace.main_branch if workspace else None,
+            "TASK_PLAN_FILE": str(paths.assignment),
+        }
+    )
+
+
+def _own_variables(spec: Spec, paths: AttemptPaths) -> dict[str, str]:
+    return _present(
+        {
+            "HAIKUD_REF": spec.ref,
+            "HAIKUD_PLAN_ID": spec.plan_id,
+            "HAIKUD_ROLE": spec.role.name,
+            "HAIKUD_AGENT_ID": spec.agent_id,
+            "HAIKUD_ATTEMPT": str(spec.attempt),
+            "HAIKUD_OUT": str(paths.out),
+            "HAIKUD_GUIDANCE_FILE": spec.guidance_file,
+            "HAIKUD_DEPENDENCIES_FILE": str(paths.dependencies) if paths.dependencies.exists() else None,
+            "HAIKUD_MODEL": spec.role.model,
+            "HAIKUD_MAX_COST_USD": f"{spec.budget_usd:.6f}",
+        }
+    )
+
+
+def _git_variables(identity: tuple[str, str]) -> dict[str, str]:
+    name, email = identity
+    variables = {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": email,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": email,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_COUNT": str(len(_GIT_CONFIG)),
+    }
+    for number, (key, value) in enumerate(_GIT_CONFIG.items()):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return variables
+
+
+def _present(variables: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if value}

@@ -1,0 +1,39 @@
+"""deliver: push the branch, only where the settings ask for it. A push that fails is the attempt's failure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from haikud.agent.attempt import Attempt
+from haikud.agent.endings import Failed
+from haikud.agent.errors import AgentError
+from haikud.agent.worktree import git_failure, order_of
+from haikud.contracts.attempt import FailureClass
+from haikud.workspace.delivery import push_branch
+from haikud.workspace.git import WorkspaceError
+
+
+def deliver(attempt: Attempt) -> None:
+    """Push where the settings say so and there is something to push. Raises Failed."""
+    settings = attempt.spec.git
+    if settings.pull_request:
+        attempt.warn("git.pull_request is not supported by this version; the branch waits to be merged")
+    if not settings.push or attempt.spec.workspace is None or attempt.is_operation:
+        return
+    if not attempt.evidence.get("commits"):
+        attempt.log.line("nothing to push: the branch has no commit of its own")
+        return
+    order = order_of(attempt)
+    try:
+        push_branch(order, settings.remote)
+    except WorkspaceError as error:
+        failure = git_failure(error, f"Pushing {order.branch} to {settings.remote}")
+        raise Failed(_perhaps_network(failure)) from error
+    attempt.log.line(f"pushed {order.branch} to {settings.remote}")
+
+
+def _perhaps_network(failure: AgentError) -> AgentError:
+    signs = ("Could not resolve host", "Connection", "timed out", "Could not read from remote", "unable to access")
+    if failure.code == "PUSH_FAILED" and any(sign in failure.message for sign in signs):
+        return dataclasses.replace(failure, failure_class=FailureClass.NETWORK)
+    return failure

@@ -1,0 +1,100 @@
+"""implement: whoever does the work. An operation that needs no model, a role's command, or the built-in agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from haikud.agent.attempt import Attempt
+from haikud.agent.command_agent import run_command_agent
+from haikud.agent.endings import Deferred, Escalated, Failed, Paused
+from haikud.agent.errors import AgentError
+from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
+from haikud.contracts.attempt import FailureClass, Question
+from haikud.contracts.error_report import ErrorType
+from haikud.contracts.guidance import Guidance
+from haikud.spool.models import UnreadableFile, read_model
+
+_MOST_GUIDANCE = 65_536
+
+
+def needs_built_in_agent(attempt: Attempt) -> bool:
+    """Whether the built-in agent will run; its libraries are loaded before the attempt begins."""
+    return attempt.spec.role.command is None and not attempt.is_operation
+
+
+def implement(attempt: Attempt) -> None:
+    """Have the work done. Raises what is not "done"."""
+    if attempt.is_operation:
+        from haikud.agent.operations.operate import operate
+
+        operate(attempt)
+    elif attempt.spec.role.command is not None:
+        run_command_agent(attempt)
+    else:
+        _run_built_in(attempt)
+
+
+def _run_built_in(attempt: Attempt) -> None:
+    from haikud.agent.haiku.session import run_haiku
+
+    paths = attempt.paths
+    end = run_haiku(
+        HaikuOrder(
+            spec=attempt.spec,
+            assignment=attempt.assignment,
+            worktree=attempt.worktree,
+            transcript=attempt.task_paths.transcript,
+            log=attempt.log,
+            events=attempt.events,
+            api_key=attempt.api_key,
+            environment=attempt.environment,
+            dependencies_file=paths.dependencies if paths.dependencies.exists() else None,
+            guidance_text=_guidance_text(attempt),
+            read_orders=attempt.read_orders,
+            stop=attempt.stop,
+            resume_note=attempt.spec.retry_reason,
+        )
+    )
+    attempt.summary = end.summary
+    attempt.usage = end.usage
+    attempt.usage_by_model = end.usage_by_model
+    _judge(attempt, end)
+
+
+def _judge(attempt: Attempt, end: HaikuEnd) -> None:
+    """From how the loop ended to how the attempt goes on."""
+    if end.kind == "done":
+        return
+    if end.kind == "stopped":
+        attempt.check_stop()
+    if end.kind == "paused":
+        raise Paused(attempt.read_orders().reason or "the task was paused")
+    if end.kind == "quota" and end.quota is not None:
+        raise Deferred(end.quota)
+    if end.kind == "escalated":
+        raise Escalated(end.question or Question(reason="The agent escalated without saying why"))
+    raise Failed(end.error or _unexplained(end), end.question)
+
+
+def _unexplained(end: HaikuEnd) -> AgentError:
+    if end.kind == "budget":
+        return AgentError(
+            ErrorType.BUDGET_EXCEEDED,
+            "BUDGET_EXCEEDED",
+            "The next model call could cross the budget",
+            failure_class=FailureClass.BUDGET,
+        )
+    return AgentError(ErrorType.AGENT_ERROR, end.kind.upper(), f"The agent ended: {end.kind}")
+
+
+def _guidance_text(attempt: Attempt) -> str | None:
+    """The newest guidance's text. One that cannot be read is a warning: the attempt goes on without it."""
+    name = attempt.spec.guidance_file
+    if name is None:
+        return None
+    try:
+        guidance = read_model(Path(name), Guidance)
+    except (UnreadableFile, OSError) as error:
+        attempt.warn(f"the guidance was not used: {error}")
+        return None
+    return guidance.text[:_MOST_GUIDANCE] if guidance else None

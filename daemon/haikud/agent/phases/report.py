@@ -1,0 +1,61 @@
+"""report: `result.json`, last and durably. Everything in it is known by now; nothing is measured here."""
+
+from __future__ import annotations
+
+from haikud.agent.attempt import Attempt
+from haikud.agent.endings import Ending
+from haikud.agent.error_reports import build_error_report
+from haikud.contracts.attempt import FailureClass, Result
+from haikud.contracts.base import utc_now
+from haikud.contracts.evidence import Evidence
+from haikud.contracts.states import AttemptOutcome
+from haikud.spool.durable import write_durably
+from haikud.spool.models import dump
+
+_MOST_SUMMARY = 20_000
+
+
+def report(attempt: Attempt, ending: Ending | None) -> Result:
+    """Write the result: of a completed attempt where there is no `ending`. Raises OSError."""
+    spec = attempt.spec
+    outcome = ending.outcome if ending else AttemptOutcome.COMPLETED
+    error = ending.error if ending else None
+    failure_class: FailureClass | None = None
+    if error is not None and outcome is AttemptOutcome.EXITED_WITH_ERROR:
+        failure_class = error.failure_class
+    result = Result(
+        ref=spec.ref,
+        attempt=spec.attempt,
+        outcome=outcome,
+        failure_class=failure_class,
+        exit_code=attempt.exit_code,
+        summary=attempt.summary[:_MOST_SUMMARY],
+        payload=attempt.payload,
+        evidence=_evidence(attempt),
+        question=ending.question if ending else None,
+        quota=ending.quota if ending else None,
+        error_report=build_error_report(attempt, error) if error else None,
+        usage=attempt.usage,
+        usage_by_model=attempt.usage_by_model,
+        issue_number=attempt.issue[0] if attempt.issue else spec.task.issue_number,
+        issue_url=attempt.issue[1] if attempt.issue else None,
+        warnings=attempt.warnings,
+        began_at=attempt.began_at,
+        ended_at=utc_now(),
+        phase_seconds={name: round(seconds, 3) for name, seconds in attempt.phase_seconds.items()},
+        last_phase=attempt.phase,
+    )
+    write_durably(attempt.paths.result, dump(result))
+    return result
+
+
+def _evidence(attempt: Attempt) -> Evidence:
+    order = attempt.spec.workspace
+    fields = {
+        **attempt.evidence,
+        "sandbox": attempt.spec.sandbox,
+        "left_running": attempt.left_running,
+        "branch": order.branch if order else None,
+        "worktree": order.worktree if order else None,
+    }
+    return Evidence.model_validate(fields)

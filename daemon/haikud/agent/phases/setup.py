@@ -1,0 +1,188 @@
+"""setup: a worktree (or an empty folder) in which the agent can start.
+
+Branch and worktree, the branches of the tasks it depends on, files to copy such as .env, the templates that the task's
+files name, the agent's own git, and the setup command, which is untrusted already. A merge conflict is a question, not
+a failure: somebody has to decide which side is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from haikud.agent.attempt import Attempt, clean_text, shell
+from haikud.agent.endings import Escalated, Failed
+from haikud.agent.environment import API_NAMES, agent_environment, looks_secret, private_folders
+from haikud.agent.errors import AgentError
+from haikud.agent.worktree import attach, commit_identity, git_work, order_of
+from haikud.contracts.attempt import FailureClass, Question
+from haikud.contracts.error_report import ErrorType
+from haikud.contracts.plan import FileSpec
+from haikud.spool.durable import write_quickly
+from haikud.spool.models import dump
+from haikud.workspace.commits import MergeConflict, merge_dependencies
+from haikud.workspace.copies import copy_files
+from haikud.workspace.worktrees import prepare_worktree
+
+SETUP_DONE = ".setup-done"
+"""In the task's folder: which setup command has run in its worktree. Absent: none, or the worktree is new."""
+
+
+def set_up(attempt: Attempt) -> None:
+    """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
+    private_folders(attempt.paths)
+    if attempt.spec.workspace is None:
+        attempt.worktree = attempt.paths.workspace
+        attempt.worktree.mkdir(mode=0o700, exist_ok=True)
+        is_new = True
+    else:
+        is_new = _prepare(attempt)
+    attempt.environment = agent_environment(
+        attempt.spec,
+        attempt.paths,
+        worktree=attempt.worktree,
+        identity=attempt.identity,
+        host=os.environ,
+        api_key=attempt.api_key,
+    )
+    _name_passed_secrets(attempt)
+    if attempt.spec.workspace is not None:
+        _copy_and_fill(attempt)
+        attach(attempt)
+    attempt.check_stop()
+    _run_setup_command(attempt, is_new=is_new)
+
+
+def _prepare(attempt: Attempt) -> bool:
+    order = order_of(attempt)
+    attempt.worktree = Path(order.worktree)
+    with git_work("Preparing the worktree"):
+        attempt.identity = commit_identity(attempt)
+        prepared = prepare_worktree(order)
+        attempt.start_sha = prepared.start_sha
+        attempt.git = "repository"
+        attempt.log.line(f"worktree {order.worktree} on {order.branch} ({'new' if prepared.created else 'continued'})")
+        try:
+            attempt.start_sha = merge_dependencies(order, order.merge_refs, attempt.identity)
+        except MergeConflict as conflict:
+            raise Escalated(_ask_about(order.branch, conflict)) from conflict
+    attempt.evidence.update(base_sha=attempt.start_sha)
+    return prepared.created
+
+
+def _ask_about(branch: str, conflict: MergeConflict) -> Question:
+    files = ", ".join(conflict.files)
+    return Question(
+        reason=f"Merge conflict between {conflict.branch} and what {branch} starts from",
+        blocker=f"Both change the same lines of {files}",
+        error_details=str(conflict),
+        context=[
+            f"{branch} starts from the branches of the tasks that it depends on",
+            f"conflicting branch: {conflict.branch}",
+            f"conflicting files: {files}",
+        ],
+        options=[
+            f"Merge {conflict.branch} into one of the other branches by hand, then answer `retry`",
+            "Cancel this task and plan it anew on top of the merged branches",
+        ],
+        recommendation="Resolve the conflict in the dependencies' branches: haikud does not choose a side",
+    )
+
+
+def _name_passed_secrets(attempt: Attempt) -> None:
+    """The settings may name what they like; that a credential is among it should show."""
+    spec = attempt.spec
+    named = [*spec.pass_environment, *spec.set_environment]
+    if refused := sorted(API_NAMES & set(named)):
+        attempt.warn(f"environment: {', '.join(refused)} is never passed on; a role asks for it with `credential`")
+    secret = sorted(name for name in attempt.environment.keys() & set(named) if looks_secret(name))
+    if secret:
+        attempt.log.line(f"the settings give the agent {', '.join(secret)}: by its name a credential")
+
+
+def _copy_and_fill(attempt: Attempt) -> None:
+    order = order_of(attempt)
+    with git_work("Copying files into the worktree"):
+        attempt.copied = copy_files(order.repository, order.worktree, attempt.spec.git.copy_files)
+    if attempt.copied:
+        attempt.log.line(f"copied {', '.join(attempt.copied)}")
+    wanted = [file for file in attempt.spec.task.files if file.template]
+    if wanted:
+        _fill_templates(attempt, wanted)
+
+
+def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:
+    from haikud.roles.templates import TemplateError, find_file_templates
+
+    folder = attempt.spec.templates_dir
+    try:
+        templates = find_file_templates(Path(folder) if folder else None)
+    except TemplateError as error:
+        attempt.warn(f"file templates were not used: {error}")
+        return
+    hints: list[str] = []
+    for file in files:
+        template = templates.get(file.template or "")
+        if template is None:
+            known = ", ".join(sorted(templates)) or "none"
+            attempt.warn(f"{file.path}: unknown template {file.template!r}; known are {known}")
+            hints.append(f"{file.path} is to be made from a template {file.template!r} that haikud does not have")
+        elif not _write_new(attempt.worktree, file.path, template.content_for(file.path).encode()):
+            attempt.log.line(f"{file.path} is there already; its template {file.template} was not copied in")
+        else:
+            attempt.log.line(f"{file.path} begins as the template {file.template}")
+    if hints:
+        _hint(attempt, hints)
+
+
+def _write_new(worktree: Path, name: str, data: bytes) -> bool:
+    """Write a file that is not there yet, beneath the worktree; False where it is, or lies behind a symlink."""
+    path = worktree / name
+    root = worktree.resolve()
+    if os.path.lexists(path) or not path.parent.resolve().is_relative_to(root):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+    return True
+
+
+def _hint(attempt: Attempt, hints: list[str]) -> None:
+    context = attempt.assignment.context
+    extra = {**context.extra, "hints": [*context.extra.get("hints", []), *hints]}
+    attempt.assignment = attempt.assignment.model_copy(update={"context": context.model_copy(update={"extra": extra})})
+    write_quickly(attempt.paths.assignment, dump(attempt.assignment))
+
+
+def _run_setup_command(attempt: Attempt, *, is_new: bool) -> None:
+    command = attempt.spec.task.context.setup_command
+    if not command:
+        return
+    marker = attempt.task_paths.folder / SETUP_DONE
+    digest = hashlib.sha256(command.encode()).hexdigest()
+    if not is_new and marker.exists() and marker.read_text(encoding="ascii") == digest:
+        attempt.log.line("the setup command has run in this worktree already")
+        return
+    limit = attempt.spec.limits.setup_seconds
+    attempt.events.note(f"Setup: {command}")
+    attempt.log.line(f"running the setup command: {command}")
+    outcome = attempt.run_untrusted(shell(command), what="setup command", timeout=limit)
+    ended = outcome.ended
+    if ended.exit_code == 0:
+        write_quickly(marker, digest.encode())
+        return
+    how = f"took longer than {limit:g} s" if ended.timed_out else f"failed with exit code {ended.exit_code}"
+    raise Failed(
+        AgentError(
+            ErrorType.DEPENDENCY_ERROR,
+            "SETUP_TIMEOUT" if ended.timed_out else "SETUP_FAILED",
+            f"The setup command {how}",
+            details=clean_text(outcome.tail),
+            failure_class=FailureClass.DEPENDENCY_INSTALL,
+            attempted=["Ran it with a HOME of its own, so with empty package caches"],
+            operation="Running the setup command",
+            command=command,
+        )
+    )

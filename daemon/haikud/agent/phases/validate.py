@@ -1,0 +1,114 @@
+"""validate: what was done is measured; what the agent said about it changes nothing.
+
+Whatever the agent left running is ended. Its commits are taken over, what it left uncommitted is committed for it.
+Then TEST_COMMAND runs on what is committed, LINT_COMMAND is reported. Done needs: tests that exit with 0 where there
+are any, and a commit where the task declares files.
+"""
+
+from __future__ import annotations
+
+from haikud.agent.attempt import Attempt, Tested, clean_text
+from haikud.agent.endings import Failed
+from haikud.agent.errors import AgentError
+from haikud.agent.verification import run_check, run_tests
+from haikud.agent.worktree import attach, git_work, measure_evidence, order_of, take_over
+from haikud.contracts.error_report import ErrorType
+from haikud.contracts.evidence import VerificationRun
+from haikud.workspace.commits import commit_leftovers
+
+
+def validate(attempt: Attempt) -> None:
+    """Measure the work. Raises Failed where it is not done, Stopped."""
+    attempt.end_processes()
+    if attempt.left_running:
+        attempt.log.line(f"ended what was left running: {'; '.join(attempt.left_running)}")
+    if attempt.spec.workspace is None:
+        _judge(attempt, None)
+        return
+    take_over(attempt)
+    if not attempt.is_operation:
+        _commit_leftovers(attempt)
+    measure_evidence(attempt)
+    _name_deleted_tests(attempt)
+    attempt.check_stop()
+    tested = attempt.tested if attempt.is_operation else _check(attempt)
+    _judge(attempt, tested)
+
+
+def _commit_leftovers(attempt: Attempt) -> None:
+    spec = attempt.spec
+    message = f"{spec.task.title}\n\nLeft uncommitted by {spec.agent_id}; committed by haikud for {spec.ref}.\n"
+    with git_work("Committing what the agent left"):
+        sha = commit_leftovers(order_of(attempt), message, attempt.copied, attempt.identity)
+    attempt.evidence["committed_by_runner"] = sha is not None
+    if sha is not None:
+        attempt.log.line(f"committed what the agent had left uncommitted: {sha[:12]}")
+
+
+def _name_deleted_tests(attempt: Attempt) -> None:
+    deleted = [name[2:] for name in attempt.evidence.get("tests_touched", []) if name.startswith("D ")]
+    if deleted:
+        attempt.warn(f"the agent deleted tests or test settings: {', '.join(deleted)}")
+
+
+def _check(attempt: Attempt) -> Tested | None:
+    """Run the task's checks, with the private git in place again: tests are untrusted too."""
+    context = attempt.spec.task.context
+    if not context.test_command and not context.lint_command:
+        return None
+    runs: list[VerificationRun] = []
+    attempt.evidence["verification"] = runs
+    attach(attempt, for_tests=True)
+    tested = None
+    if context.test_command:
+        attempt.events.note(f"Running the tests: {context.test_command}")
+        tested = run_tests(attempt, context.test_command)
+        runs.extend(tested.runs)
+        attempt.evidence.update(tests_passing=tested.passing, flaky=tested.flaky)
+        if tested.flaky:
+            attempt.warn("the tests failed once and passed when run again: flaky")
+    if context.lint_command and not (tested and tested.timed_out):
+        attempt.events.note(f"Running the linter: {context.lint_command}")
+        run, _ = run_check(attempt, "lint", context.lint_command)
+        runs.append(run)
+        if run.exit_code != 0:
+            how = "was ended at its time limit" if run.timed_out else f"exit code {run.exit_code}"
+            attempt.warn(f"lint: {how}; reported only, see the log")
+    attempt.end_processes()
+    take_over(attempt)
+    return tested
+
+
+def _judge(attempt: Attempt, tested: Tested | None) -> None:
+    if tested is not None and not tested.passing:
+        raise Failed(_test_failure(attempt, tested))
+    needs_commit = bool(attempt.spec.task.files) and not attempt.is_operation and attempt.spec.workspace is not None
+    if needs_commit and not attempt.evidence.get("commits"):
+        raise Failed(
+            AgentError(
+                ErrorType.AGENT_ERROR,
+                "NO_COMMIT",
+                "The agent said done, but its branch has no commit although the task declares files",
+                details="declared: " + ", ".join(file.path for file in attempt.spec.task.files),
+                operation="Measuring the agent's work",
+                suggested_action="Check whether the work is there already; else say more explicitly what to change",
+            )
+        )
+
+
+def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
+    last = tested.runs[-1]
+    limit = attempt.spec.limits.test_seconds
+    late = tested.timed_out
+    return AgentError(
+        ErrorType.TIMEOUT if late else ErrorType.TEST_FAILURE,
+        "TEST_TIMEOUT" if late else "TEST_FAILURE",
+        f"The tests took longer than {limit:g} s and were ended"
+        if late
+        else f"The tests failed with exit code {last.exit_code}",
+        details=clean_text(tested.last.tail),
+        attempted=["Retried tests once (still failed)"] if len(tested.runs) > 1 else [],
+        operation="Running test suite",
+        command=last.command,
+        suggested_action="Raise limits.test_seconds, or look for a test that hangs" if late else "",
+    )

@@ -1,0 +1,203 @@
+"""The runner: five phases, one result, and an attempt's place in order afterwards, whatever happens.
+
+An attempt ends in one of three ways: its last phase is done; a phase raised an Ending; something unexpected happened,
+which is logged with its traceback and reported as RUNNER_BUG. In all three the agent's tree is ended, its commits are
+taken over, the worktree gets its own `.git` back, and result.json is written. TERM only sets `stop`; the phases look
+at it, and what it means stands in orders.json. Work that is not committed then stays in the worktree as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from haikud.agent.attempt import Attempt
+from haikud.agent.endings import Ending, Failed
+from haikud.agent.error_reports import describe_exception
+from haikud.agent.errors import AgentError
+from haikud.agent.events import EventLog
+from haikud.agent.phases.deliver import deliver
+from haikud.agent.phases.implement import implement, needs_built_in_agent
+from haikud.agent.phases.report import report
+from haikud.agent.phases.setup import set_up
+from haikud.agent.phases.validate import validate
+from haikud.agent.worktree import put_in_order
+from haikud.contracts.attempt import Assignment, AttemptEvent, FailureClass, Result, Spec
+from haikud.contracts.base import utc_now
+from haikud.contracts.error_report import ErrorType
+from haikud.contracts.states import Phase
+from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.trees import TreeStillAlive
+from haikud.spool.agent_log import AgentLog
+from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
+from haikud.spool.models import iter_lines, read_model
+
+EXIT_BUG = 70
+
+_PHASES: tuple[tuple[Phase, int, str, Callable[[Attempt], None]], ...] = (
+    (Phase.SETUP, 5, "Preparing the place of work", set_up),
+    (Phase.IMPLEMENT, 10, "The agent is at work", implement),
+    (Phase.VALIDATE, 80, "Measuring what was done", validate),
+    (Phase.DELIVER, 95, "Delivering", deliver),
+)
+
+
+def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int:
+    """Run the attempt in that folder; 0 when its result is written, 70 when the runner itself broke on the way."""
+    attempt = open_attempt(folder, api_key, stop)
+    _load_all(attempt)
+    _say_hello(attempt)
+    broke = False
+    ending: Ending | None
+    try:
+        ending = _work(attempt)
+    except Exception as error:  # noqa: BLE001 -- our bug, whatever it is: reported as one, and the place is put in order
+        broke = True
+        attempt.log.line(f"the runner broke:\n{describe_exception(error, api_key)}")
+        ending = Failed(_runner_bug(error, api_key))
+    ending = _put_in_order(attempt, ending)
+    if not attempt.usage.requests:
+        _recover_usage(attempt)
+    if ending is None:
+        attempt.enter(Phase.REPORT, 100, "Reporting")
+    result = report(attempt, ending)
+    _say_goodbye(attempt, ending, result)
+    attempt.log.close()
+    return EXIT_BUG if broke else 0
+
+
+def open_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> Attempt:
+    """Read the engine's order. Raises UnreadableFile or FileNotFoundError where it is not there: our bug."""
+    paths, task_paths = AttemptPaths(folder), TaskPaths(folder.parent)
+    spec, assignment = read_model(paths.spec, Spec), read_model(paths.assignment, Assignment)
+    if spec is None or assignment is None:
+        raise FileNotFoundError(f"{folder} has no spec.json or no assignment.json")
+    log = AgentLog(task_paths.log)
+    log.flush()
+    return Attempt(
+        spec=spec,
+        assignment=assignment,
+        layout=SpoolLayout(folder.parents[3]),
+        paths=paths,
+        task_paths=task_paths,
+        log=log,
+        events=EventLog(paths.events),
+        stop=stop,
+        api_key=api_key,
+        began_at=utc_now(),
+    )
+
+
+def _load_all(attempt: Attempt) -> None:
+    """Import what this attempt will need, so that nothing is read from an upgraded package later."""
+    if needs_built_in_agent(attempt):
+        import haikud.agent.haiku.session
+    if attempt.is_operation:
+        import haikud.agent.operations.operate
+    if any(file.template for file in attempt.spec.task.files):
+        import haikud.roles.templates  # noqa: F401
+
+
+def _work(attempt: Attempt) -> Ending | None:
+    """Go through the phases; None when all are done."""
+    try:
+        for phase, percent, message, run in _PHASES:
+            attempt.check_stop()
+            attempt.enter(phase, percent, message)
+            began = time.monotonic()
+            try:
+                run(attempt)
+            finally:
+                attempt.phase_seconds[phase.value] = time.monotonic() - began
+    except Ending as ending:
+        return ending
+    except TreeStillAlive as error:
+        return Failed(_processes_left(error))
+    except OSError as error:
+        attempt.log.line(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
+        return Failed(_environment_trouble(error))
+    return None
+
+
+def _put_in_order(attempt: Attempt, ending: Ending | None) -> Ending | None:
+    """End what runs, take over what is committed. Trouble here fails only an attempt that had not ended otherwise."""
+    try:
+        put_in_order(attempt)
+    except Failed as failed:
+        trouble: Failed = failed
+    except TreeStillAlive as error:
+        trouble = Failed(_processes_left(error))
+    except OSError as error:
+        trouble = Failed(_environment_trouble(error))
+    else:
+        return ending
+    if ending is None:
+        return trouble
+    attempt.warn(f"afterwards: {trouble}")
+    return ending
+
+
+def _say_hello(attempt: Attempt) -> None:
+    spec = attempt.spec
+    if spec.retry_reason:
+        attempt.log.fact(f"retry {spec.attempt}/{spec.retry_of or spec.attempt} {spec.retry_reason}")
+        attempt.events.retry(f"Attempt {spec.attempt}: {spec.retry_reason}")
+    who = " ".join(spec.role.command) if spec.role.command else spec.role.model
+    if attempt.is_operation:
+        who = f"{spec.task.operation}, without a model"
+    attempt.log.line(f"attempt {spec.attempt} of {spec.ref}: {spec.task.title}")
+    attempt.log.line(
+        f"agent {spec.agent_id} ({who}), haikud {spec.daemon_version}, sandbox {spec.sandbox}, "
+        f"budget {spec.budget_usd:.4f} USD"
+    )
+
+
+def _say_goodbye(attempt: Attempt, ending: Ending | None, result: Result) -> None:
+    evidence = result.evidence
+    commits = f", {evidence.commits} commit(s)" if evidence and attempt.spec.workspace else ""
+    seconds = time.monotonic() - attempt.began
+    why = f": {ending}" if ending else ""
+    attempt.log.line(f"attempt {attempt.spec.attempt} ended, {result.outcome.value}{why} ({seconds:.1f} s{commits})")
+    attempt.events.note(f"Attempt ended: {result.outcome.value}")
+
+
+def _recover_usage(attempt: Attempt) -> None:
+    """What was paid before the built-in agent broke off without a word stands in our own events."""
+    for event in iter_lines(attempt.paths.events, AttemptEvent):
+        if event.usage is not None:
+            attempt.usage = attempt.usage.plus_entry(event.usage)
+            model = event.usage.model
+            before = attempt.usage_by_model.get(model, UsageTotal())
+            attempt.usage_by_model[model] = before.plus_entry(event.usage)
+
+
+def _runner_bug(error: Exception, secret: str | None) -> AgentError:
+    return AgentError(
+        ErrorType.AGENT_ERROR,
+        "RUNNER_BUG",
+        f"The runner broke: {type(error).__name__}",
+        details=describe_exception(error, secret),
+        suggested_action="This is a bug of haikud: report it with the end of the log",
+    )
+
+
+def _processes_left(error: TreeStillAlive) -> AgentError:
+    return AgentError(
+        ErrorType.AGENT_ERROR,
+        "PROCESSES_LEFT",
+        f"Processes of the agent could not be ended: {error}",
+        details="\n".join(error.left),
+        suggested_action="End them by hand; they may hang in the kernel, or belong to another user",
+    )
+
+
+def _environment_trouble(error: OSError) -> AgentError:
+    return AgentError(
+        ErrorType.AGENT_ERROR,
+        "ENVIRONMENT",
+        f"The environment failed: {error}",
+        failure_class=FailureClass.TEMPORARY,
+        suggested_action="Look at free space and permissions of the spool and the worktree",
+    )

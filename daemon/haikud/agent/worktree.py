@@ -1,0 +1,105 @@
+"""The attempt's worktree over its life: prepared, the agent's git put in place, its work taken over, measured.
+
+Wraps the workspace room for the phases: its errors become endings with the guide's report, its warnings the attempt's.
+`put_in_order` is what every attempt passes through in the end, however it ends: no process of its agent is left, the
+worktree is one like any other, and nothing that was not committed is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from haikud.agent.attempt import Attempt
+from haikud.agent.endings import Failed
+from haikud.agent.errors import AgentError
+from haikud.contracts.attempt import FailureClass, WorkspaceOrder
+from haikud.contracts.error_report import ErrorType
+from haikud.workspace.commits import HAIKUD_IDENTITY
+from haikud.workspace.evidence import measure
+from haikud.workspace.git import Git, GitError, WorkspaceError
+from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
+
+
+@contextmanager
+def git_work(operation: str) -> Iterator[None]:
+    """Errors of the workspace room within become Failed with a git_error report."""
+    try:
+        yield
+    except WorkspaceError as error:
+        raise Failed(git_failure(error, operation)) from error
+
+
+def git_failure(error: WorkspaceError, operation: str) -> AgentError:
+    """The report on an error of the workspace room. A lock of git's, or a call that took too long, may pass."""
+    if not isinstance(error, GitError):
+        return AgentError(ErrorType.GIT_ERROR, error.code, str(error), operation=operation)
+    locked = ".lock': File exists" in error.stderr or "index.lock" in error.stderr
+    passing = FailureClass.TEMPORARY if error.exit_code is None else FailureClass.PERMANENT
+    return AgentError(
+        ErrorType.GIT_ERROR,
+        error.code,
+        str(error),
+        details=error.stderr,
+        failure_class=FailureClass.FILE_LOCK if locked else passing,
+        operation=operation,
+        command=error.command,
+    )
+
+
+def order_of(attempt: Attempt) -> WorkspaceOrder:
+    """The order of an attempt that has a worktree."""
+    if attempt.spec.workspace is None:
+        msg = f"{attempt.spec.ref} has no worktree"
+        raise RuntimeError(msg)
+    return attempt.spec.workspace
+
+
+def commit_identity(attempt: Attempt) -> tuple[str, str]:
+    """Name and e-mail of the agent's commits: the settings', else the repository's own, else haikud."""
+    settings, git = attempt.spec.git, Git(order_of(attempt).git_common_dir)
+    name = settings.user_name or git.ask("config", "--get", "user.name", ok=(0, 1)).text.strip()
+    email = settings.user_email or git.ask("config", "--get", "user.email", ok=(0, 1)).text.strip()
+    return name or HAIKUD_IDENTITY[0], email or HAIKUD_IDENTITY[1]
+
+
+def attach(attempt: Attempt, *, for_tests: bool = False) -> None:
+    """Put the private git in place. For the tests too: they are as untrusted as the agent that wrote them."""
+    with git_work("Putting the agent's own git in place"):
+        for warning in attach_private_git(order_of(attempt), exclude=attempt.copied):
+            attempt.warn(warning)
+        attempt.git = "tests" if for_tests else "agent"
+
+
+def take_over(attempt: Attempt) -> None:
+    """Put the repository's git back in place; with the agent's commits, or without those that tests made."""
+    if attempt.git not in {"agent", "tests"}:
+        return
+    order = order_of(attempt)
+    with git_work("Taking over the agent's commits"):
+        warnings = harvest(order).warnings if attempt.git == "agent" else detach_private_git(order)
+        attempt.git = "repository"
+    for warning in warnings:
+        attempt.warn(warning)
+
+
+def measure_evidence(attempt: Attempt) -> None:
+    """Facts about the branch, into the evidence."""
+    if attempt.git != "repository" or attempt.start_sha is None:
+        return
+    declared = [file.path for file in attempt.spec.task.files]
+    with git_work("Measuring the agent's work"):
+        measured = measure(order_of(attempt), attempt.start_sha, declared, attempt.copied)
+    for warning in measured.pop("warnings"):
+        attempt.warn(warning)
+    attempt.evidence.update(measured)
+
+
+def put_in_order(attempt: Attempt) -> None:
+    """However the attempt ended: no process of its agent, the repository's git in place, evidence of what is there."""
+    attempt.end_processes()
+    if attempt.git in {"agent", "tests"}:
+        agents = attempt.git == "agent"
+        take_over(attempt)
+        if agents:
+            measure_evidence(attempt)
