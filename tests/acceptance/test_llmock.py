@@ -7,22 +7,17 @@ in its own way, and judges the client (`assert_resilient`).
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmock.pytest_plugin import LLMock
-from tests.support.repository import CLEAN_GIT, TEST_COMMAND, git, make_repository
+from tests.support.haiku_orders import make_order
+from tests.support.repository import TEST_COMMAND, git, make_repository
 
-from haikud.agent.events import EventLog
-from haikud.agent.haiku.session import HaikuEnd, HaikuOrder, run_haiku
-from haikud.contracts.attempt import Assignment, Orders, Spec
-from haikud.spool.agent_log import AgentLog
+from haikud.agent.haiku.session import HaikuEnd, run_haiku
 
-MODEL = "claude-haiku-5-5"
 Work = Callable[..., HaikuEnd]
 
 ADD_SUB = (
@@ -31,60 +26,13 @@ ADD_SUB = (
 )
 
 
-def make_spec(repository: Path, base_url: str, **api: Any) -> Spec:
-    role = {"name": "parallel-task-executor", "tools": ["bash", "edit"], "model": MODEL}
-    workspace = {
-        "repository": str(repository),
-        "git_common_dir": str(repository / ".git"),
-        "branch": "main",
-        "worktree": str(repository),
-        "main_branch": "main",
-        "base_sha": git(repository, "rev-parse", "HEAD"),
-        "private_git": str(repository / ".git"),
-        "spool_id": "test",
-    }
-    return Spec.model_validate(
-        {
-            "ref": "calc",
-            "plan_id": "calc",
-            "task_id": "calc",
-            "attempt": 1,
-            "agent_id": "parallel-task-executor-1",
-            "ordered_at": "2026-01-02T03:04:05Z",
-            "task": {"id": "calc", "ref": "calc", "title": "Add subtraction to calc.py"},
-            "role": role,
-            "workspace": workspace,
-            "limits": {"grace_seconds": 0.5, "max_turns": 10},
-            "api": {"base_url": base_url, "stall_seconds": 1.0, "retry_waits": [0.1, 0.3], **api},
-            "git": {},
-            "budget_usd": 0.5,
-            "spent": {},
-        }
-    )
-
-
 @pytest.fixture
 def work(tmp_path: Path, llmock: LLMock) -> Work:
     """`work()` lets the built-in agent work on a small repository, with llmock for a model."""
     repository = make_repository(tmp_path / "project")
 
     def run(title: str = "Add subtraction to calc.py", **api: Any) -> HaikuEnd:
-        return run_haiku(
-            HaikuOrder(
-                spec=make_spec(repository, llmock.base_url("anthropic"), **api),
-                assignment=Assignment.model_validate({"task_id": "calc", "title": title, "context": {}}),
-                worktree=repository,
-                transcript=tmp_path / "transcript.jsonl",
-                log=AgentLog(tmp_path / "agent.log"),
-                events=EventLog(tmp_path / "events.jsonl"),
-                api_key="sk-ant-made-up",
-                environment={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **CLEAN_GIT},
-                dependencies_file=None,
-                guidance_text=None,
-                read_orders=lambda: Orders.model_validate({}),
-                stop=threading.Event(),
-            )
-        )
+        return run_haiku(make_order(tmp_path, repository, llmock.base_url("anthropic"), title, **api))
 
     return run
 
