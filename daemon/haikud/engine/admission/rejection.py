@@ -8,6 +8,7 @@ an id under which the answer can be published, even where the request could not 
 from __future__ import annotations
 
 import platform
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -64,6 +65,7 @@ class FaultCode(StrEnum):
     BAD_PATH = "BAD_PATH"
     NO_REPOSITORY = "NO_REPOSITORY"  # none is named and none is the default
     BAD_REPOSITORY = "BAD_REPOSITORY"  # it does not exist, is no git repository, has no commit
+    OTHER_REPOSITORY = "OTHER_REPOSITORY"  # a dependency on a task in another one
     UNKNOWN_ROLE = "UNKNOWN_ROLE"
     UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
     UNKNOWN_TEMPLATE = "UNKNOWN_TEMPLATE"
@@ -78,7 +80,7 @@ def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: s
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text)
 
 
 class Rejected(Exception):  # noqa: N818 - it is an answer, not an error of ours

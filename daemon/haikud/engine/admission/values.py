@@ -13,6 +13,11 @@ def pointer_of(trail: Iterable[str | int]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in trail)
 
 
+def has_control_characters(text: str) -> bool:
+    """Whether a text could move a terminal's cursor or break a line (C0, DEL and C1 characters)."""
+    return any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+
+
 def quoted(text: str) -> str:
     """Text as it is shown in a fault: quoted, escaped, cut."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
