@@ -38,8 +38,21 @@ EXIT_INTERRUPTED = 130
 EXIT_READER_GONE = 141
 
 
+class ReaderGone(Exception):  # noqa: N818 - reads as what it is
+    """Whoever read our output has had enough (`haikud logs X | head`)."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """As click does, but with an end of our own for a closed pipe: click's is exit code 1, which means failure."""
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which a newcomer meets them."""
@@ -80,7 +93,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("haikud", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(haikud.__version__, prog_name="haikud", message="%(prog)s %(version)s")
 def haikud_command() -> None:
     """Drop a task plan into a folder; get back a tested commit and a response.
@@ -94,7 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code: object
     try:
         code = haikud_command.main(args=arguments, prog_name="haikud", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
@@ -103,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("haikud: interrupted", err=True)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has had enough (`haikud logs X | head`); the last flush must not complain either.
+    except ReaderGone:
+        # The interpreter's own last flush must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_READER_GONE
     except OSError as error:

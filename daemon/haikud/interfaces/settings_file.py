@@ -169,15 +169,18 @@ def _read_variables(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[st
     """The values that variables give, and a fault for each variable that is no setting."""
     known = {f"{PREFIX}{'__'.join(location)}".upper() for location in setting_names()}
     faults = []
-    for name in environ:
+    usable = {}
+    for name, value in environ.items():
         if not name.startswith(PREFIX) or name in NO_SETTINGS:
             continue
         parts = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
-        if name not in known and not _is_in_a_table(parts):
+        if name in known or _is_in_a_table(parts):
+            usable[name.lower()] = value
+        else:
             near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
             faults.append(f"${name} is no setting; the nearest is ${near[0]}")
     source = EnvSettingsSource(_FromVariables)
-    source.env_vars = {name.lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    source.env_vars = usable
     try:
         return source(), faults
     except UnreadableVariable as error:
@@ -247,7 +250,7 @@ def _describe(error: ValidationError, places: _Places) -> Iterator[str]:
 
 def _nearest(location: Location) -> str:
     """The known name most like an unknown one: of its own group first, then of all."""
-    everything = [name for name in setting_names() if len(name) > 1 or not _is_group(name)]
+    everything = list(setting_names())
     group = [name for name in everything if name[:-1] == tuple(location[:-1])]
     for candidates, cutoff in ((group, 0.6), (everything, 0.6), (group, 0.0)):
         by_last = {name[-1]: name for name in reversed(candidates)}
@@ -255,8 +258,3 @@ def _nearest(location: Location) -> str:
         if near:
             return f"the nearest is {dotted(by_last[near[0]])}"
     return "the example docs/haikud.guide.yaml shows what there is"
-
-
-def _is_group(name: tuple[str, ...]) -> bool:
-    annotation = Settings.model_fields[name[0]].annotation
-    return isinstance(annotation, type) and issubclass(annotation, SettingsModel)

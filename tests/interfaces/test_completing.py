@@ -1,0 +1,55 @@
+"""Where a repository and an id are put in each shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from haikud.interfaces.completing import names_repository, with_id, with_repository
+
+SHAPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "envelope": ({"payload": {"task": {"title": "x"}, "context": {"a": 1}}}, ("payload", "context")),
+    "envelope without context": ({"payload": {"task": {"title": "x"}}}, ("payload", "context")),
+    "task plan": ({"task_plan": {"tasks": []}}, ("task_plan",)),
+    "task plan in an envelope": ({"payload": {"task_plan": {"tasks": []}}}, ("payload", "task_plan")),
+    "bare plan in an envelope": ({"payload": {"id": "p", "tasks": []}}, ("payload",)),
+    "plan file": ({"task_id": "x", "title": "x", "context": {"test_command": "y"}}, ()),
+    "agent request": ({"agent": "a", "task": "b", "params": {}}, ()),
+    "template request": ({"template": "t", "variables": {}}, ()),
+}
+
+
+def place(document: Any, trail: tuple[str, ...]) -> Any:
+    for key in trail:
+        document = document[key]
+    return document
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_repository_is_put_where_the_shape_has_it(shape: str):
+    document, trail = SHAPES[shape]
+    assert not names_repository(document)
+    done = with_repository(document, "/repo")
+    assert place(done, trail)["repository"] == "/repo"
+    assert names_repository(done)
+    assert not names_repository(document), "the request itself must stay as it is"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_repository_that_is_named_is_replaced_in_its_place(shape: str):
+    document, _ = SHAPES[shape]
+    named = with_repository(document, "/first")
+    assert with_repository(named, "/second") == with_repository(document, "/second")
+
+
+def test_an_id_is_stated_first():
+    assert list(with_id({"title": "x", "id": None}, "p")) == ["id", "title"]
+
+
+@pytest.mark.parametrize(
+    "document", [None, 3, [], "x", {"payload": 3}, {"task_plan": []}, {"payload": {"task": 1, "context": 2}}]
+)
+def test_what_is_no_request_breaks_nothing(document: Any):
+    names_repository(document)
+    with_repository(document, "/repo")

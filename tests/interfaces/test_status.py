@@ -1,0 +1,105 @@
+"""`haikud status`, with and without a daemon."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+from tests.interfaces.conftest import FakeSpool
+
+from haikud.contracts.base import format_time, utc_now
+from haikud.interfaces.picture import read_picture
+from haikud.interfaces.picture_live import draw
+from haikud.interfaces.picture_text import picture_lines
+
+
+def test_without_a_daemon_it_says_so_and_reads_the_links(spool: FakeSpool):
+    spool.admit("one", "running")
+    spool.admit("many", "succeeded", "queued", "waiting")
+    spool.live({"ref": "one", "plan": "one", "title": "The title", "state": "queued", "cost_usd": 0.04}, pid=1)
+    (spool.layout.incoming / "late.json").write_text("{}")
+    done = spool.run("status")
+    assert done.exit_code == 0
+    assert f"No daemon runs on {spool.root}; start it: haikud run --spool {spool.root}" in done.output
+    assert "running   one      The title - $0.04 so far" in done.output
+    assert "queued    many.t2" in done.output
+    assert "Counts: 1 running, 1 queued, 1 waiting, 1 succeeded" in done.output
+    assert "In incoming/, not admitted yet: 1" in done.output
+
+
+def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: int):
+    started = format_time(utc_now())
+    running = {"ref": "p.a", "plan": "p", "title": "Auth page", "state": "running", "phase": "validate", "percent": 80}
+    spool.live(
+        {"ref": "p.b", "plan": "p", "title": "Dashboard", "state": "succeeded", "cost_usd": 0.04},
+        {**running, "cost_usd": 0.02, "started_at": started, "message": "Running tests"},
+        {"ref": "p.c", "plan": "p", "title": "Charts", "state": "escalated", "reason": "which?"},
+        {"ref": "p.d", "plan": "p", "title": "Later", "state": "deferred", "retry_at": "2026-11-23T11:00:00Z"},
+        pid=daemon,
+        cost_usd=0.06,
+        day_cost_usd=0.5,
+        paused="the API's limits",
+        paused_until="2026-11-23T11:00:00Z",
+        trouble=["the disk is full"],
+    )
+    told = spool.run("status").output.splitlines()
+    assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work"
+    assert told[1] == "The queue is paused (the API's limits) until 2026-11-23T11:00:00Z"
+    assert told[2] == "Trouble: the disk is full"
+    assert told[4].startswith("  running   p.a  Auth page - validate 80%, $0.02 so far, 0 s, Running tests")
+    assert told[5] == '  escalated p.c  Charts - answer it: haikud answer p.c "TEXT", which?'
+    assert told[6] == "  deferred  p.d  Later - until 2026-11-23T11:00:00Z"
+    assert told[7] == "  succeeded p.b  Dashboard - $0.04"
+    assert "Running Cost: $0.06 (today: $0.50)" in told
+    assert told[-1].startswith("Time Elapsed: ")
+
+
+def test_a_picture_that_an_earlier_daemon_left_is_not_taken_for_this_ones(spool: FakeSpool, daemon: int):
+    spool.admit("one", "queued")
+    spool.live({"ref": "gone", "plan": "gone", "title": "x", "state": "running"}, pid=daemon + 1)
+    output = spool.run("status").output
+    assert "has not shown its picture yet" in output
+    assert "gone" not in output
+    assert "queued    one" in output
+
+
+def test_json_is_for_programs(spool: FakeSpool):
+    spool.admit("one", "failed")
+    spool.admit("two", "paused")
+    picture = json.loads(spool.run("status", "--json").stdout)
+    assert picture["daemon_pid"] is None
+    assert picture["counts"]["failed"] == 1
+    assert [task["ref"] for task in picture["tasks"]] == ["two"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"tasks": 3, "daemon": 4}', '{"tasks": [1, {}], "counts": []}'])
+def test_a_broken_status_file_breaks_nothing(spool: FakeSpool, daemon: int, content: str):
+    spool.layout.status_file.write_text(content)
+    assert spool.run("status").exit_code == 0
+
+
+def test_a_long_queue_is_cut(spool: FakeSpool):
+    tasks = [{"ref": f"p.t{n}", "plan": "p", "title": "", "state": "queued"} for n in range(60)]
+    told = list(picture_lines({"spool": "/s", "tasks": tasks, "tasks_left_out": 5, "daemon_pid": None}, colour=False))
+    assert "  and 25 more: haikud status --json" in told
+
+
+def test_watch_needs_a_terminal(spool: FakeSpool):
+    done = spool.run("status", "--watch")
+    assert done.exit_code == 2
+    assert "haikud status --json" in done.output
+
+
+def test_the_live_view_has_phase_bar_and_cost(spool: FakeSpool, daemon: int):
+    running = {"ref": "p.a", "plan": "p", "title": "[bold]Auth", "state": "running", "phase": "validate", "percent": 50}
+    spool.live({**running, "cost_usd": 0.02}, *({**running, "ref": f"p.{n}"} for n in range(5)), pid=daemon)
+    console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as shown:
+        console.print(draw(read_picture(spool.layout), rows=3))
+    text = shown.get()
+    assert "[bold]Auth" in text
+    assert "validate" in text
+    assert "━" in text
+    assert "$0.02" in text
+    assert "and 3 more" in text
