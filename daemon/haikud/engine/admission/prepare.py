@@ -24,7 +24,7 @@ from haikud.engine.admission.documents import DocumentError, parse_document
 from haikud.engine.admission.fields import Stated
 from haikud.engine.admission.identity import Identity, identify
 from haikud.engine.admission.normalise import Draft, normalise
-from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault
+from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault, printable
 from haikud.engine.admission.repositories import Repositories, at_admission
 from haikud.engine.admission.role_choice import check_model, check_operation, choose_role
 from haikud.engine.admission.shapes import UnknownShape, recognise
@@ -32,6 +32,7 @@ from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
+from haikud.spool.drops import DropFault
 from haikud.workspace.repository import RepositoryFacts
 from haikud.workspace.worktrees import branch_name, worktree_path
 
@@ -90,7 +91,7 @@ def prepare_plan(
         token=token,
         content_sha256=content_sha256(data),
         request_file="request.json" if PurePath(name).suffix.lower() == ".json" else "request.yaml",
-        dropped_as=name,
+        dropped_as=printable(name),
         tasks=tasks,
         metadata=draft.metadata,
         extra=draft.notes.extra,
@@ -112,26 +113,29 @@ def first_decisions(plan: Plan, now: datetime) -> dict[str, Decision]:
     }
 
 
-def unreadable_request(name: str, why: str, is_taken: Callable[[str], bool], *, code: FaultCode) -> Rejected:
-    """The rejection of a dropped file whose bytes could not be had; `why` says what the drop folder found."""
-    fixes = {
-        FaultCode.TOO_LARGE: "name files instead of including them, or raise max_request_bytes in the settings",
-        FaultCode.EMPTY: "write the request under a name that starts with a dot, then rename it into incoming/",
-    }
-    fault = make_fault(
-        code,
-        "",
-        found=why,
-        expected="a regular file with a JSON or YAML request, owned by an allowed user",
-        fix=fixes.get(code, "drop a regular file of your own"),
+_DROP_FAULTS = {
+    DropFault.EMPTY: (FaultCode.EMPTY, "write it under a name that starts with a dot, then rename it into incoming/"),
+    DropFault.ALL_NUL: (FaultCode.EMPTY, "a crash left this of a file: drop the request again, by renaming it in"),
+    DropFault.TOO_LARGE: (FaultCode.TOO_LARGE, "name files instead of including them, or raise max_request_bytes"),
+    DropFault.NOT_OWNED: (FaultCode.UNREADABLE, "drop it as the daemon's user, or add yours to allowed_uids"),
+}
+
+
+def unreadable_request(name: str, fault: DropFault, why: str, is_taken: Callable[[str], bool]) -> Rejected:
+    """The rejection of a dropped file whose bytes could not be had; `why` is what the drop folder says."""
+    code, fix = _DROP_FAULTS.get(fault, (FaultCode.UNREADABLE, "drop a regular file that the daemon can read"))
+    expected = "a regular file of an allowed user that holds a JSON or YAML request"
+    return _rejected(
+        [make_fault(code, "", found=why or fault.value, expected=expected, fix=fix)],
+        name,
+        identify(None, name, is_taken),
     )
-    return _rejected([fault], name, identify(None, name, is_taken))
 
 
 def _document(data: bytes, name: str, settings: Settings, is_taken: Callable[[str], bool]) -> Any:
     if len(data) > settings.max_request_bytes:
         why = f"{len(data)} bytes; a request has at most {settings.max_request_bytes}"
-        raise unreadable_request(name, why, is_taken, code=FaultCode.TOO_LARGE)
+        raise unreadable_request(name, DropFault.TOO_LARGE, why, is_taken)
     try:
         return parse_document(data, name)
     except DocumentError as error:

@@ -76,10 +76,11 @@ class FaultCode(StrEnum):
 def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: str) -> FieldFault:
     """One fault. `field` is a JSON Pointer, "" the whole document. What cannot be stored or printed is escaped."""
     texts = {"field": field, "found": found, "expected": expected, "fix": fix}
-    return FieldFault(code=code, **{name: _printable(text) for name, text in texts.items()})
+    return FieldFault(code=code, **{name: printable(text) for name, text in texts.items()})
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text that can be stored and shown: control characters and halves of surrogate pairs are escaped."""
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text)
 
 
@@ -105,7 +106,7 @@ class Rejected(Exception):  # noqa: N818 - it is an answer, not an error of ours
         self.left_out = max(left_out, 0)
         self.plan_id = plan_id  # a usable id: the stated one, else one from the file's stem
         self.states_id = states_id  # whether the request itself states plan_id
-        self.name = name  # of the file as dropped
+        self.name = printable(name)  # of the file as dropped; no UTF-8 in it is escaped
         self.shape = shape
         self.sender = sender
         self.correlation_id = correlation_id
