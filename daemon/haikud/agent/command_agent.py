@@ -85,16 +85,16 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
     code = outcome.ended.exit_code
     if code == 0:
         return
-    last = escape_text(report.reason or outcome.last_line)
+    last = clean_text(report.reason) or escape_text(outcome.last_line)
     if code == ESCALATE:
         raise Escalated(
             Question(
                 reason=last or "The agent escalated without saying why",
-                blocker=report.blocker,
+                blocker=clean_text(report.blocker),
                 error_details=clean_text(outcome.tail[-2000:]) if report.blocker or report.reason else "",
-                context=report.context,
-                options=report.options,
-                recommendation=report.recommendation,
+                context=[clean_text(text) for text in report.context],
+                options=[clean_text(text) for text in report.options],
+                recommendation=clean_text(report.recommendation),
             )
         )
     if code == EX_TEMPFAIL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haikud.agent.attempt import Attempt
+from haikud.agent.attempt import Attempt, clean_text
 from haikud.agent.endings import Ending
 from haikud.agent.error_reports import build_error_report
 from haikud.contracts.attempt import FailureClass, Result
@@ -29,7 +29,7 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
         outcome=outcome,
         failure_class=failure_class,
         exit_code=attempt.exit_code,
-        summary=attempt.summary[:_MOST_SUMMARY],
+        summary=clean_text(attempt.summary[:_MOST_SUMMARY]),
         payload=attempt.payload,
         evidence=_evidence(attempt),
         question=ending.question if ending else None,
