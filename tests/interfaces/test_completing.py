@@ -13,6 +13,7 @@ SHAPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "envelope without context": ({"payload": {"task": {"title": "x"}}}, ("payload", "context")),
     "task plan": ({"task_plan": {"tasks": []}}, ("task_plan",)),
     "task plan in an envelope": ({"payload": {"task_plan": {"tasks": []}}}, ("payload", "task_plan")),
+    "agent request in an envelope": ({"payload": {"agent": "a", "task": "b"}}, ("payload",)),
     "bare plan in an envelope": ({"payload": {"id": "p", "tasks": []}}, ("payload",)),
     "plan file": ({"task_id": "x", "title": "x", "context": {"test_command": "y"}}, ()),
     "agent request": ({"agent": "a", "task": "b", "params": {}}, ()),
@@ -47,9 +48,11 @@ def test_an_id_is_stated_first():
     assert list(with_id({"title": "x", "id": None}, "p")) == ["id", "title"]
 
 
-@pytest.mark.parametrize(
-    "document", [None, 3, [], "x", {"payload": 3}, {"task_plan": []}, {"payload": {"task": 1, "context": 2}}]
-)
-def test_what_is_no_request_breaks_nothing(document: Any):
-    names_repository(document)
-    with_repository(document, "/repo")
+@pytest.mark.parametrize("document", [None, 3, [], "x"])
+def test_what_is_no_object_names_none(document: Any):
+    assert not names_repository(document)
+
+
+@pytest.mark.parametrize("document", [{}, {"payload": 3}, {"task_plan": []}, {"payload": {"task": 1, "context": 2}}])
+def test_an_odd_request_gets_its_repository_all_the_same(document: Any):
+    assert names_repository(with_repository(document, "/repo"))

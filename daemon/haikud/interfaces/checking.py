@@ -25,7 +25,6 @@ from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import Trouble
 from haikud.roles.catalogue import find_roles
 from haikud.roles.files import RoleError
-from haikud.workspace.repository import NotARepository, inspect_repository
 
 if TYPE_CHECKING:
     from haikud.contracts.error_report import FieldFault
@@ -62,12 +61,8 @@ def check_request(
         document = parse_document(data, f"{plan_id}{suffix}")
     except DocumentError as error:
         raise _faulty(name, error.faults) from None
-    completed = document
-    root = _repository_for(document, repository, here, settings)
-    if root is not None:
-        completed = with_repository(completed, root)
-    if not isinstance(completed, dict):
-        completed = document
+    root = _repository_for(document, repository, here)
+    completed = document if root is None or not isinstance(document, dict) else with_repository(document, root)
     plan = _prepared(_bytes_of(completed, document, data), plan_id, suffix, name, layout=layout, settings=settings)
     if plan.id == plan_id:
         completed = with_id(completed, plan_id)
@@ -125,18 +120,13 @@ def _prepared(
         raise _faulty(shown_as, rejected.faults, left_out=rejected.left_out) from None
 
 
-def _repository_for(document: Any, wanted: Path | None, here: Path, settings: Settings) -> str | None:
-    """The repository to fill in; None where the request names one, or `here` lies in none."""
-    if wanted is None and (names_repository(document) or not isinstance(document, dict)):
+def _repository_for(document: Any, wanted: Path | None, here: Path) -> str | None:
+    """The repository to fill in; None where the request names one, or `here` lies in none. Admission asks git."""
+    if wanted is not None:
+        return str(here / wanted.expanduser())
+    if names_repository(document):
         return None
-    try:
-        return str(inspect_repository(wanted or here, settings.main_branch).top)
-    except NotARepository as error:
-        if wanted is None:
-            return None  # admission may know a default; if not, it says so
-        raise Trouble(
-            f"--repository {wanted}: {error}", advice="name a git checkout that has at least one commit"
-        ) from None
+    return next((str(folder) for folder in (here, *here.parents) if os.path.lexists(folder / ".git")), None)
 
 
 def _faulty(name: str, faults: list[FieldFault], *, left_out: int = 0) -> Trouble:

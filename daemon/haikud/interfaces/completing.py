@@ -31,10 +31,8 @@ def names_repository(document: Any) -> bool:
     return any((place := _at(document, trail)) is not None and place.get("repository") for trail in _TRAILS)
 
 
-def with_repository(document: Any, repository: str) -> Any:
+def with_repository(document: dict[str, Any], repository: str) -> dict[str, Any]:
     """The request with its repository, instead of the one it names or where its shape has it."""
-    if not isinstance(document, dict):
-        return document
     done = copy.deepcopy(document)
     for trail in _TRAILS:
         place = _at(done, trail)
@@ -42,7 +40,7 @@ def with_repository(document: Any, repository: str) -> Any:
             place["repository"] = repository
             return done
     payload = _at(done, ("payload",))
-    if payload is not None and "task" in payload:
+    if payload is not None and isinstance(payload.get("task"), dict):
         context = payload.setdefault("context", {})
         place = context if isinstance(context, dict) else payload
     else:
@@ -51,6 +49,6 @@ def with_repository(document: Any, repository: str) -> Any:
     return done
 
 
-def with_id(document: Any, plan_id: str) -> Any:
+def with_id(document: dict[str, Any], plan_id: str) -> dict[str, Any]:
     """The request with an id stated at its top level, which every shape accepts."""
     return {"id": plan_id, **{key: value for key, value in document.items() if key != "id"}}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -177,8 +177,7 @@ def _read_variables(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[st
         if name in known or _is_in_a_table(parts):
             usable[name.lower()] = value
         else:
-            near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            faults.append(f"${name} is no setting; the nearest is ${near[0]}")
+            faults.append(f"${name} is no setting; the nearest is ${_most_like(name, known, 0.0)}")
     source = EnvSettingsSource(_FromVariables)
     source.env_vars = usable
     try:
@@ -254,7 +253,14 @@ def _nearest(location: Location) -> str:
     group = [name for name in everything if name[:-1] == tuple(location[:-1])]
     for candidates, cutoff in ((group, 0.6), (everything, 0.6), (group, 0.0)):
         by_last = {name[-1]: name for name in reversed(candidates)}
-        near = get_close_matches(str(location[-1]), by_last, n=1, cutoff=cutoff)
+        near = _most_like(str(location[-1]), by_last, cutoff)
         if near:
-            return f"the nearest is {dotted(by_last[near[0]])}"
+            return f"the nearest is {dotted(by_last[near])}"
     return "the example docs/haikud.guide.yaml shows what there is"
+
+
+def _most_like(word: str, candidates: Iterable[str], cutoff: float) -> str | None:
+    """The candidate that `word` is the beginning of, else the one most like it; None where none is."""
+    names = sorted(candidates)
+    longer = [name for name in names if name.startswith(word) and len(word) > 2]
+    return next(iter(longer or get_close_matches(word, names, n=1, cutoff=cutoff)), None)
