@@ -156,7 +156,11 @@ def _leftovers_in(git: Git, exclude: Iterable[str]) -> Leftovers:
     for path in git.names("diff-files", "-z", "--name-only", "--ignore-submodules=all"):
         if _is_among(path, kept_out):
             continue
-        (left.changed if _is_file_or_link(root + b"/" + path) else left.removed).append(path)
+        here = root + b"/" + path
+        (left.changed if _is_file_or_link(here) else left.removed).append(path)
+        if os.path.lexists(here + b"/.git"):  # a file that became a repository
+            left.nested.append(as_text(path))
+    left.nested.sort()
     return left
 
 

@@ -63,11 +63,16 @@ def read_small(path: Path, most: int = 65_536) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
+    try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
             return None
-        return file.read(most)
+        parts = []
+        while part := os.read(fd, most):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def is_folder(path: Path) -> bool:

@@ -166,12 +166,10 @@ def _register(order: WorkspaceOrder, start: str, *, has_branch: bool) -> Path:
     """`git worktree add` without the checkout, after clearing what an earlier call left half-made."""
     _drop_entry(order)
     _clear_folder(order, start)
-    where = [order.branch] if has_branch else ["-b", order.branch, start]
-    path = [order.worktree, *where] if has_branch else [*where[:2], order.worktree, start]
+    what = [order.worktree, order.branch] if has_branch else ["--no-track", "-b", order.branch, order.worktree, start]
     try:
-        Git(order.git_common_dir).run(
-            "worktree", "add", "--quiet", "--no-track", "--no-checkout", *path, timeout=WRITE_SECONDS
-        )
+        git = Git(order.git_common_dir)
+        git.run("worktree", "add", "--quiet", "--no-checkout", *what, timeout=WRITE_SECONDS)
     except GitError as error:
         if "already checked out" in error.stderr or "already used by worktree" in error.stderr:
             raise BranchTaken(f"branch {order.branch} is checked out elsewhere: {error.stderr}") from error
