@@ -12,12 +12,12 @@ from haikud.interfaces.plain import safe
 
 @click.command()
 @click.option("--live", is_flag=True, help="Use the real API, with $ANTHROPIC_API_KEY; it costs a little.")
-@click.option("--keep", is_flag=True, help="Leave the spool and the repository to look at.")
+@click.option("--keep", is_flag=True, help="Leave an earlier demo's folder; the new one lies beside it.")
 @click.option(
     "--workdir",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Where to make them.  [default: a temporary folder]",
+    help="Where to make the spool and the repository.  [default: ./.demo]",
 )
 @click.pass_context
 def demo(ctx: click.Context, live: bool, keep: bool, workdir: Path | None) -> None:
