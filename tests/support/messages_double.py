@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 Block = dict[str, Any]
 
@@ -142,7 +142,7 @@ class MessagesDouble:
         """What to give to a client."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> MessagesDouble:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -53,9 +53,10 @@ class Caller:
         """The model's next turn."""
         failed: Counter[FaultKind] = Counter()
         attempted: list[str] = []
+        counted = 0  # tokens of context, by a broken try of this very call
         while True:
             self._obey_orders(conversation)
-            request = self._request(conversation)
+            request = self._request(conversation, counted)
             incoming = Incoming()
             try:
                 self._client.receive(request, incoming, self._order.stop)
@@ -64,7 +65,8 @@ class Caller:
                 self._meter.charge(incoming)
                 raise AgentEnds("stopped", summary=conversation.last_words) from None
             except CALL_FAULTS as error:
-                self._meter.charge(incoming)
+                paid = self._meter.charge(incoming)
+                counted = max(counted, paid.context_tokens if paid else 0)
                 fault = self._without_key(classify(error, self._client.base_url))
                 failed[fault.kind] += 1
                 self._after(fault, failed[fault.kind], attempted, conversation)
@@ -72,8 +74,8 @@ class Caller:
             entry = self._meter.charge(incoming)
             return Answer(content, incoming.stop_reason or "", incoming.stop_details, entry, int(request["max_tokens"]))
 
-    def _request(self, conversation: Conversation) -> dict[str, Any]:
-        context = estimate_context(conversation, self._model, [*self._system, *self._tools])
+    def _request(self, conversation: Conversation, counted: int) -> dict[str, Any]:
+        context = max(counted, estimate_context(conversation, self._model, [*self._system, *self._tools]))
         allowed = self._meter.allowed_output(context, self._api.max_output_tokens)
         if not allowed:
             raise self._over_budget(conversation, context)
