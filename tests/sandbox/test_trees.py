@@ -110,3 +110,37 @@ def test_a_description_has_no_control_characters_and_a_look_tells_processes_apar
         for each in (process, fake):
             each.wait()
     assert look_at(process.pid) is None
+
+
+HIDDEN = """
+import os, sys
+from pathlib import Path
+from haikud.sandbox.commands import run_command
+from haikud.sandbox.prctl import become_subreaper, make_undumpable
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+make_undumpable(); become_subreaper()
+out = []
+script = "tr '\\0' '\\n' < /proc/$PPID/environ; echo here; tr '\\0' '\\n' < /proc/$$/environ"
+ended = run_command(["bash", "-c", script], cwd="/", env={"PATH": os.environ["PATH"], "MINE": "1"}, timeout=20, grace=1,
+                    on_output=out.append)
+text = b"".join(out).decode()
+before, after = text.split("here")
+assert ended.exit_code == 0, (ended, text)
+assert "ermission denied" in before, text
+assert "A_SECRET" not in text, text
+assert "MINE=1" in after, text
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes the user")
+def test_an_undumpable_process_hides_its_environment_from_its_own_user_and_can_start_commands(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN],
+        env={**os.environ, "A_SECRET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr

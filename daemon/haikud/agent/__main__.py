@@ -29,6 +29,7 @@ EXIT_NOT_OURS = 3
 EXIT_BUG = 70  # EX_SOFTWARE
 
 _MOST_KEY_BYTES = 65_536
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(argv: list[str]) -> int:
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 -- the last line of defence: the log must say why the runner broke
         _log_bug(folder, error, api_key)
         return EXIT_BUG
+    finally:
+        _ignore_signals()
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -70,8 +73,14 @@ def _take_signals(stop: threading.Event) -> None:
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, on_signal)
+
+
+def _ignore_signals() -> None:
+    """The interpreter gives signals their default back when it ends: a late TERM would change our exit code."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _secure_claim(folder: Path, descriptor: int | None) -> bool:

@@ -73,7 +73,7 @@ def own_children() -> set[int]:
     children: set[int] = set()
     for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 -- names only
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
-            text = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
+            text = Path(f"/proc/self/task/{thread}/children").read_bytes()
             children.update(int(pid) for pid in text.split())
     return children
 

@@ -19,6 +19,7 @@ from haikud.agent.worktree import attach, commit_identity, git_work, order_of
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
+from haikud.sandbox.modes import UnknownSandbox, wrap_command
 from haikud.spool.durable import write_quickly
 from haikud.spool.models import dump
 from haikud.workspace.commits import MergeConflict, merge_dependencies
@@ -31,6 +32,7 @@ SETUP_DONE = ".setup-done"
 
 def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
+    _check_sandbox(attempt)
     private_folders(attempt.paths)
     if attempt.spec.workspace is None:
         attempt.worktree = attempt.paths.workspace
@@ -52,6 +54,17 @@ def set_up(attempt: Attempt) -> None:
         attach(attempt)
     attempt.check_stop()
     _run_setup_command(attempt, is_new=is_new)
+
+
+def _check_sandbox(attempt: Attempt) -> None:
+    """Fail closed: what was to be isolated must not run without."""
+    try:
+        wrap_command(attempt.spec.sandbox, [])
+    except UnknownSandbox as error:
+        action = "Correct the sandbox's name in the settings"
+        raise Failed(
+            AgentError(ErrorType.AGENT_ERROR, "UNKNOWN_SANDBOX", str(error), suggested_action=action)
+        ) from error
 
 
 def _prepare(attempt: Attempt) -> bool:
