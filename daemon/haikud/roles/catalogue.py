@@ -55,7 +55,7 @@ def _role_files(folder: Path) -> list[Path]:
 def _with_whole_command(role: RoleFile, folder: Path) -> RoleFile:
     if not role.command or "/" not in role.command[0] or role.command[0].startswith("/"):
         return role
-    program = str((folder / role.command[0]).absolute())
+    program = str((folder / role.command[0]).resolve())
     return dataclasses.replace(role, command=(program, *role.command[1:]))
 
 

@@ -32,7 +32,6 @@ from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
-from haikud.spool.drops import DropFault
 from haikud.workspace.repository import RepositoryFacts
 from haikud.workspace.worktrees import branch_name, worktree_path
 
@@ -113,29 +112,16 @@ def first_decisions(plan: Plan, now: datetime) -> dict[str, Decision]:
     }
 
 
-_DROP_FAULTS = {
-    DropFault.EMPTY: (FaultCode.EMPTY, "write it under a name that starts with a dot, then rename it into incoming/"),
-    DropFault.ALL_NUL: (FaultCode.EMPTY, "a crash left this of a file: drop the request again, by renaming it in"),
-    DropFault.TOO_LARGE: (FaultCode.TOO_LARGE, "name files instead of including them, or raise max_request_bytes"),
-    DropFault.NOT_OWNED: (FaultCode.UNREADABLE, "drop it as the daemon's user, or add yours to allowed_uids"),
-}
-
-
-def unreadable_request(name: str, fault: DropFault, why: str, is_taken: Callable[[str], bool]) -> Rejected:
-    """The rejection of a dropped file whose bytes could not be had; `why` is what the drop folder says."""
-    code, fix = _DROP_FAULTS.get(fault, (FaultCode.UNREADABLE, "drop a regular file that the daemon can read"))
-    expected = "a regular file of an allowed user that holds a JSON or YAML request"
-    return _rejected(
-        [make_fault(code, "", found=why or fault.value, expected=expected, fix=fix)],
-        name,
-        identify(None, name, is_taken),
-    )
-
-
 def _document(data: bytes, name: str, settings: Settings, is_taken: Callable[[str], bool]) -> Any:
     if len(data) > settings.max_request_bytes:
-        why = f"{len(data)} bytes; a request has at most {settings.max_request_bytes}"
-        raise unreadable_request(name, DropFault.TOO_LARGE, why, is_taken)
+        fault = make_fault(
+            FaultCode.TOO_LARGE,
+            "",
+            found=f"{len(data)} bytes",
+            expected=f"at most {settings.max_request_bytes} bytes",
+            fix="name files instead of including them, or raise max_request_bytes in the settings",
+        )
+        raise _rejected([fault], name, identify(None, name, is_taken))
     try:
         return parse_document(data, name)
     except DocumentError as error:
