@@ -11,7 +11,7 @@ import pytest
 from tests.spool.dying import every_death
 
 from haikud.contracts.states import TaskState
-from haikud.spool.format import GROUP_FOLDERS, SpoolFormatError, open_spool, read_format
+from haikud.spool.format import GROUP_FOLDERS, SpoolFormatError, _identify, open_spool, read_format
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
 
 
@@ -90,6 +90,11 @@ def test_two_that_open_at_once_agree(tmp_path: Path):
     for child in children:
         os.waitpid(child, 0)
     assert {p.read_text() for p in tmp_path.glob("saw-*")} == {open_spool(tmp_path / "spool").spool_id}
+
+
+def test_the_slower_of_two_takes_the_fasters_identity(tmp_path: Path):
+    found = open_spool(tmp_path)
+    assert _identify(SpoolLayout(tmp_path)) == found
 
 
 def test_a_group_gets_the_folders_it_drops_into_and_reads(tmp_path: Path):

@@ -233,6 +233,15 @@ def test_links_of_plans_that_never_came_to_be_are_dropped(admitted: Store):
     assert not os.path.lexists(layout.log_link("ghost.t"))
 
 
+def test_log_links_of_a_build_go_with_it(store: Store):
+    layout = store.layout
+    for ref, folder in (("solo", "solo"), ("plan-1.a", "a")):
+        (layout.plan_being_built(ref.partition(".")[0]).folder / folder).mkdir(parents=True)
+        layout.log_link(ref).symlink_to(layout.log_target(ref))
+    assert sorted(store.recover_builds()) == ["plan-1", "solo"]
+    assert list(layout.logs.iterdir()) == []
+
+
 def test_any_walk_through_the_states_leaves_one_link_and_every_word(store: Store):
     rng = random.Random(4711)  # noqa: S311 - the same walk each time
     plan = make_plan("walk", ("walk",))

@@ -1,0 +1,140 @@
+"""What must last is fsynced in the right order: files before they get their names, folders before the return."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan, make_response
+
+from haikud.contracts.states import TaskState
+from haikud.spool.aside import move_aside
+from haikud.spool.drops import DropFolder
+from haikud.spool.durable import (
+    append_durably,
+    copy_linked,
+    make_folder,
+    write_durably,
+    write_new_durably,
+    write_quickly,
+)
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.publish import publish_response, retract, rotate_response, write_rejection
+from haikud.spool.store import Store
+
+
+class Journal:
+    """Watches the calls as they are made; it changes none of them."""
+
+    def __init__(self) -> None:
+        self.synced: set[int] = set()  # inodes, since they last changed
+        self.unsynced_folders: set[str] = set()  # with a name put, moved or removed since their last fsync
+        self.faults: list[str] = []
+
+    def fsync(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        self.synced.add(status.st_ino)
+        if stat.S_ISDIR(status.st_mode):
+            self.unsynced_folders.discard(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def named(self, target: Any, source: Any = None) -> None:
+        """A name was put at `target`, perhaps taken from `source`."""
+        target = Path(target)
+        self.unsynced_folders.add(str(target.parent))
+        if source is not None:
+            self.unsynced_folders.add(str(Path(source).parent))
+        status = target.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_ino not in self.synced:
+            self.faults.append(f"{target} was named before it was fsynced")
+        if stat.S_ISDIR(status.st_mode) and source is not None:
+            inside = [folder for folder in self.unsynced_folders if Path(folder).is_relative_to(source)]
+            self.faults += [f"{target} was committed before {folder} was fsynced" for folder in inside]
+
+
+@pytest.fixture
+def journal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    journal = Journal()
+
+    def watch(name: str, note: Callable[..., None]) -> None:
+        real = getattr(os, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = real(*args, **options)
+            note(*args)
+            return result
+
+        monkeypatch.setattr(os, name, call)
+
+    watch("fsync", journal.fsync)
+    watch("fdatasync", journal.fsync)
+    watch("rename", lambda source, target: journal.named(target, source))
+    watch("link", lambda _source, target: journal.named(target))
+    watch("symlink", lambda _points_to, path, *_: journal.named(path))
+    watch("mkdir", lambda path, *_: journal.named(path))
+    yield journal
+    assert journal.faults == []
+    assert journal.unsynced_folders == set()
+
+
+def test_the_journal_sees_a_careless_write(tmp_path: Path, journal: Journal):
+    write_quickly(tmp_path / "a", b"one")
+    assert journal.faults
+    assert journal.unsynced_folders == {str(tmp_path)}
+    journal.faults.clear()
+    journal.unsynced_folders.clear()
+
+
+def test_files(tmp_path: Path, journal: Journal):
+    write_durably(tmp_path / "a", b"one")
+    write_new_durably(tmp_path / "b", b"two")
+    append_durably(tmp_path / "c", b"three")
+    copy_linked(tmp_path / "a", tmp_path / "d")
+    copy_linked(tmp_path / "a", tmp_path / "e", copy_mode=0o660)
+    make_folder(tmp_path / "f" / "g")
+
+
+def test_an_admission_and_its_decisions(layout: SpoolLayout, journal: Journal):
+    store = Store(layout)
+    plan = make_plan()
+    store.admit(plan, REQUEST, first_decisions(plan))
+    ref = plan.tasks[0].ref
+    store.decide(decide_on(ref, 2, TaskState.RUNNING), settle_link=False)
+    journal_before = set(journal.unsynced_folders)
+    assert journal_before == set()
+    store.move_link(ref, TaskState.RUNNING, durable=True)
+    store.decide(decide_on(ref, 3, TaskState.FAILED))
+    store.decide(decide_on(ref, 4, TaskState.QUEUED), settle_link=False)
+
+
+def test_a_move_that_is_not_final_costs_no_fsync(layout: SpoolLayout, journal: Journal):
+    store = Store(layout)
+    plan = make_plan()
+    store.admit(plan, REQUEST, first_decisions(plan))
+    store.decide(decide_on(plan.tasks[0].ref, 2, TaskState.RUNNING))
+    assert journal.unsynced_folders == {str(layout.tasks / "queued"), str(layout.tasks / "running")}
+    journal.unsynced_folders.clear()
+
+
+def test_answers(layout: SpoolLayout, journal: Journal):
+    folder = layout.plan("plan-1").folder
+    make_folder(folder)
+    write_durably(folder / "response.json", b"{}")
+    assert publish_response(layout, folder / "response.json", "plan-1.json")
+    rotate_response(folder)
+    retract(layout, "plan-1.json")
+    write_rejection(layout, "other", make_response())
+    write_rejection(layout, "plan-1", make_response())
+
+
+def test_taking_and_setting_aside(layout: SpoolLayout, journal: Journal):
+    (layout.incoming / "plan.json").write_bytes(b"{}")
+    with (layout.incoming / "plan.json").open("rb") as stream:
+        os.fsync(stream.fileno())  # the producer's business; what is read is written again before it counts
+    drops = DropFolder(layout.incoming, max_bytes=100, settle_seconds=0.0)
+    (taken,) = drops.scan().ready
+    assert journal.unsynced_folders == set()
+    move_aside(taken.path, taken.name, layout.rejected)
