@@ -71,7 +71,7 @@ def calls(name: str, tool_use_id: str = "", text: str = "", **tool_input: Any) -
 
 def events_of(answer: Answer, number: int, model: str) -> list[tuple[str, dict[str, Any]]]:
     """The stream of an answer: message_start, blocks in small pieces, message_delta, message_stop."""
-    start = {
+    start: dict[str, Any] = {
         "id": f"msg_{number}",
         "type": "message",
         "role": "assistant",

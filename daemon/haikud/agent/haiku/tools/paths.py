@@ -194,18 +194,20 @@ def _walk(root: int, relative: PurePosixPath, flags: int, mode: int) -> int:
             step = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
             os.close(at)
             at = step
-            _refuse_symlink(at, relative)  # O_PATH with O_NOFOLLOW opens the symlink itself
+            _refuse_symlink(os.fstat(at), relative)  # O_PATH with O_NOFOLLOW opens the symlink itself
+        with contextlib.suppress(FileNotFoundError):  # which O_CREAT may mend
+            _refuse_symlink(os.stat(name, dir_fd=at, follow_symlinks=False), relative)
         descriptor = os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=at)
     finally:
         os.close(at)
     try:
-        _refuse_symlink(descriptor, relative)
+        _refuse_symlink(os.fstat(descriptor), relative)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _refuse_symlink(descriptor: int, relative: PurePosixPath) -> None:
-    if stat.S_ISLNK(os.fstat(descriptor).st_mode):
+def _refuse_symlink(found: os.stat_result, relative: PurePosixPath) -> None:
+    if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(relative))

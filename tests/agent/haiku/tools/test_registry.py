@@ -1,0 +1,81 @@
+"""Whatever a model asks of a tool, it gets a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haikud.agent.events import EventLog
+from haikud.agent.haiku.tools.bash import Shell
+from haikud.agent.haiku.tools.registry import Toolbox, summary_of
+from haikud.contracts.settings import LimitSettings
+from haikud.spool.agent_log import AgentLog
+
+
+@pytest.fixture
+def toolbox(tmp_path: Path):
+    (tmp_path / "worktree").mkdir()
+    log = AgentLog(tmp_path / "agent.log")
+    limits = LimitSettings.model_validate({"tool_output_bytes": 1024})
+    events = EventLog(tmp_path / "events.jsonl")
+    environment = {"PATH": "/usr/bin:/bin"}
+    shell = Shell(tmp_path / "worktree", environment, limits, "none", log, events, lambda: False)
+    yield Toolbox(["bash", "edit"], shell)
+    log.close()
+
+
+def tool_use(name: str, **given: Any) -> dict:
+    return {"type": "tool_use", "id": "toolu_1", "name": name, "input": given}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        tool_use("nonesuch"),
+        tool_use("bash"),
+        tool_use("bash", command=["ls"]),
+        tool_use("bash", command="a\0b"),
+        tool_use("str_replace_based_edit_tool"),
+        tool_use("str_replace_based_edit_tool", command="view", path="/etc/shadow"),
+        tool_use("report_progress", percent=120, message="x"),
+        tool_use("report_progress", percent="many", message="x"),
+        tool_use("report_progress", message="x"),
+        tool_use("escalate", reason=""),
+        tool_use("escalate", reason={"a": 1}),
+    ],
+    ids=summary_of,
+)
+def test_nonsense_is_answered_with_an_error(toolbox: Toolbox, asked: dict):
+    outcome = toolbox.use(asked)
+    assert outcome.is_error
+    assert outcome.text
+    assert outcome.question is None
+
+
+def test_clumsy_lists_make_a_question_all_the_same(toolbox: Toolbox):
+    outcome = toolbox.use(tool_use("escalate", reason="why", context="one", options=[1, {"a": 2}], blocker=None))
+    assert outcome.question is not None
+    assert outcome.question.context == ["one"]
+    assert outcome.question.options == ["1", "{'a': 2}"]
+
+
+def test_a_file_name_that_is_no_utf8_can_be_listed(toolbox: Toolbox, tmp_path: Path):
+    (tmp_path / "worktree" / b"odd\xff".decode("utf-8", "surrogateescape")).touch()
+    toolbox.use(tool_use("str_replace_based_edit_tool", command="view", path=".")).text.encode()
+
+
+def test_no_result_is_longer_than_allowed(toolbox: Toolbox, tmp_path: Path):
+    for number in range(400):
+        (tmp_path / "worktree" / f"a-rather-long-file-name-{number}").touch()
+    text = toolbox.use(tool_use("str_replace_based_edit_tool", command="view", path=".")).text
+    assert len(text) < 1400
+    assert "left out" in text
+
+
+def test_the_same_use_is_summed_up_alike_and_in_one_line():
+    use = tool_use("bash", command="pytest -q\nls")
+    assert summary_of(use) == summary_of(dict(use)) == "bash: pytest -q ..."
+    edit = tool_use("str_replace_based_edit_tool", command="view", path="a.py")
+    assert summary_of(edit) == "str_replace_based_edit_tool: view a.py"
