@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EndOrder, Result, WorkspaceOrder
 from haikud.contracts.evidence import Evidence
@@ -75,17 +75,10 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
     while True:
         with engine.trouble.guard(f"reading the result of {entry.ref}"):
-            return await engine.patiently(
-                _examine,
-                engine.store,
-                entry,
-                paths,
-                end=end,
-                order=order,
-                workspace=workspace,
-                claim=claim,
-                ended=ended,
+            found = await engine.patiently(
+                _examine, engine.store, entry, paths, end=end, order=order, workspace=workspace
             )
+            return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -8,12 +8,14 @@ Memory changes after the disk: a step that fails with an OSError may be repeated
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from haikud.contracts.base import JsonObject, utc_now
 from haikud.contracts.decision import Decision, QueueState
@@ -68,7 +70,6 @@ class Engine:
     def __post_init__(self) -> None:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="haikud-pool")
-        self._patient = ThreadPoolExecutor(self.settings.max_agents, thread_name_prefix="haikud-trees")
 
     # -- threads
 
@@ -81,14 +82,13 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(action, *args, **kwargs))
 
     async def patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something that may take many seconds, such as ending a process tree, in a pool of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._patient, partial(action, *args, **kwargs))
+        """Run what may take many seconds, such as ending a process tree, in a thread that no exit waits for."""
+        return await run_in_daemon_thread(partial(action, *args, **kwargs))
 
     def close(self) -> None:
         """Finish the write in hand and let the threads go."""
         self._writer.shutdown(wait=True, cancel_futures=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._patient.shutdown(wait=False, cancel_futures=True)
 
     # -- decisions
 
@@ -187,3 +187,29 @@ def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, 
         "model": last.model,
     }
     return Decision(number=last.number + 1, at=now, ref=last.ref, state=state, reason=reason, **(fields | changes))
+
+
+async def run_in_daemon_thread(action: Callable[[], T]) -> T:
+    """Run `action` in a thread of its own, which dies with the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def deliver(value: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast("T", value))
+
+    def run() -> None:
+        value, failure = None, None
+        try:
+            value = action()
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(deliver, value, failure)
+
+    threading.Thread(target=run, name="haikud-patient", daemon=True).start()
+    return await done

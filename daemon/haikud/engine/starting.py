@@ -134,7 +134,7 @@ def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment:
     budgets, board, plan = engine.settings.budgets, engine.board, entry.plan
     return allot(
         task_purse(engine, entry),
-        Purse("plan", budgets.plan_usd, board.plans[plan.id].cost_usd(), board.reserved_usd(plan.id)),
+        Purse("plan", budgets.plan_usd, board.plans[plan.id].cost_usd, board.reserved_usd(plan.id)),
         Purse("day", budgets.day_usd, engine.day.at(now), board.reserved_usd()),
     )
 

@@ -94,6 +94,10 @@ class Launcher(Protocol):
         """TERM to the runner (KILL with `force`); nothing where it is gone."""
         ...
 
+    def pid_of(self, ref: str, attempt: int) -> int | None:
+        """The runner's pid, to show: an adopted one may name itself late."""
+        ...
+
     def close(self) -> None:
         """Let go of everything; runners go on."""
         ...

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import haikud
-from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder
+from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
 from haikud.spool.claims import Identity, is_alive, read_runner_identity, release_claim, take_claim
 
 SOURCE = Path(haikud.__file__).resolve().parent.parent
@@ -127,10 +127,10 @@ class SubprocessLauncher:
         for runner in list(self._runners.values()):
             self._let_go(runner)
 
-    def handle_of(self, name: str) -> Handle | None:
-        """The handle as it is known by now: an adopted runner's pid may come late."""
-        runner = self._runners.get(name)
-        return runner.handle if runner else None
+    def pid_of(self, ref: str, attempt: int) -> int | None:
+        """The runner's pid, to show: an adopted one may name itself late."""
+        runner = self._runners.get(attempt_name(ref, attempt))
+        return runner.handle.pid if runner else None
 
     def _spawn(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
         passed = [claim]

@@ -1,0 +1,134 @@
+"""The daemon: one process, one event loop, no work of its own but parsing, deciding and watching.
+
+It wakes for a reason (a dropped file, the end of an attempt, a time that has come), does one round of steps, and
+sleeps. Every step works from the board and the disk and may be repeated, so that a step which the environment refuses
+is left for later while the others go on, and so that dying between any two of them loses nothing.
+
+Ends: SIGTERM detaches (agents go on), a drain waits for the last attempt, stop-now ends the attempts first. Exit code
+0 for all of these, 1 where the spool cannot be served. A bug of ours ends it loudly; a restart is safe by design.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import haikud
+from haikud.contracts.base import utc_now
+from haikud.contracts.settings import Settings
+from haikud.engine.day_spend import read_day_spend
+from haikud.engine.engine import Engine
+from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.rounds import Rounds
+from haikud.engine.secrets import Secrets
+from haikud.engine.trouble import Trouble
+from haikud.engine.watcher import Watcher
+from haikud.sandbox.prctl import make_undumpable
+from haikud.spool.daemon_lock import SpoolIsTaken, hold_daemon_lock
+from haikud.spool.drops import ignore_sigio
+from haikud.spool.format import SpoolFormatError, open_spool
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.models import UnreadableFile
+from haikud.spool.queue_state import read_queue_state
+from haikud.spool.store import Store
+
+__all__ = ["Secrets", "run_daemon"]
+
+Say = Callable[[str], None]
+
+
+async def run_daemon(
+    layout: SpoolLayout,
+    settings: Settings,
+    *,
+    secrets: Secrets,
+    foreground: bool,
+    say: Say,
+    ready: Callable[[], None] | None = None,
+) -> int:
+    """Serve a spool until told to end; the exit code.
+
+    `foreground`: the first Ctrl-C drains, the second ends the agents, a third detaches. `say` gets a line an event.
+    `ready` is called once, when everything of an earlier daemon is taken up and drops are watched.
+    """
+    ignore_sigio()
+    make_undumpable()
+    try:
+        spool = open_spool(layout.root, group=settings.group)
+        lock = hold_daemon_lock(layout)
+        queue = read_queue_state(layout)
+    except (SpoolFormatError, SpoolIsTaken, UnreadableFile) as error:
+        say(str(error))
+        return 1
+    with lock:
+        loop = asyncio.get_running_loop()
+        wake = asyncio.Event()
+        engine = Engine(
+            layout=layout,
+            settings=settings,
+            secrets=secrets,
+            spool_id=spool.spool_id,
+            say=say,
+            store=Store(layout),
+            launcher=SubprocessLauncher(loop, wake.set),
+            trouble=Trouble(say, time.monotonic),
+            queue=queue,
+            day=read_day_spend(layout, utc_now()),
+            clock=time.monotonic,
+            wake=wake,
+        )
+        _listen_to_signals(loop, engine, foreground=foreground)
+        say(f"haikud {haikud.__version__} pid {os.getpid()} serves {layout.root}")
+        try:
+            await _serve(engine, loop, ready)
+        finally:
+            engine.launcher.close()
+            engine.close()
+    return 0
+
+
+async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callable[[], None] | None) -> None:
+    rounds = Rounds(engine)
+
+    def look(folder: Path) -> None:
+        rounds.look(folder)
+        engine.wake.set()
+
+    watcher = Watcher([folder.path for folder in rounds.folders], loop, look, engine.settings, engine.say)
+    watcher.start()
+    try:
+        await rounds.recover(watcher)
+        if ready is not None:
+            ready()
+        await rounds.run()
+    finally:
+        watcher.stop()
+        await rounds.close()
+
+
+def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreground: bool) -> None:
+    stopping = engine.stopping
+
+    def detach() -> None:
+        stopping.detach = True
+        engine.wake.set()
+
+    def interrupt() -> None:
+        if stopping.now:
+            detach()
+            return
+        if stopping.draining:
+            stopping.now = True
+            engine.say("stopping now: running attempts are ended, their tasks queued again; Ctrl-C again to leave them")
+        else:
+            stopping.draining = True
+            engine.say("draining: no new attempts; ends when the last has; Ctrl-C again to end them now")
+        engine.wake.set()
+
+    loop.add_signal_handler(signal.SIGTERM, detach)
+    loop.add_signal_handler(signal.SIGHUP, detach)
+    loop.add_signal_handler(signal.SIGINT, interrupt if foreground else detach)

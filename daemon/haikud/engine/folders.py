@@ -1,0 +1,73 @@
+"""The three drop folders while the daemon runs: when each is scanned, and what its scans bring to whom."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from haikud.contracts.settings import Settings
+from haikud.engine.engine import Engine
+from haikud.spool.drops import DropFolder, OddEntry, Taken
+from haikud.spool.durable import make_folder
+
+MOST_PENDING = 100
+"""A folder is not scanned while so many of its files wait for their turn: they stay where they are."""
+
+
+@dataclass
+class WatchedFolder:
+    """One drop folder."""
+
+    drops: DropFolder
+    pending: deque[Taken | OddEntry]
+    in_hand: Callable[[], set[str]]  # tokens of files that were taken, left `pending` and are not finished yet
+    scan_at: float = 0.0  # monotonic seconds
+    missed: bool = False  # a scan failed half-way: what it had taken is to be found again
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.drops.path
+
+    @property
+    def doing(self) -> str:
+        """What a scan is called when it fails."""
+        return f"taking from {self.path.name}/"
+
+    def look(self) -> None:
+        """Scan it in the next round."""
+        self.scan_at = 0.0
+
+    async def scan(self, engine: Engine, rescan_seconds: float) -> None:
+        """Take what is ready. Raises OSError."""
+        if len(self.pending) >= MOST_PENDING:
+            return
+        now = engine.clock()
+        self.scan_at = now + rescan_seconds
+        if not self.path.is_dir():
+            await engine.write(make_folder, self.path)
+        missed, self.missed = self.missed, True
+        if missed:
+            known = {taken.token for taken in self.pending} | self.in_hand()
+            self.pending += [taken for taken in await engine.write(self.drops.left_over) if taken.token not in known]
+        found = await engine.write(self.drops.scan)
+        self.missed = False
+        self.pending += found.ready
+        self.pending += found.odd
+        if found.wait_seconds is not None:
+            self.scan_at = now + min(found.wait_seconds, rescan_seconds)
+        if found.stuck:
+            raise PermissionError("; ".join(found.stuck[:5]))
+
+
+def open_drop_folder(path: Path, settings: Settings, *, empty_is_fine: bool = False) -> DropFolder:
+    """A drop folder with the settings' limits."""
+    return DropFolder(
+        path,
+        max_bytes=settings.max_request_bytes,
+        settle_seconds=settings.settle_seconds,
+        allowed_uids=settings.allowed_uids,
+        empty_is_fine=empty_is_fine,
+    )

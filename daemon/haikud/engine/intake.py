@@ -1,0 +1,194 @@
+"""Intake: requests that were taken from incoming/ become plans, or rejections. Every one of them is answered.
+
+The same explicit id again with the same content runs nothing twice; with other content it is told so. A request is
+unlinked only after its plan, or its reason and its answer, are durable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+from haikud.contracts.base import utc_now
+from haikud.contracts.decision import Decision
+from haikud.contracts.ids import id_from_stem
+from haikud.contracts.plan import Plan
+from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
+from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault
+from haikud.engine.engine import Engine
+from haikud.engine.publication import publish_again
+from haikud.engine.role_lookup import RoleLookup
+from haikud.engine.setting_aside import reject_request
+from haikud.roles.files import RoleError
+from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
+from haikud.spool.models import UnreadableFile
+from haikud.spool.publish import retract_rejection
+from haikud.spool.store import Store
+
+MOST_PER_ROUND = 16
+"""So many requests are taken in before the daemon looks at anything else."""
+
+_FAULTS = {
+    DropFault.EMPTY: FaultCode.EMPTY,
+    DropFault.ALL_NUL: FaultCode.EMPTY,
+    DropFault.TOO_LARGE: FaultCode.TOO_LARGE,
+}
+
+
+class Intake:
+    """The requests that were taken and not finished yet."""
+
+    def __init__(self, engine: Engine, drops: DropFolder, roles: RoleLookup) -> None:
+        self._engine = engine
+        self._drops = drops
+        self._roles = roles
+        self._prepared: Plan | None = None  # of the request at hand, should it have to be tried again
+        self.pending: deque[Taken | OddEntry] = deque()
+
+    async def work(self) -> None:
+        """Take some requests in. Raises OSError: then call again."""
+        for _ in range(MOST_PER_ROUND):
+            if not self.pending or self._engine.trouble.must_wait("reading role files"):
+                return
+            try:
+                await self._take_in(self.pending[0])
+            except RoleError as error:
+                # Whether the request is good cannot be known; it waits until the role file is mended.
+                self._engine.trouble.note("reading role files", error)
+                return
+            self._engine.trouble.heal("reading role files")
+            self.pending.popleft()
+
+    async def _take_in(self, taken: Taken | OddEntry) -> None:
+        engine = self._engine
+        try:
+            if self._prepared is None or self._prepared.token != taken.token:
+                self._prepared = await engine.aside(self._prepare, taken)
+            plan = self._prepared
+            again = await engine.aside(known_content, engine.store, plan.id)
+        except Rejected as rejected:
+            if isinstance(taken, Taken) and rejected.states_id and await self._is_again(taken, rejected.plan_id):
+                return
+            await self._reject(taken, rejected)
+            return
+        assert isinstance(taken, Taken)  # noqa: S101 - an odd entry is always rejected
+        if again is None:
+            await self._admit(plan, taken)
+        elif not await self._is_again(taken, plan.id):
+            await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender))
+
+    def _prepare(self, taken: Taken | OddEntry) -> Plan:
+        """Off the loop. Raises Rejected and RoleError."""
+        store = self._engine.store
+        if isinstance(taken, OddEntry) or taken.data is None:
+            raise unreadable(taken)
+        return prepare_plan(
+            taken.data,
+            taken.name,
+            taken.token,
+            settings=self._engine.settings,
+            spool_root=self._engine.layout.root,
+            now=utc_now(),
+            catalogue=self._roles.catalogue(),
+            is_taken=lambda plan_id: store.has_plan(plan_id) or store.is_pruned(plan_id),
+        )
+
+    async def _admit(self, plan: Plan, taken: Taken) -> None:
+        engine = self._engine
+        decisions = first_decisions(plan, plan.admitted_at)
+        await engine.write(self._admit_on_disk, plan, taken)
+        self._prepared = None
+        put_on_board(engine, plan, decisions)
+        count = f" ({len(plan.tasks)} tasks)" if len(plan.tasks) > 1 else ""
+        engine.note(plan.id, "admitted", f"{taken.name}{count}", detail={"warnings": plan.warnings})
+        engine.say(f"admitted {plan.id}{count}")
+        for warning in plan.warnings:
+            engine.say(f"{plan.id}: warning: {warning}")
+        await engine.write(self._drops.finish, taken)
+
+    def _admit_on_disk(self, plan: Plan, taken: Taken) -> None:
+        engine = self._engine
+        engine.store.admit(plan, taken.data or b"", first_decisions(plan, plan.admitted_at))
+        with engine.trouble.guard("taking back a rejection"):
+            retract_rejection(engine.layout, plan.id)
+
+    async def _is_again(self, taken: Taken, plan_id: str) -> bool:
+        """Whether this very request was admitted before; then it is taken out, and answered again if it is finished."""
+        engine = self._engine
+        known = await engine.aside(known_content, engine.store, plan_id)
+        if known is None or taken.data is None or known != content_sha256(taken.data):
+            return False
+        plan = await engine.aside(engine.store.plan, plan_id)
+        if (
+            plan is not None
+            and plan_id not in engine.board.plans
+            and await engine.write(publish_again, engine.store, plan)
+        ):
+            engine.say(f"{plan_id} was asked again and is answered already")
+        else:
+            engine.say(f"{plan_id} was asked again; nothing runs twice")
+        if plan is not None:
+            engine.note(plan_id, "dropped_again", taken.name)
+        await engine.write(self._drops.finish, taken)
+        return True
+
+    async def _reject(self, taken: Taken | OddEntry, rejected: Rejected) -> None:
+        engine = self._engine
+        name = await engine.write(reject_request, engine.layout, self._drops, taken, rejected)
+        engine.say(f"rejected {printable(taken.name)} (responses/{name}): {rejected.reason}")
+
+
+def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) -> None:
+    """A plan that was just admitted."""
+    engine.board.add_plan(plan, {task: decision.state for task, decision in decisions.items()}, {})
+    for task in plan.tasks:
+        engine.board.add_task(plan, task, decisions[task.id])
+
+
+def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
+    """Task id -> its last decision."""
+    found = {task.id: store.last_decision(task.ref) for task in plan.tasks}
+    return {task_id: decision for task_id, decision in found.items() if decision is not None}
+
+
+def unreadable(taken: Taken | OddEntry) -> Rejected:
+    """The rejection of a file whose bytes are of no use."""
+    fault = taken.fault if isinstance(taken, Taken) else DropFault.ODD
+    code = _FAULTS.get(fault, FaultCode.UNREADABLE) if fault is not None else FaultCode.UNREADABLE
+    why = make_fault(
+        code,
+        "",
+        found=taken.why,
+        expected="a regular file with a request in JSON or YAML, owned by an allowed user",
+        fix="write the request to a dot-name in incoming/ and rename it when it is whole",
+    )
+    name = printable(taken.name)
+    return Rejected([why], plan_id=id_from_stem(PurePath(name).stem), name=name)
+
+
+def known_content(store: Store, plan_id: str) -> str | None:
+    """The SHA-256 of the request that was admitted under an id; "" where it is used but not known; None: it is free."""
+    if store.has_plan(plan_id):
+        try:
+            plan = store.plan(plan_id)
+        except UnreadableFile:
+            return ""
+        return plan.content_sha256 if plan is not None else ""
+    if store.is_pruned(plan_id):
+        return _of_tombstone(store.layout.pruned / plan_id)
+    return None
+
+
+def printable(name: str) -> str:
+    """A dropped name without what cannot be encoded or shown."""
+    return "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode())
+
+
+def _of_tombstone(path: Path) -> str:
+    try:
+        found = json.loads(path.read_bytes())["content_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,141 @@
+"""status.json: the live picture, made from the board. Derived; written at most once a second and only when changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import haikud
+from haikud.contracts.base import utc_now
+from haikud.contracts.live import DaemonStatus, LiveStatus, TaskStatus
+from haikud.contracts.states import OPEN_STATES, TaskState
+from haikud.engine.board import OpenTask
+from haikud.engine.ends import current_paths
+from haikud.engine.engine import Engine
+from haikud.engine.tail import read_on
+from haikud.spool.durable import write_quickly
+from haikud.spool.models import dump
+
+MOST_OPEN = 200
+"""Open tasks listed beside those that run."""
+
+SECONDS_BETWEEN = 1.0
+
+_LISTED_FIRST = (TaskState.ESCALATED, TaskState.PAUSED, TaskState.DEFERRED, TaskState.QUEUED, TaskState.WAITING)
+
+DaemonState = Literal["running", "draining", "stopping", "stopped"]
+
+
+@dataclass
+class StatusWriter:
+    """Writes the picture when it has changed. `daemon` is what stays the same about us."""
+
+    engine: Engine
+    started_at: datetime
+    watcher: str = ""
+    _last: bytes = b""
+    _written_at: float = float("-inf")
+
+    def due_at(self) -> float:
+        """When it may be written next, monotonic seconds."""
+        return self._written_at + SECONDS_BETWEEN
+
+    async def work(self, *, ended: bool = False) -> None:
+        """Read on what the attempts report; write the picture if it changed and a second has passed."""
+        engine = self.engine
+        now = engine.clock()
+        if now < self.due_at() and not ended:
+            return
+        for entry in engine.board.in_state(TaskState.RUNNING):
+            progress = await engine.aside(read_on, current_paths(engine, entry), entry.progress)
+            if engine.board.tasks.get(entry.ref) is entry:
+                entry.progress = progress
+        status = picture(engine, self.started_at, self.watcher, ended=ended)
+        same = dump(status.model_copy(update={"updated_at": self.started_at}))
+        self._written_at = now
+        if same != self._last:
+            await engine.aside(write_quickly, engine.layout.status_file, dump(status), 0o600)
+            self._last = same
+
+
+def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool = False) -> LiveStatus:
+    """The whole picture as it is now."""
+    board, now = engine.board, utc_now()
+    running = board.in_state(TaskState.RUNNING)
+    others = [entry for state in _LISTED_FIRST for entry in board.in_state(state)]
+    shown = [*running, *others[:MOST_OPEN]]
+    counts = {str(state): board.count(state) for state in OPEN_STATES}
+    counts |= {str(state): board.finished_counts.get(state, 0) for state in TaskState if state not in OPEN_STATES}
+    paused = engine.queue.paused and (engine.queue.until is None or engine.queue.until > now)
+    live_cost = sum(entry.progress.cost_usd for entry in running)
+    return LiveStatus(
+        spool_id=engine.spool_id,
+        updated_at=now,
+        daemon=DaemonStatus(
+            pid=os.getpid(),
+            version=haikud.__version__,
+            state=_state(engine, ended=ended),
+            started_at=started_at,
+            max_agents=engine.settings.max_agents,
+            watcher=watcher,
+        ),
+        counts={str(state): counts[str(state)] for state in TaskState},
+        paused=engine.queue.reason if paused else None,
+        paused_until=engine.queue.until if paused else None,
+        trouble=engine.trouble.texts,
+        tasks=[task_status(engine, entry) for entry in shown] + list(board.finished),
+        tasks_left_out=max(0, len(others) - MOST_OPEN),
+        cost_usd=round(
+            live_cost
+            + sum(entry.spent_usd for entry in board.tasks.values())
+            + sum(task.cost_usd for task in board.finished),
+            9,
+        ),
+        day_cost_usd=round(engine.day.at(now) + live_cost, 9),
+    )
+
+
+def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
+    """One open task."""
+    decision, progress = entry.decision, entry.progress
+    is_running = entry.state is TaskState.RUNNING
+    return TaskStatus(
+        ref=entry.ref,
+        plan=entry.plan.id,
+        title=entry.task.title,
+        state=str(entry.state),
+        role=entry.role,
+        priority=str(entry.task.priority),
+        attempt=decision.attempt,
+        phase=progress.phase if is_running else None,
+        percent=progress.percent if is_running else None,
+        message=progress.message if is_running else "",
+        reason=_reason(entry),
+        cost_usd=round(entry.spent_usd + progress.cost_usd, 9),
+        tokens_used=entry.spent_tokens + progress.tokens_used,
+        since=decision.at,
+        started_at=decision.at if is_running else None,
+        retry_at=decision.retry_at,
+        branch=entry.task.branch,
+        pid=engine.launcher.pid_of(entry.ref, decision.attempt) if is_running else None,
+    )
+
+
+def _reason(entry: OpenTask) -> str:
+    if entry.ordered_end is not None:
+        return f"ending: {entry.ordered_end.reason}"
+    if entry.pause_token is not None:
+        return "pauses at its next turn"
+    if entry.state is TaskState.QUEUED and entry.waits_for:
+        return f"waits for {entry.waits_for}, which declares the same file"
+    return entry.decision.reason
+
+
+def _state(engine: Engine, *, ended: bool) -> DaemonState:
+    if ended:
+        return "stopped"
+    if engine.stopping.now or engine.stopping.detach:
+        return "stopping"
+    return "draining" if engine.stopping.draining else "running"

@@ -1,0 +1,180 @@
+"""Recovery: at start every task that is not final goes on from what the disk says.
+
+Builds that never came to their commit point are removed, links without a plan dropped, links that disagree with their
+decision moved. Then everything open is put on the board, where the ordinary steps take it up: final decisions are
+published to the end, waiting tasks looked at again, timers are in the decisions, questions are published again. Of
+running tasks the living are adopted; the others come back here as ended, to be settled.
+
+Nothing but open tasks is read: the history may be long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from haikud.contracts.attempt import Orders, Spec
+from haikud.contracts.base import utc_now
+from haikud.contracts.decision import Decision
+from haikud.contracts.ids import split_ref
+from haikud.contracts.plan import Plan
+from haikud.contracts.states import TaskState, is_final
+from haikud.engine.attempts import read_attempts, used_so_far
+from haikud.engine.board import OpenTask, OrderedEnd
+from haikud.engine.ends import MARGIN_SECONDS, current_paths
+from haikud.engine.engine import Engine
+from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.setting_aside import recorded_tokens
+from haikud.spool.drops import DropFolder, OddEntry, Taken
+from haikud.spool.layout import AttemptPaths
+from haikud.spool.models import UnreadableFile, read_model
+from haikud.spool.publish import retract_rejection
+from haikud.spool.store import Store
+
+CLOCK_SLACK_SECONDS = 60.0
+"""By how much the clock may have been set back between taking a file and admitting its plan."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plan with something open, as it lies on disk."""
+
+    plan: Plan
+    decisions: dict[str, Decision]  # of every task, by task id
+    open_links: set[str]  # task ids whose link is in a folder that is not final
+    spent: dict[str, tuple[float, int]]  # dollars and tokens, by task id
+
+
+async def recover_tasks(engine: Engine) -> list[OpenTask]:
+    """Put everything open on the board; the running tasks whose runner is gone come back."""
+    found = await engine.write(_read_disk, engine)
+    gone: list[OpenTask] = []
+    for one in found:
+        costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
+        states = {task_id: decision.state for task_id, decision in one.decisions.items()}
+        engine.board.add_plan(one.plan, states, costs)
+        engine.board.touched.add(one.plan.id)
+        for task in one.plan.tasks:
+            decision = one.decisions[task.id]
+            if is_final(decision.state) and task.id not in one.open_links:
+                continue
+            entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
+            if decision.state is TaskState.RUNNING and not await _adopt(engine, entry):
+                gone.append(entry)
+    if engine.board.tasks:
+        engine.say(f"recovered {len(engine.board.tasks)} open tasks")
+    return gone
+
+
+async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool = False) -> list[Taken | OddEntry]:
+    """The files that an earlier daemon took and did not finish; without those whose consequence is recorded."""
+    left = await engine.write(drops.left_over)
+    if not left:
+        return []
+    done = await engine.aside(recorded_tokens, engine.layout)
+    plans = (
+        await engine.aside(_tokens_of_plans, engine.store, min(taken.mtime for taken in left)) if are_requests else {}
+    )
+    todo: list[Taken | OddEntry] = []
+    for taken in left:
+        if taken.token in plans:
+            await engine.write(retract_rejection, engine.layout, plans[taken.token])
+        if taken.token in done or taken.token in plans:
+            await engine.write(drops.finish, taken)
+        else:
+            todo.append(taken)
+    return todo
+
+
+async def _adopt(engine: Engine, entry: OpenTask) -> bool:
+    """Watch a living runner, with the limits and orders it was given. False where its claim is free."""
+    paths = current_paths(engine, entry)
+    spec, orders = await engine.aside(_read_order, paths)
+    limits = spec.limits if spec else engine.settings.limits
+    entry.grace_seconds = limits.grace_seconds
+    entry.allotted_usd = spec.budget_usd if spec else 0.0
+    entry.role = spec.role.name if spec else entry.role
+    entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.decision.at)
+    if orders is not None and orders.end is not None:
+        kill_at = engine.clock() + limits.grace_seconds + MARGIN_SECONDS
+        entry.ordered_end = OrderedEnd(orders.end, orders.reason, None, kill_at)
+    name = attempt_name(entry.ref, entry.decision.attempt)
+    entry.handle = engine.launcher.adopt(name, paths.folder)
+    if entry.handle is None:
+        return False
+    if entry.ordered_end is not None:
+        engine.launcher.terminate(name)
+    engine.say(f"adopted {entry.ref} attempt {entry.decision.attempt} pid {entry.handle.pid or 'not known yet'}")
+    return True
+
+
+def _age(moment: datetime) -> float:
+    return max(0.0, (utc_now() - moment).total_seconds())
+
+
+def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None]:
+    """What the attempt was ordered; None where it cannot be read: then the settings hold."""
+    try:
+        return read_model(paths.spec, Spec), read_model(paths.orders, Orders)
+    except UnreadableFile:
+        return None, None
+
+
+def _read_disk(engine: Engine) -> list[Found]:
+    """Tidy up, move links that disagree, and read what is open. On the writing thread."""
+    store = engine.store
+    store.recover_builds()
+    store.drop_links_without_plan()
+    links = store.open_refs()
+    by_plan: dict[str, set[str]] = {}
+    for ref in links:
+        by_plan.setdefault(split_ref(ref)[0], set()).add(ref)
+    found: list[Found] = []
+    for plan_id in sorted(by_plan):
+        try:
+            one = _read_plan(store, plan_id, by_plan[plan_id])
+        except UnreadableFile as error:
+            engine.trouble.note(f"recovering {plan_id}", error)
+            continue
+        if one is not None:
+            found.append(one)
+    for one in found:
+        for task in one.plan.tasks:
+            decision = one.decisions[task.id]
+            if not is_final(decision.state) and links.get(task.ref) is not decision.state:
+                store.move_link(task.ref, decision.state)
+    return found
+
+
+def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:
+    plan = store.plan(plan_id)
+    if plan is None:
+        return None
+    decisions: dict[str, Decision] = {}
+    spent: dict[str, tuple[float, int]] = {}
+    for task in plan.tasks:
+        all_of = store.decisions(task.ref)
+        if not all_of:
+            raise UnreadableFile(store.layout.task(task.ref).decision(1), "no decision can be read")
+        decisions[task.id] = all_of[-1]
+        used = used_so_far(read_attempts(store.layout.task(task.ref), all_of))
+        spent[task.id] = (used.cost_usd, used.tokens_used)
+    open_links = {task.id for task in plan.tasks if task.ref in refs}
+    return Found(plan, decisions, open_links, spent)
+
+
+def _tokens_of_plans(store: Store, left: list[Taken]) -> dict[str, str]:
+    """Token -> plan id, of the plans that were admitted after the first of these files was taken (its ctime)."""
+    since = min((one.path.lstat().st_ctime for one in left), default=0.0) - CLOCK_SLACK_SECONDS
+    tokens: dict[str, str] = {}
+    for plan_id in store.plan_ids():
+        folder = store.layout.plan(plan_id).folder
+        try:
+            if folder.stat().st_mtime < since:
+                continue
+            plan = store.plan(plan_id)
+        except (OSError, UnreadableFile):
+            continue
+        if plan is not None:
+            tokens[plan.token] = plan_id
+    return tokens

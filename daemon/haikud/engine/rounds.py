@@ -1,0 +1,230 @@
+"""The daemon's rounds: which steps there are, in which order, and when the next one is due.
+
+Controls and guidance come before settlement, so that a person's word is known when an attempt's end is judged;
+requests after them; then everything that follows from decisions; then new attempts; then the picture for lookers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from haikud.contracts.base import utc_now
+from haikud.contracts.states import TaskState
+from haikud.engine.aftermath import Aftermath, look_after
+from haikud.engine.board import OpenTask
+from haikud.engine.controls import STOPS, Controls
+from haikud.engine.ends import interrupt_all, next_limit, watch_limits
+from haikud.engine.engine import Engine
+from haikud.engine.finishing import publish_answers, publish_questions, release_waiting
+from haikud.engine.folders import WatchedFolder, open_drop_folder
+from haikud.engine.guidance import GuidanceDrops
+from haikud.engine.intake import Intake
+from haikud.engine.launchers.protocol import End, EndKind
+from haikud.engine.live_status import StatusWriter
+from haikud.engine.queue import end_quota_pause
+from haikud.engine.recovery import recover_drops, recover_tasks
+from haikud.engine.role_lookup import RoleLookup
+from haikud.engine.settlement import settle_attempt
+from haikud.engine.starting import start_what_may
+from haikud.engine.watcher import Watcher
+from haikud.spool.durable import remove_if_there
+
+Step = Callable[[], Awaitable[None]]
+
+CONTROLS = "carrying out controls"
+STATUS = "writing status.json"
+
+PATIENCE_SECONDS = 0.2
+
+
+class Rounds:
+    """What the daemon does, again and again."""
+
+    def __init__(self, engine: Engine) -> None:
+        layout, settings = engine.layout, engine.settings
+        incoming = open_drop_folder(layout.incoming, settings)
+        answers = open_drop_folder(layout.guidance, settings)
+        commands = open_drop_folder(layout.control, settings, empty_is_fine=True)
+        self._engine = engine
+        self._roles = RoleLookup(settings)
+        self._intake = Intake(engine, incoming, self._roles)
+        self._guidance = GuidanceDrops(engine, answers)
+        self._controls = Controls(engine, commands)
+        self._incoming = WatchedFolder(incoming, self._intake.pending, set)
+        self._answers = WatchedFolder(answers, self._guidance.pending, set)
+        self._commands = WatchedFolder(commands, self._controls.pending, self._controls.in_hand)
+        self._settled: deque[Aftermath] = deque()
+        self._aftermaths: set[asyncio.Task[None]] = set()
+        self._status = StatusWriter(engine, utc_now())
+        self._status_stale = True
+        self._check_at = 0.0
+        self._watcher: Watcher | None = None
+
+    @property
+    def folders(self) -> list[WatchedFolder]:
+        """In the order in which they are scanned."""
+        return [self._commands, self._answers, self._incoming]
+
+    def look(self, path: Path) -> None:
+        """Something may have been dropped there."""
+        for folder in self.folders:
+            if folder.path == path:
+                folder.look()
+
+    async def recover(self, watcher: Watcher) -> None:
+        """Take up what an earlier daemon left. Raises OSError: a spool that cannot be read cannot be served."""
+        engine = self._engine
+        self._watcher = watcher
+        self._status.watcher = watcher.kind
+        for name in STOPS:
+            await engine.write(remove_if_there, engine.layout.control / name)
+        gone = await recover_tasks(engine)
+        for folder in self.folders:
+            left = await recover_drops(engine, folder.drops, are_requests=folder is self._incoming)
+            for taken in left:
+                if folder is self._commands and taken.name in STOPS:
+                    await engine.write(folder.drops.finish, taken)
+                else:
+                    folder.pending.append(taken)
+        with engine.trouble.guard(CONTROLS):
+            await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
+        for entry in gone:
+            self._look_after(entry, End(EndKind.EXITED))
+
+    async def run(self) -> None:
+        """Round after round, until told to end."""
+        engine = self._engine
+        while True:
+            engine.wake.clear()
+            if engine.stopping.detach:
+                engine.say("detaching: running agents go on, the next start takes them up")
+                return
+            await self._round()
+            if self._is_over():
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(engine.wake.wait(), self._seconds_to_sleep())
+
+    async def close(self) -> None:
+        """Leave what is under way; say in status.json that we are gone."""
+        for task in self._aftermaths:
+            task.cancel()
+        await asyncio.gather(*self._aftermaths, return_exceptions=True)
+        for aftermath in self._settled:
+            aftermath.release()
+        with self._engine.trouble.guard(STATUS):
+            await self._status.work(ended=True)
+
+    def _is_over(self) -> bool:
+        stopping = self._engine.stopping
+        if not (stopping.draining or stopping.now) or self._aftermaths or self._settled:
+            return False
+        return self._engine.board.count(TaskState.RUNNING) == 0
+
+    async def _round(self) -> None:
+        engine = self._engine
+        self._status_stale = True
+        self._see_ends()
+        await self._check_watcher()
+        for folder in self.folders:
+            if folder.scan_at <= engine.clock():
+                await self._step(
+                    folder.doing, lambda folder=folder: folder.scan(engine, engine.settings.rescan_seconds)
+                )
+        await self._step(CONTROLS, self._controls.work)
+        await self._step("taking guidance", self._guidance.work)
+        await self._step("settling attempts", self._settle)
+        await self._step("taking requests", self._intake.work)
+        await self._step("carrying on", self._carry_on)
+        await self._step("starting attempts", self._start)
+        await self._step("publishing", self._publish)
+        await self._step(STATUS, self._write_status)
+
+    async def _step(self, doing: str, step: Step) -> None:
+        """One step; what the environment refuses is tried again later."""
+        trouble = self._engine.trouble
+        if trouble.must_wait(doing):
+            return
+        with trouble.guard(doing):
+            await step()
+
+    def _see_ends(self) -> None:
+        engine = self._engine
+        for name, end in engine.launcher.poll().items():
+            ref, _, number = name.rpartition(".")
+            entry = engine.board.tasks.get(ref)
+            if entry is not None and entry.state is TaskState.RUNNING and entry.decision.attempt == int(number):
+                self._look_after(entry, end)
+        for task in [one for one in self._aftermaths if one.done()]:
+            self._aftermaths.discard(task)
+            task.result()  # raises what was a bug of ours
+
+    def _look_after(self, entry: OpenTask, end: End) -> None:
+        async def follow() -> None:
+            self._settled.append(await look_after(self._engine, entry, end))
+            self._engine.wake.set()
+
+        task = asyncio.get_running_loop().create_task(follow(), name=f"aftermath of {entry.ref}")
+        task.add_done_callback(lambda _: self._engine.wake.set())
+        self._aftermaths.add(task)
+
+    async def _check_watcher(self) -> None:
+        engine = self._engine
+        if self._watcher is None or engine.clock() < self._check_at:
+            return
+        self._check_at = engine.clock() + engine.settings.rescan_seconds
+        with engine.trouble.guard("watching the drop folders"):
+            self._watcher.check()
+
+    async def _settle(self) -> None:
+        while self._settled:
+            await settle_attempt(self._engine, self._settled[0])
+            self._settled.popleft()
+
+    async def _carry_on(self) -> None:
+        engine = self._engine
+        now = utc_now()
+        if engine.stopping.now:
+            await interrupt_all(engine)
+        await watch_limits(engine)
+        await end_quota_pause(engine, now)
+        for entry in engine.board.in_state(TaskState.DEFERRED):
+            due = entry.decision.retry_at
+            if due is None or due <= now:
+                await engine.decide(entry, TaskState.QUEUED, f"due again: {entry.decision.reason}")
+        await release_waiting(engine)
+
+    async def _start(self) -> None:
+        self._settled += await start_what_may(self._engine, self._roles)
+
+    async def _publish(self) -> None:
+        await release_waiting(self._engine)
+        await publish_questions(self._engine)
+        await publish_answers(self._engine)
+
+    async def _write_status(self) -> None:
+        if self._engine.clock() >= self._status.due_at():
+            self._status_stale = False
+            await self._status.work()
+
+    def _seconds_to_sleep(self) -> float:
+        """Until the next time that something is due by itself."""
+        engine, now = self._engine, self._engine.clock()
+        if self._settled and not engine.trouble.must_wait("settling attempts"):
+            return 0.0
+        pending = self._intake.pending or self._controls.pending or self._guidance.pending
+        if pending and not engine.trouble.texts:
+            return 0.0
+        times = [folder.scan_at for folder in self.folders]
+        times += [time for time in (next_limit(engine), engine.trouble.next_try()) if time is not None]
+        if self._status_stale or engine.board.count(TaskState.RUNNING):
+            times.append(self._status.due_at())
+        until = engine.queue.until if engine.queue.paused else None
+        wall = [time for time in (engine.board.next_retry(), until) if time is not None]
+        times += [now + (time - utc_now()).total_seconds() for time in wall]
+        # What the environment refuses is due all the time: a little patience then.
+        return max(PATIENCE_SECONDS if engine.trouble.texts else 0.0, min(times) - now)

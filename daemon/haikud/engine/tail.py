@@ -1,0 +1,55 @@
+"""Following a running attempt's events.jsonl: read on from where the last look ended. Hints only: nothing decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from haikud.contracts.attempt import AttemptEvent, EventKind
+from haikud.engine.board import Progress
+from haikud.spool.layout import AttemptPaths
+
+MOST_BYTES = 1 << 20
+"""Of one look; the rest comes with the next."""
+
+
+def read_on(paths: AttemptPaths, progress: Progress) -> Progress:
+    """The progress after the events that were appended since. The file belongs to the runner, which is ours."""
+    try:
+        descriptor = os.open(paths.events, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return progress
+    try:
+        if os.fstat(descriptor).st_size <= progress.offset:
+            return progress
+        data = os.pread(descriptor, MOST_BYTES, progress.offset)
+    except OSError:
+        return progress
+    finally:
+        os.close(descriptor)
+    whole = data[: data.rfind(b"\n") + 1]
+    events: list[AttemptEvent] = []
+    for line in whole.splitlines():
+        with suppress(ValidationError):
+            events.append(AttemptEvent.model_validate_json(line))
+    return advance(progress, events, progress.offset + len(whole))
+
+
+def advance(progress: Progress, events: Iterable[AttemptEvent], offset: int) -> Progress:
+    """The progress after some events. Pure."""
+    after = Progress(**vars(progress))
+    after.offset = offset
+    for event in events:
+        if event.usage is not None and event.kind is EventKind.USAGE:
+            after.cost_usd += event.usage.cost_usd
+            after.tokens_used += event.usage.tokens_used
+        if event.phase is not None:
+            after.phase = str(event.phase)
+        if event.percent is not None:
+            after.percent = event.percent
+        if event.message:
+            after.message = event.message
+    return after
