@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -159,6 +160,27 @@ class FakeSpool:
 def plain_environment(**more: str) -> dict[str, str]:
     """An environment without this machine's settings."""
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(SOURCE), "HOME": "/nonexistent", **more}
+
+
+def on_terminal(spool: FakeSpool, *args: str) -> tuple[int, str]:
+    """Run a command on a terminal; its exit code and everything that was shown."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "haikud.interfaces", *args],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=plain_environment(HAIKUD_SPOOL=str(spool.root), TERM="xterm"),
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while chunk := os.read(controller, 65536):
+            shown += chunk
+    except OSError:  # Linux says EIO when the other end is closed
+        pass
+    os.close(controller)
+    return process.wait(timeout=30), shown.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture(autouse=True)

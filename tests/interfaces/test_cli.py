@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.interfaces.conftest import FakeSpool, plain_environment
+from tests.interfaces.conftest import FakeSpool, on_terminal, plain_environment
 
 from haikud import __version__
 from haikud.interfaces.cli import COMMANDS, haikud_command
@@ -111,23 +109,8 @@ def test_status_imports_neither_pydantic_nor_rich_nor_the_engine(spool: FakeSpoo
 def test_on_a_terminal_there_are_colours_and_nothing_that_a_request_could_slip_in(spool: FakeSpool, daemon: int):
     title = "red \x1b[31m bell \x07 and \x9b2J"
     spool.live({"ref": "one", "plan": "one", "title": title, "state": "running", "cost_usd": 0.02}, pid=daemon)
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "haikud.interfaces", "status"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=plain_environment(HAIKUD_SPOOL=str(spool.root), TERM="xterm"),
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while chunk := os.read(controller, 65536):
-            shown += chunk
-    except OSError:  # Linux says EIO when the other end is closed
-        pass
-    os.close(controller)
-    assert process.wait(timeout=30) == 0
-    assert "\x1b[36mrunning" in shown.decode()
-    assert r"red \x1b[31m bell \x07 and \x9b2J" in shown.decode()
-    assert "$0.02 so far" in shown.decode()
+    code, shown = on_terminal(spool, "status")
+    assert code == 0
+    assert "\x1b[36mrunning" in shown
+    assert r"red \x1b[31m bell \x07 and \x9b2J" in shown
+    assert "$0.02 so far" in shown

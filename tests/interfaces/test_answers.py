@@ -1,0 +1,112 @@
+"""An answer, a question and progress on a terminal: for people, and safe whatever a model wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.interfaces.conftest import FakeSpool, on_terminal
+
+from haikud.interfaces.progress import describe_live, describe_now
+
+WORK = {
+    "branch": "feature/x",
+    "worktree": "worktrees/x",
+    "commits": 1,
+    "tests_passing": True,
+    "files_changed": ["calc.py", "tests/test_calc.py"],
+    "summary": "Added sub() \x1b[2J and a test.",
+    "warnings": ["lint warns"],
+}
+
+
+def test_a_success_is_told_in_a_few_lines(spool: FakeSpool):
+    spool.response("x", "success", **WORK)
+    code, shown = on_terminal(spool, "wait", "x")
+    assert code == 0
+    assert shown.splitlines() == [
+        "x: success in 41 s, $0.0021, 14210 tokens",
+        "  branch    feature/x (1 commit)",
+        "  worktree  worktrees/x",
+        "  tests     passing",
+        "  files     calc.py, tests/test_calc.py",
+        r"  summary   Added sub() \x1b[2J and a test.",
+        "  warning   lint warns",
+        f"  in full   {spool.layout.responses / 'x.json'}",
+    ]
+
+
+def test_a_failure_says_what_to_do(spool: FakeSpool):
+    report = {
+        "error": {"message": "Test suite failed", "code": "TEST_FAILURE", "details": "line 1\nline 2"},
+        "next_steps": {"suggested_action": "Look at the log"},
+        "artifacts": {"log_file": "/spool/logs/agent-x.log"},
+    }
+    spool.response("x", "failure", tests_passing=False, error_report=report)
+    code, shown = on_terminal(spool, "wait", "x")
+    assert code == 1
+    for line in (
+        "tests     failing",
+        "error     Test suite failed",
+        "line 2",
+        "next      Look at the log",
+        "agent-x.log",
+    ):
+        assert line in shown
+
+
+def test_a_plan_is_told_task_by_task(spool: FakeSpool):
+    tasks = [{"task_id": "a", "ref": "p.a", "status": "success", "payload": WORK, "metrics": {"cost_usd": 0.02}}]
+    spool.response("p", "partial", tasks=tasks)
+    _, shown = on_terminal(spool, "wait", "p")
+    assert "p: partial" in shown
+    assert "  p.a: success in 0 s, $0.02, 0 tokens" in shown
+    assert "    branch    feature/x" in shown
+
+
+def test_a_question_is_told_with_its_options(spool: FakeSpool):
+    spool.admit("x", "escalated")
+    question = spool.escalate("x")
+    question["payload"] |= {"options": ["first", "second"], "recommendation": "the second", "cost_so_far": 0.02}
+    spool.write(spool.layout.escalations / "x.json", question)
+    code, shown = on_terminal(spool, "wait", "x")
+    assert code == 3
+    for line in ("reason    Which of the two?", "option 2  second", "advice    the second", "cost      $0.02 so far"):
+        assert line in shown
+    assert 'haikud answer x "TEXT"' in shown
+
+
+def test_json_on_a_terminal_is_json_in_plain_characters(spool: FakeSpool):
+    spool.response("x", "success", summary="\x9b2J ü")
+    code, shown = on_terminal(spool, "wait", "x", "--json")
+    assert code == 0
+    assert r"\u009b2J \u00fc" in shown
+
+
+@pytest.mark.parametrize(
+    "payload", [None, [], {"tasks": [1]}, {"error_report": 3, "commits": "x", "branch": 1, "files_changed": 2}]
+)
+def test_an_odd_response_is_shown_without_complaint(spool: FakeSpool, payload: Any):
+    spool.write(spool.layout.responses / "x.json", {"status": None, "payload": payload, "metrics": 3})
+    code, shown = on_terminal(spool, "wait", "x")
+    assert code == 1
+    assert shown.startswith("x: None in 0 s, $0.00, 0 tokens\n")
+    assert "Traceback" not in shown
+
+
+def test_progress_is_shown_on_a_terminal_while_one_waits(spool: FakeSpool, daemon: int):
+    spool.admit("x", "running")
+    task = {"ref": "x", "plan": "x", "state": "running", "phase": "validate", "percent": 80, "cost_usd": 0.02}
+    spool.live({**task, "message": "Running tests", "title": ""}, pid=daemon)
+    code, shown = on_terminal(spool, "wait", "x", "--timeout", "0.3")
+    assert code == 4
+    assert shown.count("x: running, validate 80%: Running tests, $0.02 so far\n") == 1
+
+
+def test_where_a_task_is_can_be_told_without_a_daemon(spool: FakeSpool):
+    spool.admit("p", "running", "waiting")
+    assert describe_now(spool.layout, "p") == "p.t1 is running; p.t2 is waiting"
+    assert describe_now(spool.layout, "q") == "q is not admitted"
+    assert (
+        describe_live({"state": "deferred", "reason": "the API's limits"}) == "deferred: the API's limits, $0.00 so far"
+    )
