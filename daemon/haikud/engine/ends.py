@@ -21,6 +21,8 @@ MARGIN_SECONDS = 3.0
 async def order_end(engine: Engine, entry: OpenTask, order: EndOrder, reason: str, *, token: str | None = None) -> None:
     """Tell a running attempt why it must end, and end it. A cancel outranks every other order."""
     before = entry.ordered_end
+    if before is not None and before.order is order and before.token is None:
+        before.token = token  # an order that an earlier daemon gave, and of which the cause is known now
     if before is not None and (before.order is EndOrder.CANCEL or order is not EndOrder.CANCEL):
         return
     await engine.write(_write_orders, current_paths(engine, entry), Orders(end=order, reason=reason))

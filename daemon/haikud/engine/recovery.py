@@ -72,9 +72,7 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
     if not left:
         return []
     done = await engine.aside(recorded_tokens, engine.layout)
-    plans = (
-        await engine.aside(_tokens_of_plans, engine.store, min(taken.mtime for taken in left)) if are_requests else {}
-    )
+    plans = await engine.aside(_tokens_of_plans, engine.store, left) if are_requests else {}
     todo: list[Taken | OddEntry] = []
     for taken in left:
         if taken.token in plans:

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from haikud.contracts.base import utc_now
@@ -132,9 +133,7 @@ class Rounds:
         await self._check_watcher()
         for folder in self.folders:
             if folder.scan_at <= engine.clock():
-                await self._step(
-                    folder.doing, lambda folder=folder: folder.scan(engine, engine.settings.rescan_seconds)
-                )
+                await self._step(folder.doing, partial(folder.scan, engine, engine.settings.rescan_seconds))
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)
         await self._step("settling attempts", self._settle)
