@@ -112,7 +112,7 @@ def test_a_description_has_no_control_characters_and_a_look_tells_processes_apar
     assert look_at(process.pid) is None
 
 
-HIDDEN = """
+HIDDEN = r"""
 import os, sys
 from pathlib import Path
 from haikud.sandbox.commands import run_command
