@@ -81,6 +81,7 @@ def test_the_demo_is_true_from_the_request_to_the_tests_twice(tmp_path: Path):
         assert payload["branch"] == branch
         assert sorted(payload["files_changed"]) == ["navigation/bar.py", "tests/test_logout.py"]
         assert git(place.repository, "rev-list", "--count", f"main..{branch}") == "1" == str(payload["commits"])
+        assert git(place.repository, "log", "-1", "--format=%an", branch) == "haikud demo"
         assert "def click" in git(place.repository, "show", f"{branch}:navigation/bar.py")
         assert payload["evidence"]["undeclared_files"] == []
         assert response["metrics"]["tokens_used"] > 1000
@@ -91,8 +92,9 @@ def test_the_demo_is_true_from_the_request_to_the_tests_twice(tmp_path: Path):
         assert "2 files changed" in said
         assert re.search(r"Ran 6 tests in", said)
         assert "All of this is true" in said
-        for percent in (25, 50, 75):
-            assert re.search(rf"\b{percent}\b", (place.spool.logs / f"agent-{REQUEST_ID}.log").read_text())
+        events = (place.spool.task(REQUEST_ID).attempt(1).events).read_text().splitlines()
+        progress = [event["percent"] for event in map(json.loads, events) if event["kind"] == "progress"]
+        assert progress == [25, 50, 75]
         assert float(re.findall(r"it took ([\d.]+) s", said)[0]) < 60
         assert processes_of(tmp_path) == []
         journal = [json.loads(line) for line in place.api_journal.read_text().splitlines()]

@@ -25,6 +25,9 @@ SETTINGS = """\
 # The settings of the demo's daemon. What is not here has its default.
 budgets:
   task_usd: {budget}
+git:  # a demo's commits are not yours
+  user_name: haikud demo
+  user_email: demo@example.org
 """
 
 
@@ -94,8 +97,8 @@ def make_place(workdir: Path | None, *, keep: bool, budget_usd: float) -> DemoPl
 
 def git(folder: Path, *arguments: str) -> str:
     """Run git as the demo's user would, without the machine's own git settings; its output. Trouble if it fails."""
-    identity = {"GIT_AUTHOR_NAME": "Demo", "GIT_AUTHOR_EMAIL": "demo@example.org"}
-    identity |= {"GIT_COMMITTER_NAME": "Demo", "GIT_COMMITTER_EMAIL": "demo@example.org"}
+    identity = {"GIT_AUTHOR_NAME": "haikud demo", "GIT_AUTHOR_EMAIL": "demo@example.org"}
+    identity |= {"GIT_COMMITTER_NAME": "haikud demo", "GIT_COMMITTER_EMAIL": "demo@example.org"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
