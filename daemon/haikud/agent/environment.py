@@ -26,7 +26,7 @@ API_NAMES = frozenset(
 )
 """Ours: given by a role's `credential` alone."""
 
-_SECRET_WORDS = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+_SECRET_WORDS = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 _GIT_CONFIG = {"commit.gpgsign": "false", "tag.gpgsign": "false", "gc.auto": "0", "maintenance.auto": "false"}
 """No signing: the agent has no key. No background upkeep: it would be a process left running."""
