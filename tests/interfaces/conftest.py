@@ -144,7 +144,7 @@ class FakeSpool:
         """A command in this process."""
         return CliRunner().invoke(haikud_command, [args[0], "--spool", str(self.root), *args[1:]], input=stdin)
 
-    def start(self, *args: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, *args: str, more_environment: dict[str, str] | None = None, **more: Any) -> subprocess.Popen[str]:
         """A command in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "haikud.interfaces", *args],
@@ -152,7 +152,7 @@ class FakeSpool:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=plain_environment(HAIKUD_SPOOL=str(self.root)),
+            env=plain_environment(HAIKUD_SPOOL=str(self.root), **(more_environment or {})),
             **more,
         )
 

@@ -36,26 +36,14 @@ def run(ctx: click.Context, config: Path | None, spool: Path | None) -> None:
     The agents' key is read from $ANTHROPIC_API_KEY.
     """
     from haikud.engine.daemon import Secrets, run_daemon
-    from haikud.sandbox.prctl import make_undumpable
-    from haikud.spool.daemon_lock import SpoolIsTaken
-    from haikud.spool.format import SpoolFormatError
 
-    make_undumpable()  # before the key is in our memory for longer than it takes to read it
     settings = settings_or_trouble(config)
     secrets = Secrets(
         api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
         base_url=settings.api.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None,
     )
     layout = SpoolLayout(chosen_root(spool))
-    try:
-        code = asyncio.run(run_daemon(layout, settings, secrets=secrets, foreground=True, say=say))
-    except SpoolIsTaken as error:
-        raise Trouble(
-            str(error), advice=f"see what it does: haikud status --spool {layout.root}", exit_code=1
-        ) from None
-    except SpoolFormatError as error:
-        raise Trouble(str(error), advice="use the haikud that made it, or another spool", exit_code=1) from None
-    ctx.exit(code)
+    ctx.exit(asyncio.run(run_daemon(layout, settings, secrets=secrets, foreground=True, say=say)))
 
 
 def settings_or_trouble(config: Path | None) -> Settings:

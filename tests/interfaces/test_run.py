@@ -1,0 +1,61 @@
+"""`haikud run`: how the daemon is started, and every way in which it cannot be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.interfaces.conftest import FakeSpool
+from tests.support.waiting import wait_until
+
+from haikud.interfaces.commands.run import run
+from haikud.interfaces.places import find_spool
+from haikud.spool.daemon_lock import daemon_pid
+
+
+def test_it_makes_the_spool_logs_lines_with_times_and_keeps_the_key_to_itself(spool: FakeSpool, tmp_path: Path):
+    new = tmp_path / "new"
+    secret = "sk-very-secret"
+    environment = {"ANTHROPIC_API_KEY": secret}
+    with spool.start("run", "--spool", str(new), more_environment=environment, cwd=tmp_path) as process:
+        wait_until((new / "status.json").exists, what="the daemon's picture")
+        assert daemon_pid(find_spool(new)) == process.pid
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == ""
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z \S", line) for line in err.splitlines())
+    assert secret not in err
+    assert not [path for path in new.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_bad_settings_are_told_before_anything_is_made(spool: FakeSpool, tmp_path: Path):
+    (tmp_path / "haikud.yaml").write_text("max_agent: 3\n")
+    with spool.start("run", "--spool", str(tmp_path / "new"), cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "haikud.yaml:1: max_agent is no setting; the nearest is max_agents" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("content", ['{"format": 99, "spool_id": "x"}', "{"])
+def test_a_spool_that_is_not_for_us_is_refused(spool: FakeSpool, tmp_path: Path, content: str):
+    spool.layout.format_file.write_text(content)
+    with spool.start("run", cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert spool.layout.format_file.read_text() == content
+
+
+def test_a_second_daemon_says_who_holds_the_spool(spool: FakeSpool, daemon: int, tmp_path: Path):
+    with spool.start("run", cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert str(daemon) in err
+
+
+def test_the_command_documents_its_signals():
+    assert "Ctrl-C" in str(run.help)
