@@ -74,8 +74,18 @@ def test_no_result_is_longer_than_allowed(toolbox: Toolbox, tmp_path: Path):
     assert "left out" in text
 
 
-def test_the_same_use_is_summed_up_alike_and_in_one_line():
+def test_the_same_use_is_summed_up_alike_and_another_one_differently():
     use = tool_use("bash", command="pytest -q\nls")
-    assert summary_of(use) == summary_of(dict(use)) == "bash: pytest -q ..."
-    edit = tool_use("str_replace_based_edit_tool", command="view", path="a.py")
-    assert summary_of(edit) == "str_replace_based_edit_tool: view a.py"
+    assert summary_of(use) == summary_of(dict(use))
+    assert summary_of(use).startswith("bash: pytest -q [")
+    assert summary_of(use) != summary_of(tool_use("bash", command="pytest -q\npwd"))
+    edit = "str_replace_based_edit_tool"
+    assert summary_of(tool_use(edit, command="view", path="a.py")) == f"{edit}: view a.py"
+    ranges = [tool_use(edit, command="view", path="a.py", view_range=[n, n + 9]) for n in range(5)]
+    assert len({summary_of(use) for use in ranges}) == 5
+
+
+def test_the_log_says_what_was_done_and_what_came_of_it(toolbox: Toolbox, tmp_path: Path):
+    toolbox.use(tool_use("report_progress", percent=75, message="committed"))
+    log = (tmp_path / "agent.log").read_text()
+    assert log == "agent | report_progress: 75 committed\nagent | Noted.\n"

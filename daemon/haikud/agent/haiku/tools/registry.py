@@ -6,6 +6,8 @@ did: unknown tools, wrong input and refusals of the system come back as results 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ BASH: Block = {"type": "bash_20250124", "name": "bash"}
 EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
 
 _MOST_SHOWN = 200
+_SHOWN = ("command", "path", "percent", "message", "reason")
 
 
 class Toolbox:
@@ -43,7 +46,9 @@ class Toolbox:
     def use(self, tool_use: Mapping[str, Any]) -> ToolOutcome:
         """Use one tool as the model asked."""
         name, given = str(tool_use["name"]), tool_use["input"]
-        self._shell.events.tool(summary_of(tool_use))
+        summary = summary_of(tool_use)
+        self._shell.events.tool(summary)
+        self._log(summary)
         tool = self._tools.get(name, self._no_such_tool)
         try:
             outcome = tool(given)
@@ -51,7 +56,7 @@ class Toolbox:
             outcome = ToolOutcome(f"Error: {error}", is_error=True)
         text = self._fit(outcome.text)
         if name != BASH["name"]:  # what the shell printed is in the log already
-            self._log(f"{name}: {text}")
+            self._log(text)
         return ToolOutcome(text, outcome.is_error, outcome.question, outcome.stopped)
 
     def _add(self, definition: Block, tool: Callable[[Mapping[str, Any]], ToolOutcome]) -> None:
@@ -74,14 +79,19 @@ class Toolbox:
     def _log(self, text: str) -> None:
         first, _, rest = text.partition("\n")
         more = f" [and {rest.count(chr(10)) + 1} more lines]" if rest else ""
-        self._shell.log.agent(f"{first[:_MOST_SHOWN]}{more}\n".encode(), "tool")
+        self._shell.log.agent(f"{first[:_MOST_SHOWN]}{more}\n".encode("utf-8", "replace"), "tool")
 
 
 def summary_of(tool_use: Mapping[str, Any]) -> str:
-    """One line about a tool use, for status and monitors: the same use always gives the same line."""
+    """One line about a tool use, for people and monitors: the same use gives the same line, another one another.
+
+    Where the line does not show the whole input, it ends in a short sum of it.
+    """
     given = tool_use["input"]
-    parts = [given.get(name) for name in ("command", "path", "percent", "message", "reason")]
-    said = " ".join(str(part).strip() for part in parts if part is not None and part != "")
-    first, _, rest = said.partition("\n")
-    more = " ..." if rest or len(first) > _MOST_SHOWN else ""
-    return f"{tool_use['name']}: {first[:_MOST_SHOWN]}{more}"
+    parts = [str(given[name]).strip() for name in _SHOWN if name in given]
+    said = " ".join(parts)
+    first = said.partition("\n")[0][:_MOST_SHOWN]
+    if first == said and len(parts) == len(given):
+        return f"{tool_use['name']}: {first}"
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:6]
+    return f"{tool_use['name']}: {first} [{digest}]"
