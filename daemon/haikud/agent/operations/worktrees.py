@@ -59,6 +59,7 @@ def create_worktree(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
             base = found
         order = _order(attempt, repository, wanted.name, base)
         prepared = prepare_worktree(order)
+    attempt.evidence.update(branch=order.branch, worktree=order.worktree, base_sha=prepared.start_sha)
     return {
         "success": True,
         **_where(repository, order.worktree, order.branch),

@@ -52,10 +52,10 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
 def _evidence(attempt: Attempt) -> Evidence:
     order = attempt.spec.workspace
     fields = {
+        "branch": order.branch if order else None,
+        "worktree": order.worktree if order else None,
         **attempt.evidence,
         "sandbox": attempt.spec.sandbox,
         "left_running": attempt.left_running,
-        "branch": order.branch if order else None,
-        "worktree": order.worktree if order else None,
     }
     return Evidence.model_validate(fields)
