@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,4 +52,4 @@ def test_a_cycle_is_found_exactly_where_there_is_one(graph: dict[str, list[str]]
     assert (cycle is not None) == bool(left)
     if cycle:
         assert cycle[0] == cycle[-1]
-        assert all(after in whole[before] for before, after in zip(cycle, cycle[1:], strict=False))
+        assert all(after in whole[before] for before, after in pairwise(cycle))

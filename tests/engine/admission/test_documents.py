@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -32,7 +33,16 @@ def test_a_bom_is_fine():
 
 def test_yaml_keeps_dates_times_and_yes_as_they_are_written():
     document = parse_document(b"d: 2025-10-21\nt: 12:30\ny: yes\nn: off\nz: ~\nh: 0x1f\ns: '1'\nb: |\n  1\n", "a.yaml")
-    assert document == {"d": "2025-10-21", "t": "12:30", "y": "yes", "n": "off", "z": None, "h": 31, "s": "1", "b": "1\n"}
+    assert document == {
+        "d": "2025-10-21",
+        "t": "12:30",
+        "y": "yes",
+        "n": "off",
+        "z": None,
+        "h": 31,
+        "s": "1",
+        "b": "1\n",
+    }
 
 
 @pytest.mark.parametrize(
@@ -150,8 +160,6 @@ def test_text_that_cannot_be_stored_is_named():
 @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
 def test_a_megabyte_of_anything_is_answered_soon(data: bytes, name: str):
     began = time.perf_counter()
-    try:
+    with contextlib.suppress(DocumentError):
         parse_document(data, name)
-    except DocumentError:
-        pass
     assert time.perf_counter() - began < 5

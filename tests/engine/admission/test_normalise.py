@@ -273,7 +273,19 @@ def test_template_requests_that_do_not_fit(desk: Desk):
 
 def test_null_counts_as_absent(desk: Desk):
     request = dict.fromkeys(
-        ["description", "files", "steps", "tests", "dependencies", "context", "priority", "role", "model", "id", "extra"]
+        [
+            "description",
+            "files",
+            "steps",
+            "tests",
+            "dependencies",
+            "context",
+            "priority",
+            "role",
+            "model",
+            "id",
+            "extra",
+        ]
     )
     plan = desk.prepare({**request, "title": "T"})
     assert plan.extra == {}

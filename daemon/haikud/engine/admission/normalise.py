@@ -206,6 +206,8 @@ def _filled(body: Fields, templates: Mapping[str, TaskTemplate]) -> Fields | Non
             fix=f"write {near}" if near else "name a known template, or put NAME.yaml into templates_dir",
         )
         return None
+    if variables is None and body.has("variables"):
+        return None
     given = variables.value if variables is not None else {}
     if variables is not None:
         variables.known.update(given)

@@ -48,7 +48,7 @@ class Repositories:
         branch = main_branch.text if main_branch else self._settings.main_branch
         key = (candidate.path, branch)
         if key not in self._inspected:
-            self._inspected[key] = self._inspect(candidate, branch)
+            self._inspected[key] = self._inspect(candidate, branch, main_branch)
         return self._inspected[key]
 
     def roles(self, facts: RepositoryFacts, catalogue: Mapping[str, RoleFile]) -> Mapping[str, RoleFile]:
@@ -73,7 +73,7 @@ class Repositories:
             return Candidate(self._settings.default_repository, where, "settings")
         return Candidate(str(self._spool_root), where, "spool")
 
-    def _inspect(self, candidate: Candidate, branch: str | None) -> RepositoryFacts | None:
+    def _inspect(self, candidate: Candidate, branch: str | None, main_branch: Stated | None) -> RepositoryFacts | None:
         path = candidate.path
         if not path.startswith("/"):
             self._fault(candidate, "which is not absolute", "write the whole path, from / on")
@@ -81,7 +81,13 @@ class Repositories:
         try:
             facts = inspect_repository(path, branch)
         except NotARepository as error:
-            self._fault(candidate, f"which {error.why}", _fix(candidate))
+            if main_branch and "branch" in error.why:
+                expected = "a branch of the repository"
+                fix = "name one of its branches, or leave it out"
+                found = f"{quoted(main_branch.text)}: {error}"
+                self._notes.add(FaultCode.BAD_VALUE, main_branch.pointer, found=found, expected=expected, fix=fix)
+            else:
+                self._fault(candidate, f"which {error.why}", _fix(candidate))
             return None
         except WorkspaceError as error:
             self._fault(candidate, f"which git cannot read: {error}", _fix(candidate))

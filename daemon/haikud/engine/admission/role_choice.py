@@ -59,10 +59,11 @@ def check_operation(task: DraftTask, role: RoleFile, notes: Notes) -> None:
     if not role.operations:
         return
     if stated is None:
-        if role.workspace == "none":
+        where = f"{task.pointer}/task"
+        if role.workspace == "none" and not any(fault.field == where for fault in notes.faults):
             notes.add(
                 FaultCode.UNKNOWN_OPERATION,
-                f"{task.pointer}/task",
+                where,
                 found=f"no operation for the role {role.name}, which only carries out operations",
                 expected=f"one of {', '.join(role.operations)}",
                 fix=f'write {{"agent": "{role.name}", "task": "{role.operations[0]}", "params": {{...}}}}',

@@ -109,7 +109,7 @@ def _shape_of(body: Mapping[str, Any], at: str) -> RequestShape:
                 fix=f"drop them as {len(signs)} files, or keep only one, such as {_OUTLINES[signs[0]][0]}",
             )
         )
-    if any(body.get(key) is not None for key in _PLAN_FILE_SIGNS):
+    if any(key in body for key in _PLAN_FILE_SIGNS):
         return RequestShape.PLAN_FILE
     wrapped = [key for key, value in body.items() if isinstance(value, dict) and (_signs(value) or "title" in value)]
     if len(wrapped) == 1:

@@ -1,0 +1,125 @@
+"""The catalogue: the package's roles, the settings' over them, a repository's narrowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haikud.contracts.settings import default_settings
+from haikud.roles.catalogue import UnknownModel, find_roles, repository_roles, resolve_model, resolve_role
+from haikud.roles.files import RoleError
+
+MODELS = default_settings().models
+
+OPERATIONS = {
+    "issue-orchestrator": (
+        *("create_issue", "create_issues", "update_issue", "comment_issue", "close_issue", "add_labels", "list_issues"),
+    ),
+    "worktree-manager": ("create_worktree", "list_worktrees", "remove_worktree", "worktree_status"),
+    "test-runner": ("run_tests",),
+    "parallel-task-executor": (),
+}
+
+
+def test_the_package_brings_the_guides_four_roles():
+    roles = find_roles()
+    assert {name: role.operations for name, role in roles.items()} == OPERATIONS
+    for role in roles.values():
+        assert role.warnings == ()
+        assert role.description
+        assert 100 < len(role.prompt) < 3000
+        assert role.source == "package"
+    assert {n: (r.workspace, r.needs_repository) for n, r in roles.items()} == {
+        "issue-orchestrator": ("none", False),
+        "worktree-manager": ("none", True),
+        "test-runner": ("worktree", True),
+        "parallel-task-executor": ("worktree", True),
+    }
+
+
+def test_the_settings_folder_goes_before_the_package(tmp_path: Path):
+    (tmp_path / "mine.md").write_text("---\nname: test-runner\ncommand: [./run.sh, x]\n---\n", encoding="utf-8")
+    (tmp_path / "run.sh").write_text("", encoding="utf-8")
+    (tmp_path / ".hidden.md").write_text("no role", encoding="utf-8")
+    role = find_roles(tmp_path)["test-runner"]
+    assert role.source == "settings"
+    assert role.command == (str(tmp_path / "run.sh"), "x")
+    (tmp_path / "again.md").write_text("---\nname: test-runner\n---\n", encoding="utf-8")
+    with pytest.raises(RoleError, match="already"):
+        find_roles(tmp_path)
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path):
+    with pytest.raises(RoleError, match="cannot be read"):
+        find_roles(tmp_path / "nowhere")
+    (tmp_path / "broken.md").write_text("no front matter", encoding="utf-8")
+    with pytest.raises(RoleError, match=r"broken.md:1"):
+        find_roles(tmp_path)
+
+
+def test_a_repository_adds_prompts_and_narrows_tools_and_nothing_else():
+    roles, warnings = repository_roles(
+        {
+            "a.md": b"---\nname: narrow\ntools: Read\n---\nLook.",
+            "b.md": b"---\nname: greedy\ncommand: [sh]\ncredential: true\nworkspace: none\noperations: [x]\n"
+            b"model: opus\n---\nGrab.",
+            "c.md": b"---\nname: test-runner\n---\nImpostor.",
+            "d.md": b"broken",
+            "e.txt": b"no role",
+            "f.md": b"---\nname: narrow\n---\nTwice.",
+        },
+        find_roles(),
+    )
+    assert set(roles) == {"narrow", "greedy"}
+    assert roles["narrow"].tools == ("edit", "report_progress", "escalate")
+    greedy = roles["greedy"]
+    assert (greedy.command, greedy.credential, greedy.workspace, greedy.operations) == (None, False, "worktree", ())
+    assert (greedy.model, greedy.prompt, greedy.source) == (None, "Grab.", "repository")
+    text = "\n".join(warnings)
+    for word in ("command, credential, workspace, operations, model", "c.md", "d.md", "f.md"):
+        assert word in text
+
+
+def test_a_repository_cannot_have_more_tools_than_the_executor(tmp_path: Path):
+    (tmp_path / "x.md").write_text("---\nname: parallel-task-executor\ntools: Edit\n---\n", encoding="utf-8")
+    roles, _ = repository_roles({"a.md": b"---\nname: a\ntools: Bash, Edit\n---\n"}, find_roles(tmp_path))
+    assert roles["a"].tools == ("edit", "report_progress", "escalate")
+
+
+def test_models():
+    assert resolve_model("haiku", MODELS) == "claude-haiku-5-5"
+    assert resolve_model("claude-haiku-4-5", MODELS) == "claude-haiku-4-5"
+    with pytest.raises(UnknownModel):
+        resolve_model("opus", MODELS)
+
+
+@pytest.mark.parametrize(
+    ("of_role", "of_task", "model"),
+    [
+        (None, None, "claude-haiku-5-5"),
+        ("sonnet", None, "claude-sonnet-5-5"),
+        ("sonnet", "haiku", "claude-haiku-5-5"),
+        ("opus", None, "claude-haiku-5-5"),
+        (None, "claude-x-1", "claude-x-1"),
+    ],
+)
+def test_the_tasks_model_goes_before_the_roles(tmp_path: Path, of_role: str | None, of_task: str | None, model: str):
+    line = f"\nmodel: {of_role}" if of_role else ""
+    (tmp_path / "r.md").write_text(f"---\nname: r{line}\n---\nPrompt.", encoding="utf-8")
+    resolved = resolve_role("r", find_roles(tmp_path), {}, models=MODELS, default_model="haiku", task_model=of_task)
+    assert (resolved.model, resolved.prompt, resolved.tools) == (
+        model,
+        "Prompt.",
+        ["bash", "edit", "report_progress", "escalate"],
+    )
+
+
+def test_a_role_of_the_repository_is_resolved_and_an_unknown_one_is_not():
+    catalogue = find_roles()
+    roles, _ = repository_roles({"a.md": b"---\nname: a\n---\nPrompt."}, catalogue)
+    assert resolve_role("a", catalogue, roles, models=MODELS, default_model="haiku").source == "repository"
+    with pytest.raises(KeyError):
+        resolve_role("b", catalogue, roles, models=MODELS, default_model="haiku")
+    with pytest.raises(UnknownModel):
+        resolve_role("a", catalogue, roles, models=MODELS, default_model="haiku", task_model="opus")
