@@ -52,6 +52,14 @@ def plant(git_folder: Path, canary: Path) -> None:
     (git_folder / "info" / "attributes").write_text("* filter=evil diff=evil\n")
 
 
+def test_the_canary_sings_where_git_does_obey(bench, canary):
+    order = bench.attached()
+    plant(Path(order.private_git), canary)
+    (Path(order.worktree) / "app.py").write_text("changed\n")
+    git(Path(order.worktree), "-c", "commit.gpgSign=false", "commit", "-qam", "Work")
+    assert {"setting", "pre-commit", "reference-transaction"} <= set(canary.read_text().split())
+
+
 def test_no_hook_filter_or_setting_of_the_agent_is_run(bench, canary):
     order = bench.attached()
     worktree = Path(order.worktree)

@@ -53,10 +53,11 @@ def _copy(top: Path, worktree: Path, name: str) -> bool:
         source_fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    facts = os.fstat(source_fd)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(source_fd)
+        raise WorkspaceError(f"copy_files: {source} is not a file")
     with os.fdopen(source_fd, "rb") as original:
-        facts = os.fstat(source_fd)
-        if not stat.S_ISREG(facts.st_mode):
-            raise WorkspaceError(f"copy_files: {source} is not a file")
         *folders, last = PurePosixPath(name).parts
         with _folder_beneath(worktree, folders) as folder_fd:
             if _is_there(last, folder_fd):

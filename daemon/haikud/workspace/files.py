@@ -19,11 +19,13 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, beside: Path
 
     The temporary file lies in `path`'s folder, or in `beside`, a folder of the same filesystem.
     """
-    temporary = (beside or path.parent) / f".{path.parent.name}.{path.name.lstrip('.')}.haikud-new"
-    remove_entry(temporary)
-    _write_new(temporary, data, mode)
-    temporary.rename(path)
+    _replace(path, data, mode, beside or path.parent, durable=True)
     sync_folder(path.parent)
+
+
+def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """The same without waiting for the disk, for what is made again after a power cut."""
+    _replace(path, data, mode, path.parent, durable=False)
 
 
 def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
@@ -40,12 +42,20 @@ def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
     return True
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def _replace(path: Path, data: bytes, mode: int, folder: Path, *, durable: bool) -> None:
+    temporary = folder / f".{path.parent.name}.{path.name.lstrip('.')}.haikud-new"
+    remove_entry(temporary)
+    _write_new(temporary, data, mode, durable=durable)
+    temporary.rename(path)
+
+
+def _write_new(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(fd)
+        if durable:
+            file.flush()
+            os.fsync(fd)
 
 
 def sync_folder(path: Path) -> None:

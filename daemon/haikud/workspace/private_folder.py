@@ -22,6 +22,7 @@ from haikud.workspace.files import (
     read_small,
     remove_entry,
     write_atomically,
+    write_quickly,
 )
 from haikud.workspace.git import Git, as_text
 
@@ -65,8 +66,8 @@ def build(order: WorkspaceOrder, entry: Path, tip: str, exclude: list[str]) -> N
     refs.update({as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)})
     refs[f"refs/heads/{order.branch}"] = tip
     _write_refs(private, refs)
-    write_atomically(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode(), 0o600)
-    write_atomically(private / "info" / "exclude", _ignored(repository, common, exclude), 0o600)
+    write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
+    write_quickly(private / "info" / "exclude", _ignored(repository, common, exclude))
     for source, name in ((common, "info/attributes"), (entry, "info/sparse-checkout"), (common, "shallow")):
         _copy_over(source / name, private / name)
     _copy_over(entry / "index", private / "index")
@@ -101,7 +102,7 @@ def reclaim(order: WorkspaceOrder) -> Reclaimed | None:
     _write_settings(order)
     _write_alternates(order)
     _copy_over(Path(order.git_common_dir) / "shallow", private / "shallow")
-    write_atomically(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode(), 0o600)
+    write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
     left.refs = _present_refs(Git(private), left.head)
     _write_refs(private, left.refs)
     return left
@@ -149,7 +150,7 @@ def _write_refs(private: Path, refs: dict[str, str]) -> None:
 
 def _write_alternates(order: WorkspaceOrder) -> None:
     path = Path(order.private_git) / "objects" / "info" / "alternates"
-    write_atomically(path, os.fsencode(_alternate(order.git_common_dir)) + b"\n", 0o600)
+    write_quickly(path, os.fsencode(_alternate(order.git_common_dir)) + b"\n")
 
 
 def _alternate(git_common_dir: str) -> str:
@@ -182,7 +183,7 @@ def _write_settings(order: WorkspaceOrder) -> None:
         if _COPIED_SETTINGS.fullmatch(key) or _COPIED_SETTINGS.fullmatch(key.lower()):
             settings.append((os.fsdecode(key), os.fsdecode(value) if separator else None))
     text = "".join(_setting_lines(key, value) for key, value in settings)
-    write_atomically(Path(order.private_git) / "config", os.fsencode(text), 0o600)
+    write_quickly(Path(order.private_git) / "config", os.fsencode(text))
 
 
 def _setting_lines(key: str, value: str | None) -> str:
@@ -230,4 +231,4 @@ def _copy_over(source: Path, target: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         remove_entry(target)
         return
-    write_atomically(target, data, 0o600)
+    write_quickly(target, data)

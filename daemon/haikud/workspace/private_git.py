@@ -148,7 +148,7 @@ def _other_work(order: WorkspaceOrder, private: Git, left: private_folder.Reclai
     known = {f"refs/heads/{order.branch}"}
     below = [tip or order.base_sha, order.base_sha]
     for name, sha in left.refs.items():
-        if name in known or name.startswith(("refs/tags/", "refs/remotes/")):
+        if name in known or sha in below or name.startswith(("refs/tags/", "refs/remotes/")):
             continue
         ran = private.ask("rev-list", "--count", sha, "--not", *below, ok=None)
         count = int(ran.text) if ran.exit_code == 0 and ran.text.strip().isdigit() else 0

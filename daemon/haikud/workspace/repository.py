@@ -104,11 +104,11 @@ def resolve(git: Git, name: str) -> str | None:
 def _locate(path: Path) -> tuple[Git, str, str, bool]:
     here = Git(None, cwd=str(path))
     try:
-        answers = here.line(
-            "rev-parse", "--path-format=absolute", "--is-bare-repository", "--is-inside-work-tree", "--git-common-dir"
-        )
-        git_dir = here.line("rev-parse", "--absolute-git-dir")
-        bare_text, inside_text, common = answers.split("\n", 2)
+        what = ("--is-bare-repository", "--is-inside-work-tree", "--absolute-git-dir", "--git-common-dir")
+        answers = here.line("rev-parse", "--path-format=absolute", *what).split("\n")
+        if len(answers) != len(what):
+            raise NotARepository(path, "has a line break in its path, which git's own files cannot hold")
+        bare_text, inside_text, git_dir, common = answers
         if bare_text == "true":
             top = os.path.realpath(common)
         elif inside_text == "true":

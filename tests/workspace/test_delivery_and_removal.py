@@ -1,0 +1,143 @@
+"""Pushing a branch, listing worktrees, and removing those whose work is safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.repository import git
+from tests.workspace.conftest import SPOOL_ID, commit_file
+
+from haikud.workspace.commits import commit_leftovers
+from haikud.workspace.delivery import PushFailed, push_branch
+from haikud.workspace.ownership import record_path
+from haikud.workspace.private_git import detach_private_git, harvest
+from haikud.workspace.worktrees import WorkInDanger, list_worktrees, prepare_worktree, remove_worktree
+
+
+@pytest.fixture
+def remote(bench, tmp_path) -> Path:
+    git(tmp_path, "clone", "-q", "--bare", str(bench.repo), "remote.git")
+    git(bench.repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    return tmp_path / "remote.git"
+
+
+def test_a_branch_is_pushed_under_its_name(bench, remote):
+    order = bench.prepared()
+    head = commit_file(Path(order.worktree), "new.py")
+    assert push_branch(order, "origin") == head
+    assert git(remote, "rev-parse", order.branch) == head
+    assert push_branch(order, "origin") == head
+    assert git(remote, "for-each-ref", "--format=%(refname)").split() == [
+        f"refs/heads/{order.branch}",
+        "refs/heads/main",
+    ]
+
+
+def test_nothing_is_ever_forced(bench, remote):
+    order = bench.prepared()
+    commit_file(Path(order.worktree), "new.py")
+    push_branch(order)
+    git(Path(order.worktree), "commit", "-q", "--amend", "-m", "Other")
+    with pytest.raises(PushFailed, match="nothing was forced") as caught:
+        push_branch(order)
+    assert caught.value.code == "PUSH_REJECTED"
+    assert "non-fast-forward" in str(caught.value)
+
+
+def test_a_remote_that_is_not_there_is_said(bench, remote, tmp_path):
+    order = bench.prepared()
+    for name in ("upstream", "--receive-pack=x", str(remote)):
+        with pytest.raises(PushFailed, match="has no remote") as caught:
+            push_branch(order, name)
+        assert caught.value.code == "NO_REMOTE"
+    git(bench.repo, "remote", "set-url", "origin", str(tmp_path / "gone.git"))
+    with pytest.raises(PushFailed, match="failed") as caught:
+        push_branch(order)
+    assert caught.value.code == "PUSH_FAILED"
+
+
+def test_a_pre_push_hook_does_not_run(bench, remote, tmp_path):
+    hook = bench.repo / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/canary'\n")
+    hook.chmod(0o755)
+    push_branch(bench.prepared())
+    assert not (tmp_path / "canary").exists()
+
+
+def test_worktrees_are_listed(bench):
+    bench.prepared("a")
+    order = bench.attached("b")
+    first, second = list_worktrees(order.git_common_dir)
+    assert (first.ref, first.branch, first.spool_id, first.present) == ("a", "feature/a", SPOOL_ID, True)
+    assert (first.at_work, second.at_work) == (False, True)
+    assert first.head_sha == first.start_sha == bench.head()
+    assert list_worktrees(bench.spool) == []
+
+
+def gone(bench, order) -> bool:
+    branches = git(bench.repo, "branch", "--list", order.branch)
+    known = git(bench.repo, "worktree", "list")
+    return not (branches or Path(order.worktree).exists() or order.worktree in known or record_path(order).exists())
+
+
+def test_without_work_it_is_removed_with_ignored_and_copied_files(bench):
+    order = bench.prepared()
+    worktree = Path(order.worktree)
+    (worktree / "x.log").write_text("ignored")
+    (worktree / ".env").write_text("copied")
+    cache = worktree / "cache.log"
+    cache.mkdir()
+    (cache / "x").write_text("x")
+    cache.chmod(0o500)
+    remove_worktree(order, [".env"])
+    assert gone(bench, order)
+    assert prepare_worktree(order).created
+
+
+def test_uncommitted_work_is_never_removed(bench):
+    order = bench.prepared()
+    (Path(order.worktree) / "new.py").write_text("x")
+    with pytest.raises(WorkInDanger, match=r"uncommitted work: new\.py"):
+        remove_worktree(order)
+    commit_leftovers(order, "Left")
+    with pytest.raises(WorkInDanger, match="1 commit\\(s\\) that are neither merged into main nor pushed"):
+        remove_worktree(order)
+    assert (Path(order.worktree) / "new.py").exists()
+
+
+def test_merged_or_pushed_work_may_go(bench, remote):
+    merged, pushed = bench.prepared("a"), bench.prepared("b")
+    for order in (merged, pushed):
+        commit_file(Path(order.worktree), "new.py")
+    git(bench.repo, "merge", "-q", merged.branch)
+    push_branch(pushed)
+    for order in (merged, pushed):
+        remove_worktree(order)
+        assert gone(bench, order)
+
+
+def test_the_branch_can_stay(bench):
+    order = bench.prepared()
+    head = commit_file(Path(order.worktree), "new.py")
+    remove_worktree(order, keep_branch=True)
+    assert bench.head(order.branch) == head
+    assert not Path(order.worktree).exists()
+
+
+def test_where_an_attempt_is_at_work_nothing_is_removed(bench):
+    order = bench.attached()
+    with pytest.raises(WorkInDanger, match="at work"):
+        remove_worktree(order)
+    harvest(order)
+    remove_worktree(order)
+
+
+def test_commits_that_wait_in_the_agents_git_are_seen_to_first(bench):
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "new.py")
+    detach_private_git(order)
+    with pytest.raises(WorkInDanger):
+        remove_worktree(order)
+    assert bench.head(order.branch) == head
