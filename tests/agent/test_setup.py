@@ -68,6 +68,8 @@ def test_a_known_template_is_copied_in_and_an_unknown_one_is_a_hint(bench: Bench
     ]
     bench.order('cat src/World.txt there.txt; cat "$TASK_PLAN_FILE"', files=files, templates_dir=str(templates.parent))
     result = bench.run()
+    assert result.error_report is not None
+    assert result.error_report.error.code == "NO_COMMIT"  # a template as it was copied in is no work
     assert "agent | Hello World\nagent | mine\n" in bench.log()
     assert any("unknown template 'no-such'" in warning for warning in result.warnings)
     assert "other.txt is to be made from a template" in bench.paths.assignment.read_text()
@@ -101,3 +103,10 @@ def test_a_setup_command_has_a_limit(bench: Bench):
     assert report is not None
     assert report.error.code == "SETUP_TIMEOUT"
     assert bench.left_running() == []
+
+
+def test_a_command_that_cannot_be_started_is_reported(bench: Bench):
+    bench.order("true", context={"setup_command": "x" * 200_000})
+    report = bench.run().error_report
+    assert report is not None
+    assert (report.error.code, report.type) == ("CANNOT_START", ErrorType.AGENT_ERROR)

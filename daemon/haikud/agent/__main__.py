@@ -13,6 +13,7 @@ arguments; with 70 after an unexpected error, which is in the log and, where pos
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -143,7 +144,8 @@ def _log_bug(folder: Path, error: Exception, secret: str | None) -> None:
     text = "".join(traceback.format_exception(error)).rstrip()
     if secret:
         text = text.replace(secret, "[key]")
-    AgentLog(folder.parent / "agent.log").line(f"the runner broke:\n{text}")
+    with contextlib.suppress(OSError):  # a full disk: the exit code still tells
+        AgentLog(folder.parent / "agent.log").line(f"the runner broke:\n{text}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The phases share this record and write into it; the report is made from it, howe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -95,7 +96,7 @@ class Attempt:
     git: WhoseGit = "none"
     copied: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)  # for the agent
+    templates: dict[str, bytes] = field(default_factory=dict)  # path -> what it began as
     warnings: list[str] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
     tested: Tested | None = None
@@ -124,7 +125,12 @@ class Attempt:
     def warn(self, message: str) -> None:
         """Something the requester should know, which does not end the attempt."""
         self.warnings.append(message)
-        self.log.line(f"warning: {message}")
+        self.say(f"warning: {message}")
+
+    def say(self, text: str) -> None:
+        """A line in the log where that is possible; a full disk must not keep us from ending the attempt properly."""
+        with contextlib.suppress(OSError):
+            self.log.line(text)
 
     def enter(self, phase: Phase, percent: int, message: str) -> None:
         """A phase begins."""

@@ -29,6 +29,7 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.commands import CannotStart
 from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.agent_log import AgentLog
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
@@ -55,7 +56,7 @@ def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int
         ending = _work(attempt)
     except Exception as error:  # noqa: BLE001 -- our bug, whatever it is: reported as one, and the place is put in order
         broke = True
-        attempt.log.line(f"the runner broke:\n{describe_exception(error, api_key)}")
+        attempt.say(f"the runner broke:\n{describe_exception(error, api_key)}")
         ending = Failed(_runner_bug(error, api_key))
     ending = _put_in_order(attempt, ending)
     if not attempt.usage.requests:
@@ -64,7 +65,6 @@ def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int
         attempt.enter(Phase.REPORT, 100, "Reporting")
     result = report(attempt, ending)
     _say_goodbye(attempt, ending, result)
-    attempt.log.close()
     return EXIT_BUG if broke else 0
 
 
@@ -115,8 +115,10 @@ def _work(attempt: Attempt) -> Ending | None:
         return ending
     except TreeStillAlive as error:
         return Failed(_processes_left(error))
+    except CannotStart as error:
+        return Failed(_cannot_start(error))
     except OSError as error:
-        attempt.log.line(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
+        attempt.say(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
         return Failed(_environment_trouble(error))
     return None
 
@@ -159,7 +161,7 @@ def _say_goodbye(attempt: Attempt, ending: Ending | None, result: Result) -> Non
     commits = f", {evidence.commits} commit(s)" if evidence and attempt.spec.workspace else ""
     seconds = time.monotonic() - attempt.began
     why = f": {ending}" if ending else ""
-    attempt.log.line(f"attempt {attempt.spec.attempt} ended, {result.outcome.value}{why} ({seconds:.1f} s{commits})")
+    attempt.say(f"attempt {attempt.spec.attempt} ended, {result.outcome.value}{why} ({seconds:.1f} s{commits})")
     attempt.events.note(f"Attempt ended: {result.outcome.value}")
 
 
@@ -180,6 +182,15 @@ def _runner_bug(error: Exception, secret: str | None) -> AgentError:
         f"The runner broke: {type(error).__name__}",
         details=describe_exception(error, secret),
         suggested_action="This is a bug of haikud: report it with the end of the log",
+    )
+
+
+def _cannot_start(error: CannotStart) -> AgentError:
+    return AgentError(
+        ErrorType.AGENT_ERROR,
+        "CANNOT_START",
+        str(error),
+        suggested_action="Check the task's commands: no NUL, at most 128 KiB, and a worktree that is still there",
     )
 
 

@@ -141,9 +141,10 @@ def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:
             known = ", ".join(sorted(templates)) or "none"
             attempt.warn(f"{file.path}: unknown template {file.template!r}; known are {known}")
             hints.append(f"{file.path} is to be made from a template {file.template!r} that haikud does not have")
-        elif not _write_new(attempt.worktree, file.path, template.content_for(file.path).encode()):
+        elif not _write_new(attempt.worktree, file.path, content := template.content_for(file.path).encode()):
             attempt.log.line(f"{file.path} is there already; its template {file.template} was not copied in")
         else:
+            attempt.templates[file.path] = content
             attempt.log.line(f"{file.path} begins as the template {file.template}")
     if hints:
         _hint(attempt, hints)

@@ -14,6 +14,7 @@ from haikud.agent.verification import run_check, run_tests
 from haikud.agent.worktree import attach, git_work, measure_evidence, order_of, take_over
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.evidence import VerificationRun
+from haikud.spool.reading import UntrustedFile, read_untrusted
 from haikud.workspace.commits import commit_leftovers
 
 
@@ -37,7 +38,8 @@ def validate(attempt: Attempt) -> None:
 
 def _commit_leftovers(attempt: Attempt) -> None:
     spec = attempt.spec
-    message = f"{spec.task.title}\n\nLeft uncommitted by {spec.agent_id}; committed by haikud for {spec.ref}.\n"
+    title = " ".join(clean_text(spec.task.title).split()) or spec.ref
+    message = f"{title}\n\nLeft uncommitted by {spec.agent_id}; committed by haikud for {spec.ref}.\n"
     with git_work("Committing what the agent left"):
         sha = commit_leftovers(order_of(attempt), message, attempt.copied, attempt.identity)
     attempt.evidence["committed_by_runner"] = sha is not None
@@ -83,17 +85,33 @@ def _judge(attempt: Attempt, tested: Tested | None) -> None:
     if tested is not None and not tested.passing:
         raise Failed(_test_failure(attempt, tested))
     needs_commit = bool(attempt.spec.task.files) and not attempt.is_operation and attempt.spec.workspace is not None
-    if needs_commit and not attempt.evidence.get("commits"):
+    if needs_commit and (not attempt.evidence.get("commits") or _only_templates(attempt)):
         raise Failed(
             AgentError(
                 ErrorType.AGENT_ERROR,
                 "NO_COMMIT",
-                "The agent said done, but its branch has no commit although the task declares files",
+                "The agent said done, but its branch has no work of its own although the task declares files",
                 details="declared: " + ", ".join(file.path for file in attempt.spec.task.files),
                 operation="Measuring the agent's work",
                 suggested_action="Check whether the work is there already; else say more explicitly what to change",
             )
         )
+
+
+def _only_templates(attempt: Attempt) -> bool:
+    """Whether all that the branch changes are files as setup copied them in: no work of the agent's."""
+    changed = attempt.evidence.get("files_changed", [])
+    return bool(attempt.templates) and all(_is_as_copied(attempt, name) for name in changed)
+
+
+def _is_as_copied(attempt: Attempt, name: str) -> bool:
+    content = attempt.templates.get(name)
+    if content is None:
+        return False
+    try:
+        return read_untrusted(attempt.worktree / name, len(content)) == content
+    except UntrustedFile:
+        return False
 
 
 def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
