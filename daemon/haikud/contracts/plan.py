@@ -71,7 +71,7 @@ class Task(Model):
     issue_number: int | None = None
     model: str | None = None  # a name of the settings' `models`, or a model id
     workspace: Literal["worktree", "none"] = "worktree"
-    repository: RepositoryAtAdmission | None = None  # None exactly where workspace is "none"
+    repository: RepositoryAtAdmission | None = None  # None only where workspace is "none" and the role needs none
     branch: str | None = None  # feature/REF
     worktree: str | None = None  # absolute path
     max_cost_usd: float | None = Field(None, ge=0)

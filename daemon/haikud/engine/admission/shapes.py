@@ -111,7 +111,7 @@ def _shape_of(body: Mapping[str, Any], at: str) -> RequestShape:
         )
     if any(key in body for key in _PLAN_FILE_SIGNS):
         return RequestShape.PLAN_FILE
-    wrapped = [key for key, value in body.items() if isinstance(value, dict) and (_signs(value) or "title" in value)]
+    wrapped = [key for key, value in body.items() if isinstance(value, dict) and _looks_like_a_request(value)]
     if len(wrapped) == 1:
         pointer = f"{at}{pointer_of((wrapped[0],))}"
         raise _unknown(at, body, _five(), f"move what is under {quoted(pointer)} to the top of the document")
@@ -119,6 +119,10 @@ def _shape_of(body: Mapping[str, Any], at: str) -> RequestShape:
     if not set(_OUTLINES[nearest][1]) & set(body):
         nearest = RequestShape.PLAN_FILE
     raise _unknown(at, body, _five(), f"the nearest is {nearest}: {_OUTLINES[nearest][0]}")
+
+
+def _looks_like_a_request(body: Mapping[str, Any]) -> bool:
+    return bool(_signs(body)) or any(key in body for key in _PLAN_FILE_SIGNS)
 
 
 def _five() -> str:
