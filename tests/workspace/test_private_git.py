@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from tests.support.repository import CLEAN_GIT, git, make_repository
 from tests.workspace.conftest import commit_file, run, status
 
@@ -317,3 +319,23 @@ def test_while_at_work_the_worktree_is_locked_against_pruning(bench):
 def test_the_folders_are_for_us_alone(bench):
     order = bench.attached()
     assert Path(order.private_git).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_a_repository_of_another_user_works(bench):
+    for path in (bench.repo, *bench.repo.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "one.py")
+    assert harvest(order).head_sha == head
+
+
+def test_a_partial_clone_works_where_its_remote_is_within_reach(bench, tmp_path):
+    git(bench.repo, "config", "uploadpack.allowFilter", "true")
+    commit_file(bench.repo, "app.py", "second\n")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{bench.repo}", "partial")
+    bench.repo = tmp_path / "partial"
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "app.py", "third\n")
+    assert harvest(order).head_sha == head
+    assert status(order.worktree) == []
