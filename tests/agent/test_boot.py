@@ -13,6 +13,7 @@ from haikud.contracts.attempt import EndOrder
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.states import AttemptOutcome, TaskState
+from haikud.sandbox.trees import members
 from haikud.spool.claims import is_alive, read_runner_identity, take_claim
 from haikud.spool.durable import write_quickly
 from haikud.spool.models import dump
@@ -34,6 +35,7 @@ def test_it_says_who_it_is_and_holds_the_claim_alone_until_it_dies(bench: Bench)
     assert identity.pid == process.pid
     assert is_alive(identity)
     assert Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"haikud-agent task-1")
+    assert process.pid in [each.pid for each in members(str(bench.paths.out))]  # the title has not cost it its mark
     assert take_claim(bench.paths.claim) is None
     process.kill()
     process.wait()

@@ -130,10 +130,16 @@ def _read_key(descriptor: int | None) -> str | None:
 
 
 def _set_title(ref: str) -> None:
-    """So that `ps aux | grep REF` finds us."""
+    """So that `ps aux | grep REF` finds us.
+
+    Only our arguments are overwritten, which are longer than the title, and not our environment behind them: its
+    HAIKUD_OUT says to whose tree we belong.
+    """
+    os.environ["SPT_NOENV"] = "1"  # read when the library first sets a title
     from setproctitle import setproctitle
 
     setproctitle(f"haikud-agent {ref}")
+    del os.environ["SPT_NOENV"]
 
 
 def _log_bug(folder: Path, error: Exception, secret: str | None) -> None:
