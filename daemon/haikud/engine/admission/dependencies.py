@@ -13,6 +13,7 @@ from haikud.engine.admission.values import quoted
 def check_dependencies(stated: Mapping[str, Sequence[Stated]], notes: Notes) -> None:
     """Note unknown, self and cyclic dependencies. `stated`: task id -> its dependencies, in the plan's order."""
     known: dict[str, list[str]] = {}
+    expected = f"ids of other tasks of this plan ({_some(list(stated))})"
     for task_id, dependencies in stated.items():
         known[task_id] = []
         for dependency in dependencies:
@@ -29,7 +30,7 @@ def check_dependencies(stated: Mapping[str, Sequence[Stated]], notes: Notes) -> 
                     FaultCode.UNKNOWN_DEPENDENCY,
                     dependency.pointer,
                     found=f"{quoted(dependency.text)}, which is no task of this plan",
-                    expected=f"ids of other tasks of this plan: {_some(stated, task_id)}",
+                    expected=expected,
                     fix=_nearest(dependency.text, [] if notes.is_full else [t for t in stated if t != task_id]),
                 )
             else:
@@ -72,10 +73,8 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> list[str] | None:
     return None
 
 
-def _some(ids: Mapping[str, object], without: str) -> str:
-    others = [other for other in ids if other != without]
-    text = ", ".join(others[:8])
-    return f"{text}, ..." if len(others) > 8 else text or "this plan has no other task"
+def _some(ids: Sequence[str]) -> str:
+    return f"{', '.join(ids[:8])}, ..." if len(ids) > 8 else ", ".join(ids)
 
 
 def _nearest(text: str, others: Sequence[str]) -> str:

@@ -36,12 +36,16 @@ class Notes:
     """What reading a request brought up."""
 
     faults: list[FieldFault] = field(default_factory=list)
+    left_out: int = 0
     warnings_seen: dict[str, None] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     objects: list[Fields] = field(default_factory=list)
 
     def add(self, code: FaultCode, pointer: str, *, found: str, expected: str, fix: str) -> None:
-        """Note a fault."""
+        """Note a fault; beyond those that a rejection lists, only that there is one more."""
+        if len(self.faults) >= MOST_FAULTS:
+            self.left_out += 1
+            return
         self.faults.append(make_fault(code, pointer, found=found, expected=expected, fix=fix))
 
     def warn(self, text: str) -> None:

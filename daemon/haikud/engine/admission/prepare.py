@@ -80,7 +80,7 @@ def prepare_plan(
         draft.notes.warn(f"the templates cannot be used: {trouble.found}")
     tasks = _Preparation(draft, identity, settings, spool_root, catalogue).tasks()
     if draft.notes.faults:
-        raise _rejected(draft.notes.faults, name, identity, draft.shape)
+        raise _rejected(draft.notes.faults, name, identity, draft.shape, left_out=draft.notes.left_out)
     return Plan(
         id=identity.plan_id,
         shape=draft.shape,
@@ -149,11 +149,14 @@ def _templates(
         return {}, (), fault
 
 
-def _rejected(faults: list[FieldFault], name: str, identity: Identity, shape: RequestShape | None = None) -> Rejected:
+def _rejected(
+    faults: list[FieldFault], name: str, identity: Identity, shape: RequestShape | None = None, *, left_out: int = 0
+) -> Rejected:
     return Rejected(
         faults,
         plan_id=identity.plan_id,
         name=name,
+        left_out=left_out,
         states_id=identity.states_id,
         shape=shape,
         sender=identity.sender,

@@ -27,6 +27,9 @@ from haikud.contracts.error_report import (
 )
 from haikud.contracts.plan import RequestShape
 
+LONGEST_TEXT = 2_000
+"""Characters of each part of a fault; the rest is cut off."""
+
 MOST_FAULTS = 100
 """A rejection lists so many faults; the last one then says how many there are beyond."""
 
@@ -76,7 +79,11 @@ class FaultCode(StrEnum):
 def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: str) -> FieldFault:
     """One fault. `field` is a JSON Pointer, "" the whole document. What cannot be stored or printed is escaped."""
     texts = {"field": field, "found": found, "expected": expected, "fix": fix}
-    return FieldFault(code=code, **{name: printable(text) for name, text in texts.items()})
+    return FieldFault(code=code, **{name: printable(_cut(text)) for name, text in texts.items()})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} [...]"
 
 
 def printable(text: str) -> str:
@@ -93,6 +100,7 @@ class Rejected(Exception):  # noqa: N818 - it is an answer, not an error of ours
         *,
         plan_id: str,
         name: str,
+        left_out: int = 0,
         states_id: bool = False,
         shape: RequestShape | None = None,
         sender: str | None = None,
@@ -101,9 +109,8 @@ class Rejected(Exception):  # noqa: N818 - it is an answer, not an error of ours
         if not faults:
             msg = "a rejection needs a fault"
             raise ValueError(msg)
-        left_out = len(faults) - MOST_FAULTS
         self.faults: list[FieldFault] = list(faults[:MOST_FAULTS])
-        self.left_out = max(left_out, 0)
+        self.left_out = left_out + max(len(faults) - MOST_FAULTS, 0)  # faults beyond those
         self.plan_id = plan_id  # a usable id: the stated one, else one from the file's stem
         self.states_id = states_id  # whether the request itself states plan_id
         self.name = printable(name)  # of the file as dropped; no UTF-8 in it is escaped
