@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from haikud.offline.server import ScriptedApi
 from tests.support.house import House
 from tests.support.repository import TEST_COMMAND
 from tests.support.scripts import add_sub, conversation, scenario
 from tests.support.waiting import wait_until
 
 from haikud.offline.scenario import parse_scenario
+from haikud.offline.server import ScriptedApi
 
 FAULTS: dict[str, dict[str, Any]] = {
     "500": {"kind": "status", "status": 500},

@@ -60,11 +60,13 @@ def test_every_bad_request_is_answered_with_the_field_and_the_daemon_goes_on(hou
         for fault in report["context"]["faults"]:
             assert fault["expected"], (name, fault)
             assert fault["fix"], (name, fault)
-        kept = house.rejected()
-        stored = next(key for key, reason in kept.items() if reason["name"] == name)
+        stored = wait_until(
+            lambda: next((key for key, reason in house.rejected().items() if reason["name"] == name), None),  # noqa: B023
+            what=f"the reason of {name}",
+        )
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         assert (house.spool / "rejected" / stored).read_bytes() == data
-    assert list((house.spool / "incoming").iterdir()) == []
+    wait_until(lambda: not list((house.spool / "incoming").iterdir()), what="incoming/ to be empty")
     house.request("still-alive", role="worker")
     assert house.response("still-alive")["status"] == "success"
 

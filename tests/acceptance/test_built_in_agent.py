@@ -6,12 +6,12 @@ import re
 import subprocess
 from typing import Any
 
-from haikud.offline.server import ScriptedApi
 from tests.support.house import House
 from tests.support.repository import TEST_COMMAND, git
 from tests.support.scripts import COMMIT, DONE, EDIT, WRITE, add_sub, conversation, scenario
 
 from haikud.offline.scenario import parse_scenario
+from haikud.offline.server import ScriptedApi
 
 KEY = "sk-ant-scripted-0123456789"
 

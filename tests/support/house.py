@@ -117,15 +117,16 @@ class House:
             if process.poll() is None:
                 process.kill()
             process.wait(timeout=20)
-        for process in self.leftovers():
-            process.kill()
+        for left in self.leftovers():
+            left.kill()
 
     def leftovers(self) -> list[psutil.Process]:
         """Runners and agents of this spool that are alive."""
         found = []
+        daemons = {process.pid for process in self.processes}
         for process in psutil.process_iter():
             try:
-                if process.status() == psutil.STATUS_ZOMBIE:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid in daemons:
                     continue
                 if any(str(self.spool) in part for part in process.cmdline()) or str(
                     self.spool

@@ -43,7 +43,9 @@ async def _release(engine: Engine, entry: OpenTask) -> bool:
             reason = dependency_failed(entry.plan.task(name).ref, states[name])
             await engine.decide(entry, TaskState.FAILED, reason)
             return True
-    if all(states[name] is TaskState.SUCCEEDED for name in entry.task.dependencies):
+    # A dependency leaves the board when its response is published: a dependant is given that response.
+    refs = [entry.plan.task(name).ref for name in entry.task.dependencies]
+    if not any(ref in engine.board.tasks for ref in refs):
         await engine.decide(entry, TaskState.QUEUED, "its dependencies succeeded")
         return True
     return False
@@ -68,6 +70,9 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
         evidence=entry.evidence,
     )
     engine.board.remove(entry, last_status(entry, published))
+    if not is_last:
+        engine.board.touched.add(entry.plan.id)  # its dependants may start now
+        engine.wake.set()
     metrics = published.response.metrics
     engine.note(
         entry.plan.id,
