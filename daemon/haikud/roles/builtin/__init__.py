@@ -1,0 +1,1 @@
+"""The roles that come with haikud, one Markdown file each."""

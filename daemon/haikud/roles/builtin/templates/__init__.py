@@ -1,0 +1,1 @@
+"""The task templates that come with haikud, one YAML file each."""

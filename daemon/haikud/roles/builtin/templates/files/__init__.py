@@ -1,0 +1,1 @@
+"""The file templates that come with haikud, one YAML file each."""
