@@ -51,6 +51,10 @@ class Controls:
         while self.pending:
             await self._apply_one(self.pending[0])
             self.pending.popleft()
+        await self.finish_carried_out()
+
+    async def finish_carried_out(self) -> None:
+        """Unlink the controls that no running attempt has still to carry out."""
         for token, ordered in list(self._ordered.items()):
             if not any(self._is_ordered(ref, token) for ref in ordered.refs):
                 await self._engine.write(self._drops.finish, ordered.taken)

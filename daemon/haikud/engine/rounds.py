@@ -183,6 +183,7 @@ class Rounds:
         while self._settled:
             await settle_attempt(self._engine, self._settled[0])
             self._settled.popleft()
+        await self._controls.finish_carried_out()
 
     async def _carry_on(self) -> None:
         engine = self._engine

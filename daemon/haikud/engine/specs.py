@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 import haikud
 from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
@@ -18,6 +19,10 @@ from haikud.spool.layout import TaskPaths
 
 RETRIED = VANISHED | {AttemptOutcome.EXITED_WITH_ERROR, AttemptOutcome.FAILED_TO_START}
 """Outcomes after which the next attempt is a retry, and not a task that goes on."""
+
+
+HEARD = frozenset({AttemptOutcome.ESCALATED, AttemptOutcome.PAUSED})
+"""Outcomes which show that the agent has taken the conversation up again; a runner that vanished may not have."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def build_spec(order: Order) -> Spec:
         set_environment=settings.environment.set_values,
         retry_reason=reason,
         retry_of=most,
+        resume_note=resume_note(order.decisions),
+        templates_dir=settings.templates_dir,
         daemon_version=haikud.__version__,
     )
 
@@ -133,6 +140,18 @@ def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | N
     else:
         left = settings.retries.orphans - settled.orphans + 1
     return settled.reason, settled.attempt + max(left, 1)
+
+
+def resume_note(decisions: Sequence[Decision]) -> str | None:
+    """What to tell the agent of a task that had failed or was cancelled, and that a person wants tried again."""
+    since_then = list(takewhile(lambda one: not is_final(one.state), reversed(decisions)))
+    if len(since_then) == len(decisions) or any(one.outcome in HEARD for one in since_then):
+        return None
+    ended = decisions[-len(since_then) - 1]
+    return (
+        f"This task had ended as {ended.state} after your last turn: {ended.reason}. It is asked for once more: "
+        "look at what is there, mend what is missing or wrong, and finish it."
+    )
 
 
 def agent_id(plan: Plan, task: Task, role: str) -> str:
