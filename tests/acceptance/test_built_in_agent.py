@@ -137,3 +137,21 @@ def test_a_question_is_answered_and_the_conversation_goes_on(house: House):
         assert response["metrics"]["tokens_used"] == int(
             summed(house, r"""grep "tokens_used" agent-*.log | awk '{sum+=$2} END {print sum}'""")
         )
+
+
+def test_a_retry_asked_for_after_failed_tests_tells_the_agent_what_was_wrong(house: House):
+    breaks = {
+        "tools": [
+            {"name": "bash", "input": {"command": "echo 'def add(a, b): return 0' >> calc.py; git commit -qam Break"}}
+        ]
+    }
+    mends = {"tools": [{"name": "bash", "input": {"command": "git revert --no-edit HEAD"}}]}
+    with ScriptedApi(parse_scenario(scenario(conversation(breaks, DONE, mends, DONE)))) as api:
+        with_api(house, api)
+        assert ask(house, "again")["payload"]["error_report"]["error"]["code"] == "TEST_FAILURE"
+        assert house.haikud("retry", "again", "--wait").returncode == 0, house.tail()
+        response = house.response("again")
+        assert response["status"] == "success", house.tail()
+        assert response["payload"]["tests_passing"] is True
+        assert len(api.journal) == 4
+        assert "asked for once more" in str(api.journal[2].body["messages"][-1])

@@ -41,8 +41,8 @@ class Metrics(Model):
     tokens_used: int = Field(0, ge=0)
 
 
-class Envelope(Model):
-    """The guide's "standard message format"."""
+class Header(Model):
+    """What every message begins with."""
 
     version: str = "1.0"
     timestamp: Timestamp
@@ -50,16 +50,22 @@ class Envelope(Model):
     receiver: str
     message_type: MessageType
     correlation_id: str
+
+
+class Envelope(Header):
+    """The guide's "standard message format"."""
+
     payload: JsonObject
 
 
-class Response(Envelope):
+class Response(Header):
     """The guide's "standard response format": what haikud answers to the requester.
 
     `payload` is a `CompletionPayload` for a task and a `PlanCompletionPayload` for a plan of shape 2 (`completion.py`).
     """
 
     status: Status
+    payload: JsonObject
     metrics: Metrics = Field(default_factory=lambda: Metrics.model_validate({}))
 
     def payload_field(self, name: str, default: Any = None) -> Any:

@@ -187,7 +187,7 @@ async def _retry(engine: Engine, target: Target, token: str, *, alone: bool) -> 
         "retried",
         failures=0,
         orphans=0,
-        fresh=True,
+        fresh=False,  # it goes on from its transcript, and is told why it is asked for once more
         guidance=None,
         token=token,
     )

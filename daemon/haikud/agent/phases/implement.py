@@ -52,7 +52,7 @@ def _run_built_in(attempt: Attempt) -> None:
             guidance_text=_guidance_text(attempt),
             read_orders=attempt.read_orders,
             stop=attempt.stop,
-            resume_note=attempt.spec.retry_reason,
+            resume_note=attempt.spec.resume_note,
         )
     )
     attempt.summary = end.summary
