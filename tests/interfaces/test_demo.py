@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from tests.support.waiting import wait_until
 from haikud.interfaces.demo_place import MARKER, DemoPlace, make_place
 from haikud.interfaces.demo_project import REQUEST_ID, TEST_COMMAND, make_request
 from haikud.interfaces.trouble import Trouble
+from haikud.offline.server import ScriptedApi
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 
@@ -35,11 +37,11 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def start_demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start_demo(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "haikud.interfaces", "demo", *arguments],
         cwd=folder,
-        env=environment(folder / "home"),
+        env={**environment(folder / "home"), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,8 +50,8 @@ def start_demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def run_demo(folder: Path, *arguments: str) -> tuple[int, str]:
-    process = start_demo(folder, *arguments)
+def run_demo(folder: Path, *arguments: str, **more: str) -> tuple[int, str]:
+    process = start_demo(folder, *arguments, **more)
     said, _ = process.communicate(timeout=100)
     return process.returncode, said
 
@@ -108,9 +110,33 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path):
     logs = tmp_path / ".demo" / "spool" / "logs"
     wait_until(lambda: list(logs.glob("agent-*.log")) or process.poll() is not None, what="the agent's log")
     process.send_signal(signal.SIGINT)
+    time.sleep(0.3)  # an impatient person's second one
+    process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Interrupted" in said
+    assert processes_of(tmp_path) == []
+
+
+def test_live_uses_the_key_and_the_api_of_the_environment_and_names_the_most_it_costs(tmp_path: Path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    with ScriptedApi("logout") as api:
+        code, said = run_demo(folder, "--live", "--workdir", "here", ANTHROPIC_BASE_URL=api.base_url, HTTP_PROXY="")
+        assert code == 0, said
+        assert len(api.journal) == 6
+    assert "at your cost: at most $0.25" in said
+    assert "SCRIPTED" not in said
+    assert not (folder / "here" / "scripted-api.jsonl").exists()
+    assert "sk-ant-real" not in said
+
+
+def test_a_demo_that_does_not_hold_is_not_called_good(tmp_path: Path):
+    with ScriptedApi({"name": "lazy", "conversations": [{"turns": [{"text": "All done."}]}]}) as api:
+        code, said = run_demo(tmp_path, "--live", ANTHROPIC_BASE_URL=api.base_url, HTTP_PROXY="")
+    assert code == 1, said
+    assert "NO   the request was answered with a success" in said
+    assert "NOT all of this is true" in said
     assert processes_of(tmp_path) == []
 
 

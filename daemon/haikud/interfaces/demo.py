@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ def run_demo(*, live: bool, keep: bool, workdir: Path | None, out: Out) -> int:
         out("Interrupted; the demo's processes are being ended.")
         return EXIT_INTERRUPTED
     finally:
-        processes.end_all()
+        with _undisturbed():
+            processes.end_all()
     _tell_checks(checks, out)
     _tell_next(place, live=live, out=out)
     good = bool(checks) and all(checks.values())
@@ -234,15 +235,29 @@ def _short(place: DemoPlace, path: Path) -> str:
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
     """Let TERM and HUP do what Ctrl-C does, so that a closed terminal leaves nothing running."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def interrupt(number: int, frame: object) -> None:
         del number, frame
         raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with _handlers({signal.SIGTERM: interrupt, signal.SIGHUP: interrupt}):
+        yield
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let nobody's second Ctrl-C keep processes from being ended; that takes seconds, not minutes."""
+    with _handlers(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)):
+        yield
+
+
+@contextmanager
+def _handlers(wanted: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Signal handlers for a while, where we are in the thread that may set them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
