@@ -146,7 +146,7 @@ def read_command(taken: Taken | OddEntry) -> tuple[str, str]:
     if isinstance(taken, OddEntry) or taken.fault is not None:
         raise NoSense(taken.why)
     name, _, verb = taken.name.rpartition(".")
-    if verb not in (ALL_VERBS if name == "all" else VERBS):
+    if not name or verb not in (ALL_VERBS if name == "all" else VERBS):
         raise NoSense(f"control files are called ID.{{{'|'.join(VERBS)}}} or all.{{{'|'.join(ALL_VERBS)}}}")
     return name, verb
 

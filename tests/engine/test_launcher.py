@@ -1,0 +1,170 @@
+"""The subprocess launcher: real processes, real locks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
+from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.spool.claims import release_claim, take_claim
+
+TINY = (sys.executable, str(Path(__file__).with_name("tiny_runner.py")))
+
+
+class Yard:
+    """An attempt folder and a launcher for tiny runners."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "attempt-1"
+        self.folder.mkdir()
+        self.log = folder / "agent.log"
+        self.ends: dict[str, End] = {}
+        self.launcher = self.another()
+
+    def another(self, argv: tuple[str, ...] = TINY) -> SubprocessLauncher:
+        def on_end() -> None:
+            self.ends.update(launcher.poll())
+
+        launcher = SubprocessLauncher(asyncio.get_running_loop(), on_end, argv_prefix=argv)
+        return launcher
+
+    def order(self, **fields: Any) -> LaunchOrder:
+        given = {"environment": {"PATH": os.defpath}, "key": None, **fields}
+        return LaunchOrder("p.t", 1, self.folder, self.log, **given)
+
+    def let_end(self, code: int = 0) -> None:
+        (self.folder / "end.tmp").write_text(str(code))
+        (self.folder / "end.tmp").rename(self.folder / "end")
+
+    async def seen(self) -> dict[str, Any]:
+        await until((self.folder / "seen.json").exists)
+        loaded = json.loads((self.folder / "seen.json").read_text())
+        assert isinstance(loaded, dict)
+        return loaded
+
+    async def ended(self) -> End:
+        await until(lambda: "p.t.1" in self.ends)
+        return self.ends["p.t.1"]
+
+    def claim_is_free(self) -> bool:
+        claim = take_claim(self.folder / "claim")
+        if claim is not None:
+            release_claim(claim)
+        return claim is not None
+
+
+async def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def yard(tmp_path: Path):
+    made = Yard(tmp_path)
+    yield made
+    made.let_end()
+    made.launcher.terminate("p.t.1", force=True)
+    made.launcher.close()
+
+
+async def test_a_runner_gets_claim_key_log_and_an_environment_from_nothing(yard: Yard):
+    handle = yard.launcher.start(yard.order(key="sk-1", environment={"PATH": os.defpath, "HAIKUD_OUT": "/o"}))
+    assert not yard.claim_is_free()
+    seen = await yard.seen()
+    assert json.loads(seen["key"]) == {"api_key": "sk-1"}
+    assert set(seen["environment"]) <= {"PATH", "HAIKUD_OUT", "PYTHONPATH", "LC_CTYPE"}
+    assert (seen["ref"], seen["cwd"], seen["leader"], seen["stdin"]) == ("p.t", "/", True, "")
+    assert set(seen["open"]) <= {0, 1, 2, *seen["given"]}
+    assert yard.launcher.pid_of("p.t", 1) == handle.pid
+    yard.let_end(7)
+    assert await yard.ended() == End(EndKind.EXITED, 7)
+    assert yard.claim_is_free()
+    assert sorted(yard.log.read_text().split("\n")) == ["", "a word on stderr", "a word on stdout"]
+
+
+async def test_the_log_is_appended_to(yard: Yard):
+    yard.log.write_text("before\n")
+    yard.launcher.start(yard.order())
+    await yard.seen()
+    assert yard.log.read_text().startswith("before\n")
+
+
+async def test_starting_the_same_attempt_again_starts_nothing(yard: Yard):
+    assert yard.launcher.start(yard.order()) == yard.launcher.start(yard.order())
+
+
+async def test_a_claim_that_someone_holds_is_a_failed_start(yard: Yard):
+    claim = take_claim(yard.folder / "claim")
+    assert claim is not None
+    with pytest.raises(LaunchFailed, match="claim"):
+        yard.launcher.start(yard.order())
+    release_claim(claim)
+
+
+async def test_what_cannot_be_started_leaves_the_claim_free(yard: Yard):
+    launcher = yard.another(("/does/not/exist",))
+    with pytest.raises(LaunchFailed, match="exist"):
+        launcher.start(yard.order(key="sk-1"))
+    assert yard.claim_is_free()
+
+
+@pytest.mark.parametrize(("force", "number"), [(False, signal.SIGTERM), (True, signal.SIGKILL)])
+async def test_terminating_tells_by_which_signal_it_died(yard: Yard, force: bool, number: int):
+    yard.launcher.start(yard.order())
+    await yard.seen()
+    yard.launcher.terminate("p.t.1", force=force)
+    assert await yard.ended() == End(EndKind.EXITED, -number)
+    yard.launcher.terminate("p.t.1")  # of what is gone: nothing
+
+
+async def test_closing_leaves_the_runner_alone_and_the_next_launcher_adopts_it(yard: Yard):
+    pid = yard.launcher.start(yard.order()).pid
+    await yard.seen()
+    yard.launcher.close()
+    yard.launcher = yard.another()
+    handle = yard.launcher.adopt("p.t.1", yard.folder)
+    assert handle is not None
+    assert handle.pid == pid
+    yard.launcher.terminate("p.t.1")
+    assert await yard.ended() == End(EndKind.EXITED, None)
+
+
+async def test_a_free_claim_is_nobody_to_adopt(yard: Yard):
+    assert yard.launcher.adopt("p.t.1", yard.folder) is None
+    assert yard.launcher.adopt("p.t.1", yard.folder.parent / "attempt-9") is None
+
+
+async def test_a_runner_that_has_not_named_itself_is_adopted_when_it_does(yard: Yard):
+    (yard.folder / "be-nameless").touch()
+    yard.launcher.start(yard.order())
+    yard.launcher.close()
+    yard.launcher = yard.another()
+    handle = yard.launcher.adopt("p.t.1", yard.folder)
+    assert handle is not None
+    assert handle.pid is None
+    yard.launcher.terminate("p.t.1")  # kept until it can be delivered
+    (yard.folder / "be-nameless").unlink()
+    assert await yard.ended() == End(EndKind.EXITED, None)
+
+
+async def test_a_nameless_runner_that_dies_is_seen_to_be_gone(yard: Yard):
+    (yard.folder / "be-nameless").touch()
+    pid = yard.launcher.start(yard.order()).pid
+    assert pid is not None
+    yard.launcher.close()
+    yard.launcher = yard.another()
+    yard.launcher.adopt("p.t.1", yard.folder)
+    os.kill(pid, signal.SIGKILL)
+    assert await yard.ended() == End(EndKind.EXITED, None)
