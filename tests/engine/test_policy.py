@@ -128,3 +128,11 @@ def test_no_waits_mean_at_once():
     following = decide_next(eager, Ending(Out.EXITED_WITH_ERROR, Kind.NETWORK), NOW)
     assert isinstance(following, Retry)
     assert following.at == NOW
+
+
+@pytest.mark.parametrize(("outcome", "waits"), [(Out.LOST, True), (Out.UNKNOWN, True), (Out.KILLED, False)])
+def test_a_successor_waits_where_nobody_knows_whether_the_runner_still_lives(outcome: Out, waits: bool):
+    fenced = History(0, 0, 0, RetrySettings(), 300.0, fence_seconds=60.0)
+    following = decide_next(fenced, Ending(outcome), NOW)
+    assert isinstance(following, Retry)
+    assert following.at == (NOW + timedelta(seconds=60) if waits else None)

@@ -66,7 +66,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     while True:
         try:
             with engine.trouble.guard(doing):
-                claim, ended = await engine.patiently(_clear, paths, entry.grace_seconds)
+                claim, ended = await engine.aside(_clear, paths, entry.grace_seconds)
                 break
         except TreeStillAlive as error:
             engine.trouble.note(doing, error)
@@ -75,9 +75,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
     while True:
         with engine.trouble.guard(f"reading the result of {entry.ref}"):
-            found = await engine.patiently(
-                _examine, engine.store, entry, paths, end=end, order=order, workspace=workspace
-            )
+            found = await engine.aside(_examine, engine.store, entry, paths, end=end, order=order, workspace=workspace)
             return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
 

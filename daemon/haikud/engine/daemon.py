@@ -57,6 +57,8 @@ async def run_daemon(
     """
     ignore_sigio()
     make_undumpable()
+    # One spelling of every path, whoever starts us how: processes of an attempt are found again by it.
+    layout = SpoolLayout(layout.root.resolve())
     try:
         spool = open_spool(layout.root, group=settings.group)
         lock = hold_daemon_lock(layout)
@@ -114,7 +116,7 @@ def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreg
     stopping = engine.stopping
 
     def detach() -> None:
-        stopping.detach = True
+        stopping.detached.set()
         engine.wake.set()
 
     def interrupt() -> None:

@@ -1,8 +1,8 @@
 """What all parts of the daemon share: the spool, the board, the launcher, and the one way to decide about a task.
 
-Everything that must last is written by one thread, in order; git, process trees and other slow reading go to a small
-pool. Only the daemon's loop calls in here, one step after the other, so that a step never meets a half-done other one.
-Memory changes after the disk: a step that fails with an OSError may be repeated as if it had never begun.
+Everything that must last is written by one thread, in order; git, process trees and other slow reading go to threads
+of their own. Only the daemon's loop calls in here, one step after the other, so that a step never meets a half-done
+other one. Memory changes after the disk: a step that fails with an OSError may be repeated as if it had never begun.
 """
 
 from __future__ import annotations
@@ -35,9 +35,6 @@ from haikud.spool.store import Store
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POOL_THREADS = 4
-"""For git, process trees and reading."""
-
 
 @dataclass
 class Stopping:
@@ -45,7 +42,7 @@ class Stopping:
 
     draining: bool = False  # starts nothing; ends when the last attempt has
     now: bool = False  # ends the attempts
-    detach: bool = False  # ends at once and leaves the attempts alone
+    detached: asyncio.Event = field(default_factory=asyncio.Event)  # ends at once and leaves the attempts alone
 
 
 @dataclass
@@ -69,7 +66,6 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
-        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="haikud-pool")
 
     # -- threads
 
@@ -78,17 +74,12 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(action, *args, **kwargs))
 
     async def aside(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something slow that writes nothing that must last, in the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(action, *args, **kwargs))
-
-    async def patiently(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what may take many seconds, such as ending a process tree, in a thread that no exit waits for."""
+        """Run something slow that writes nothing that must last, in a thread that no exit waits for."""
         return await run_in_daemon_thread(partial(action, *args, **kwargs))
 
     def close(self) -> None:
-        """Finish the write in hand and let the threads go."""
-        self._writer.shutdown(wait=True, cancel_futures=False)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Finish the writes in hand."""
+        self._writer.shutdown(wait=True)
 
     # -- decisions
 
@@ -168,7 +159,7 @@ class Engine:
     def may_start(self, now: datetime) -> bool:
         """Whether new attempts may start at all."""
         stopping = self.stopping
-        if stopping.draining or stopping.now or stopping.detach:
+        if stopping.draining or stopping.now or stopping.detached.is_set():
             return False
         return not self.queue.paused or (self.queue.until is not None and self.queue.until <= now)
 
@@ -211,5 +202,5 @@ async def run_in_daemon_thread(action: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(deliver, value, failure)
 
-    threading.Thread(target=run, name="haikud-patient", daemon=True).start()
+    threading.Thread(target=run, name="haikud-aside", daemon=True).start()
     return await done

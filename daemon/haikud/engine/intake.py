@@ -6,9 +6,11 @@ unlinked only after its plan, or its reason and its answer, are durable.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path, PurePath
 
 from haikud.contracts.base import utc_now
@@ -30,6 +32,11 @@ from haikud.spool.store import Store
 MOST_PER_ROUND = 16
 """So many requests are taken in before the daemon looks at anything else."""
 
+MOST_AHEAD = 4
+"""So many requests are prepared at the same time: most of that is waiting for git."""
+
+ROLES = "reading role files"
+
 _FAULTS = {
     DropFault.EMPTY: FaultCode.EMPTY,
     DropFault.ALL_NUL: FaultCode.EMPTY,
@@ -44,40 +51,57 @@ class Intake:
         self._engine = engine
         self._drops = drops
         self._roles = roles
-        self._prepared: Plan | None = None  # of the request at hand, should it have to be tried again
+        self._ahead: dict[str, asyncio.Task[Plan]] = {}  # token -> the plan that is being prepared
         self.pending: deque[Taken | OddEntry] = deque()
 
     async def work(self) -> None:
         """Take some requests in. Raises OSError: then call again."""
         for _ in range(MOST_PER_ROUND):
-            if not self.pending or self._engine.trouble.must_wait("reading role files"):
+            if not self.pending or self._engine.trouble.must_wait(ROLES):
                 return
+            taken = self.pending[0]
             try:
-                await self._take_in(self.pending[0])
+                await self._take_in(taken)
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
-                self._engine.trouble.note("reading role files", error)
+                self._ahead.clear()
+                self._engine.trouble.note(ROLES, error)
                 return
-            self._engine.trouble.heal("reading role files")
+            self._engine.trouble.heal(ROLES)
             self.pending.popleft()
+            self._ahead.pop(taken.token, None)
 
     async def _take_in(self, taken: Taken | OddEntry) -> None:
         engine = self._engine
         try:
-            if self._prepared is None or self._prepared.token != taken.token:
-                self._prepared = await engine.aside(self._prepare, taken)
-            plan = self._prepared
-            again = await engine.aside(known_content, engine.store, plan.id)
+            plan = await self._plan_of(taken)
         except Rejected as rejected:
             if isinstance(taken, Taken) and rejected.states_id and await self._is_again(taken, rejected.plan_id):
                 return
             await self._reject(taken, rejected)
             return
         assert isinstance(taken, Taken)  # noqa: S101 - an odd entry is always rejected
-        if again is None:
+        if await engine.aside(known_content, engine.store, plan.id) is None:
             await self._admit(plan, taken)
         elif not await self._is_again(taken, plan.id):
             await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender))
+
+    async def _plan_of(self, taken: Taken | OddEntry) -> Plan:
+        """The plan of the first request; those behind it are prepared meanwhile. Raises Rejected and RoleError."""
+        engine = self._engine
+        for one in islice(self.pending, MOST_AHEAD):
+            if one.token not in self._ahead:
+                self._ahead[one.token] = asyncio.create_task(engine.aside(self._prepare, one))
+                self._ahead[one.token].add_done_callback(_note_failure)
+        try:
+            plan = await self._ahead[taken.token]
+        except OSError:
+            del self._ahead[taken.token]  # prepared anew at the next try
+            raise
+        if await engine.aside(token_of, engine.store, plan.id) in {None, taken.token}:
+            return plan
+        # Its id was used by a request before it, perhaps only since: an id made from the file's name makes way.
+        return await engine.aside(self._prepare, taken)
 
     def _prepare(self, taken: Taken | OddEntry) -> Plan:
         """Off the loop. Raises Rejected and RoleError."""
@@ -99,7 +123,6 @@ class Intake:
         engine = self._engine
         decisions = first_decisions(plan, plan.admitted_at)
         await engine.write(self._admit_on_disk, plan, taken)
-        self._prepared = None
         put_on_board(engine, plan, decisions)
         count = f" ({len(plan.tasks)} tasks)" if len(plan.tasks) > 1 else ""
         engine.note(plan.id, "admitted", f"{taken.name}{count}", detail={"warnings": plan.warnings})
@@ -121,16 +144,15 @@ class Intake:
         if known is None or taken.data is None or known != content_sha256(taken.data):
             return False
         plan = await engine.aside(engine.store.plan, plan_id)
-        if (
-            plan is not None
-            and plan_id not in engine.board.plans
-            and await engine.write(publish_again, engine.store, plan)
-        ):
-            engine.say(f"{plan_id} was asked again and is answered already")
+        if plan is not None and plan.token == taken.token:
+            if plan_id not in engine.board.plans:  # its admission was cut short just after its commit
+                put_on_board(engine, plan, await engine.aside(last_decisions, engine.store, plan))
         else:
+            if plan is not None:
+                if plan_id not in engine.board.plans:
+                    await engine.write(publish_again, engine.store, plan)
+                engine.note(plan_id, "dropped_again", taken.name)
             engine.say(f"{plan_id} was asked again; nothing runs twice")
-        if plan is not None:
-            engine.note(plan_id, "dropped_again", taken.name)
         await engine.write(self._drops.finish, taken)
         return True
 
@@ -147,10 +169,25 @@ def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) 
         engine.board.add_task(plan, task, decisions[task.id])
 
 
+def token_of(store: Store, plan_id: str) -> str | None:
+    """The token of the request that a plan came from; "" where it cannot be read; None where there is no plan."""
+    try:
+        plan = store.plan(plan_id)
+    except UnreadableFile:
+        return ""
+    return plan.token if plan is not None else None
+
+
 def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
     """Task id -> its last decision."""
     found = {task.id: store.last_decision(task.ref) for task in plan.tasks}
     return {task_id: decision for task_id, decision in found.items() if decision is not None}
+
+
+def _note_failure(task: asyncio.Task[Plan]) -> None:
+    """Look at a preparation's exception, which is raised where it is awaited, if it ever is."""
+    if not task.cancelled():
+        task.exception()
 
 
 def unreadable(taken: Taken | OddEntry) -> Rejected:

@@ -66,6 +66,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     running = board.in_state(TaskState.RUNNING)
     others = [entry for state in _LISTED_FIRST for entry in board.in_state(state)]
     shown = [*running, *others[:MOST_OPEN]]
+    finished = [task for task in board.finished if task.ref not in board.tasks]  # a retried one is open again
     counts = {str(state): board.count(state) for state in OPEN_STATES}
     counts |= {str(state): board.finished_counts.get(state, 0) for state in TaskState if state not in OPEN_STATES}
     paused = engine.queue.paused and (engine.queue.until is None or engine.queue.until > now)
@@ -85,12 +86,12 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         paused=engine.queue.reason if paused else None,
         paused_until=engine.queue.until if paused else None,
         trouble=engine.trouble.texts,
-        tasks=[task_status(engine, entry) for entry in shown] + list(board.finished),
+        tasks=[task_status(engine, entry) for entry in shown] + finished,
         tasks_left_out=max(0, len(others) - MOST_OPEN),
         cost_usd=round(
             live_cost
             + sum(entry.spent_usd for entry in board.tasks.values())
-            + sum(task.cost_usd for task in board.finished),
+            + sum(task.cost_usd for task in finished),
             9,
         ),
         day_cost_usd=round(engine.day.at(now) + live_cost, 9),
@@ -136,6 +137,6 @@ def _reason(entry: OpenTask) -> str:
 def _state(engine: Engine, *, ended: bool) -> DaemonState:
     if ended:
         return "stopped"
-    if engine.stopping.now or engine.stopping.detach:
+    if engine.stopping.now or engine.stopping.detached.is_set():
         return "stopping"
     return "draining" if engine.stopping.draining else "running"

@@ -43,6 +43,7 @@ class History:
     failed_starts: int  # in a row, just before this one
     retries: RetrySettings
     quota_pause_seconds: float  # where the API does not say how long
+    fence_seconds: float = 0.0  # that a successor waits after an end of which the launcher knows nothing
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def decide_next(history: History, ending: Ending, now: datetime) -> Next:  # noq
     """What becomes of the task. Total: every outcome has an answer."""
     outcome = ending.outcome
     if outcome in VANISHED:
-        return _after_a_vanished_runner(history, ending)
+        return _after_a_vanished_runner(history, ending, now)
     match outcome:
         case AttemptOutcome.COMPLETED:
             return Finish(TaskState.SUCCEEDED, ending.message or "completed")
@@ -146,12 +147,14 @@ def _after_a_failure(history: History, ending: Ending, now: datetime) -> Next:
     return Retry(now + timedelta(seconds=wait), reason, failures, history.orphans)
 
 
-def _after_a_vanished_runner(history: History, ending: Ending) -> Next:
+def _after_a_vanished_runner(history: History, ending: Ending, now: datetime) -> Next:
     orphans = history.orphans + 1
     said = ending.message or f"the runner is gone ({ending.outcome})"
     if orphans > history.retries.orphans:
         return Finish(TaskState.FAILED, f"{said}; {orphans} runners vanished")
-    return Retry(None, f"{said}; goes on ({orphans} of {history.retries.orphans})", history.failures, orphans)
+    fenced = ending.outcome in {AttemptOutcome.LOST, AttemptOutcome.UNKNOWN} and history.fence_seconds > 0
+    at = now + timedelta(seconds=history.fence_seconds) if fenced else None
+    return Retry(at, f"{said}; goes on ({orphans} of {history.retries.orphans})", history.failures, orphans)
 
 
 def _after_a_failed_start(history: History, ending: Ending, now: datetime) -> Next:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from haikud.contracts.decision import QueueState
+from haikud.contracts.states import TaskState
 from haikud.engine.engine import Engine
 from haikud.spool.queue_state import write_queue_state
 
@@ -24,8 +25,12 @@ async def pause_queue(
 
 
 async def resume_queue(engine: Engine, why: str, *, token: str | None = None) -> None:
-    """Start again what may start, durably."""
+    """Start again what may start, durably; what the account's limits had deferred is due at once."""
     was_paused = engine.queue.paused
+    for ref in engine.queue.quota_refs:
+        entry = engine.board.tasks.get(ref)
+        if entry is not None and entry.state is TaskState.DEFERRED:
+            await engine.decide(entry, TaskState.QUEUED, why)
     await _set(engine, QueueState(paused=False, token=token or engine.queue.token))
     if was_paused:
         engine.say(f"queue goes on: {why}")

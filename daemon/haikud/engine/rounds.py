@@ -101,14 +101,28 @@ class Rounds:
         engine = self._engine
         while True:
             engine.wake.clear()
-            if engine.stopping.detach:
+            if not await self._round_unless_detached():
                 engine.say("detaching: running agents go on, the next start takes them up")
                 return
-            await self._round()
             if self._is_over():
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(engine.wake.wait(), self._seconds_to_sleep())
+
+    async def _round_unless_detached(self) -> bool:
+        """One round; False where it was cut short by the order to detach. The write in hand is finished at the end."""
+        detached = asyncio.ensure_future(self._engine.stopping.detached.wait())
+        working = asyncio.ensure_future(self._round())
+        try:
+            await asyncio.wait({detached, working}, return_when=asyncio.FIRST_COMPLETED)
+            if self._engine.stopping.detached.is_set():
+                return False
+            working.result()
+            return True
+        finally:
+            for task in (detached, working):
+                task.cancel()
+            await asyncio.gather(detached, working, return_exceptions=True)
 
     async def close(self) -> None:
         """Leave what is under way; say in status.json that we are gone."""

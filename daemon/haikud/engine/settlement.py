@@ -70,6 +70,7 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
         failed_starts=aftermath.failed_starts,
         retries=engine.settings.retries,
         quota_pause_seconds=engine.settings.api.quota_pause_seconds,
+        fence_seconds=engine.launcher.fence_seconds,
     )
     following = decide_next(history, aftermath.ending, now)
     if entry.pause_token is not None and isinstance(following, Retry):
