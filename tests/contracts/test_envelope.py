@@ -22,7 +22,7 @@ MESSAGE: dict[str, Any] = {
 
 def test_the_fields_are_the_guides_and_in_its_order():
     assert list(Envelope.model_fields) == list(MESSAGE)
-    assert list(Response.model_fields) == [*MESSAGE, "status", "metrics"]
+    assert list(Response.model_fields) == [*list(MESSAGE)[:-1], "status", "payload", "metrics"]
     assert list(Metrics.model_fields) == ["duration_seconds", "cost_usd", "tokens_used"]
     assert Envelope.model_validate(MESSAGE).model_dump(mode="json") == MESSAGE
 

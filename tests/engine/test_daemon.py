@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,32 @@ def test_status_shows_what_runs_and_what_finished(house: House):
     house.send(signal.SIGTERM)
     house.ended()
     assert (house.read("status.json") or {})["daemon"]["state"] == "stopped"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small filesystem")
+def test_a_full_disk_stops_nothing_for_good(house: House):
+    house.spool.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", house.spool], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        house.start()
+        house.request("first", role="gated")
+        begun(house, "first", "first")
+        ready = house.spool / "incoming/.second.json"
+        ready.write_text(json.dumps({"task_id": "second", "title": "t", "role": "worker"}), encoding="utf-8")
+        filler = house.spool / "filler"
+        with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="space"):
+            while True:
+                stream.write(b"x" * 4096)
+        ready.rename(ready.with_name("second.json"))
+        (house.root / "gate").touch()
+        wait_until(lambda: "trouble: settling attempts" in house.said(), what=f"the trouble; {house.tail()}")
+        filler.unlink()
+        assert house.response("second")["status"] == "success"
+        assert house.response("first")["status"] == "success"
+        house.send(signal.SIGTERM)
+        assert house.ended() == 0
+    finally:
+        house.close()
+        subprocess.run(["umount", "-l", house.spool], check=True)

@@ -253,3 +253,12 @@ def test_the_turn_is_durable_before_its_tool_runs(desk):
         desk.run(api.base_url)
     assert last_message(api)["content"][0]["content"][0]["text"] == "1"
     assert (desk.folder / "transcript.jsonl").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_is_not_asked_for_a_server_on_loopback(desk, monkeypatch, name: str):
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with MessagesDouble([says("Done.")]) as api:
+        assert desk.run(api.base_url).kind == "done"

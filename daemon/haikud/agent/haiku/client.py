@@ -31,6 +31,13 @@ _TICK = 0.1
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+def _direct_client(timeout: httpx2.Timeout) -> anthropic.DefaultAsyncHttpxClient:
+    """An HTTP client that no proxy variable diverts: only a transport of our own keeps the SDK from reading those."""
+    return anthropic.DefaultAsyncHttpxClient(
+        transport=httpx2.AsyncHTTPTransport(trust_env=False), trust_env=False, timeout=timeout
+    )
+
+
 class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
     """`stop` was set while the call was under way."""
 
@@ -50,7 +57,7 @@ class MessagesClient:
             max_retries=0,
             timeout=timeout,
             open_telemetry=False,
-            http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False, timeout=timeout) if local else None,
+            http_client=_direct_client(timeout) if local else None,
         )
 
     def __enter__(self) -> Self:
