@@ -208,6 +208,26 @@ def test_status_shows_what_runs_and_what_finished(house: House):
     assert (house.read("status.json") or {})["daemon"]["state"] == "stopped"
 
 
+def test_requests_without_an_id_get_their_own_also_when_they_come_together(house: House):
+    for name in ("same.json", "same.yaml", "same.yml"):
+        (house.spool / "incoming").mkdir(parents=True, exist_ok=True)
+        house.drop("incoming", name, {"title": name, "role": "worker", "steps": ["x"]})
+    house.start()
+    for name in ("same", "same-2", "same-3"):
+        assert house.response(name)["status"] == "success"
+
+
+def test_a_command_that_comes_together_with_its_request_finds_it(house: House):
+    (house.spool / "control").mkdir(parents=True)
+    (house.spool / "incoming").mkdir()
+    house.drop("control", "both.cancel", "")
+    house.request("both", role="gated")
+    house.start()
+    assert house.response("both")["status"] == "cancelled"
+    house.drop("control", "nobody.cancel", "")
+    wait_until(house.rejected, what="the other one to be set aside")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small filesystem")
 def test_a_full_disk_stops_nothing_for_good(house: House):
     house.spool.mkdir()

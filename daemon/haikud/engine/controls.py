@@ -8,6 +8,7 @@ What means nothing is set aside with the reason.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from haikud.contracts.attempt import EndOrder
@@ -18,7 +19,7 @@ from haikud.engine.finishing import finish_task
 from haikud.engine.publication import take_back
 from haikud.engine.queue import pause_queue, resume_queue
 from haikud.engine.setting_aside import set_aside
-from haikud.engine.targets import NoSense, Target, bring_to_board, find_targets
+from haikud.engine.targets import NoSense, Target, UnknownPlan, bring_to_board, find_targets
 from haikud.engine.words import failed_by_dependency
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 
@@ -40,17 +41,21 @@ class _Ordered:
 class Controls:
     """The control files that were taken and not finished yet."""
 
-    def __init__(self, engine: Engine, drops: DropFolder) -> None:
+    def __init__(self, engine: Engine, drops: DropFolder, requests_wait: Callable[[], bool]) -> None:
+        """`requests_wait` says whether requests lie in hand that may become the plan that a control names."""
         self._engine = engine
+        self._requests_wait = requests_wait
         self._drops = drops
         self._ordered: dict[str, _Ordered] = {}
         self.pending: deque[Taken | OddEntry] = deque()
 
     async def work(self) -> None:
         """Apply what was taken, then finish what has been carried out. Raises OSError: then call again."""
-        while self.pending:
-            await self._apply_one(self.pending[0])
-            self.pending.popleft()
+        for _ in range(len(self.pending)):
+            if await self._apply_one(self.pending[0]):
+                self.pending.popleft()
+            else:
+                self.pending.rotate(-1)
         await self.finish_carried_out()
 
     async def finish_carried_out(self) -> None:
@@ -70,7 +75,8 @@ class Controls:
             return False
         return entry.pause_token == token or (entry.ordered_end is not None and entry.ordered_end.token == token)
 
-    async def _apply_one(self, taken: Taken | OddEntry) -> None:
+    async def _apply_one(self, taken: Taken | OddEntry) -> bool:
+        """Apply one; False where its plan may still come: the request lies in hand."""
         engine = self._engine
         try:
             name, verb = read_command(taken)
@@ -80,13 +86,16 @@ class Controls:
             else:
                 refs = await self._apply(verb, name, taken.token)
         except NoSense as error:
+            if isinstance(error, UnknownPlan) and self._requests_wait():
+                return False
             await engine.write(set_aside, engine.layout, self._drops, "control", taken, str(error))
             engine.say(f"set aside control/{taken.name}: {error}")
-            return
+            return True
         if refs:
             self._ordered[taken.token] = _Ordered(taken, refs)
         else:
             await engine.write(self._drops.finish, taken)
+        return True
 
     async def _apply_to_all(self, verb: str, token: str) -> None:
         engine = self._engine

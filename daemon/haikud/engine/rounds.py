@@ -54,7 +54,7 @@ class Rounds:
         self._roles = RoleLookup(settings)
         self._intake = Intake(engine, incoming, self._roles)
         self._guidance = GuidanceDrops(engine, answers)
-        self._controls = Controls(engine, commands)
+        self._controls = Controls(engine, commands, lambda: bool(self._intake.pending))
         self._incoming = WatchedFolder(incoming, self._intake.pending, set)
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
         self._commands = WatchedFolder(commands, self._controls.pending, self._controls.in_hand)

@@ -19,6 +19,10 @@ class NoSense(Exception):  # noqa: N818 - it is an answer, not an error of ours
     """What was asked for cannot be done, or means nothing now; the message says why. The file is set aside."""
 
 
+class UnknownPlan(NoSense):
+    """There is no such plan; perhaps not yet."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A task that is meant."""
@@ -49,8 +53,9 @@ def find_targets(store: Store, name: str) -> list[Target]:
     except UnreadableFile as error:
         raise NoSense(f"plan {plan_id} is damaged: {error.why}") from error
     if plan is None:
-        gone = "was pruned" if store.is_pruned(plan_id) else "does not exist"
-        raise NoSense(f"plan {plan_id} {gone}")
+        if store.is_pruned(plan_id):
+            raise NoSense(f"plan {plan_id} was pruned")
+        raise UnknownPlan(f"plan {plan_id} does not exist")
     tasks = plan.tasks if "." not in name else [task for task in plan.tasks if task.id == task_id]
     if not tasks:
         known = ", ".join(task.id for task in plan.tasks[:20])
