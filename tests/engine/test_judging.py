@@ -10,6 +10,7 @@ from haikud.contracts.settings import default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.aftermath import judge
 from haikud.engine.launchers.protocol import End, EndKind
+from haikud.engine.policy import VANISHED
 from haikud.engine.specs import agent_id, retry_of
 
 GONE = End(EndKind.EXITED, 1)
@@ -23,6 +24,13 @@ def judged(**given: object) -> AttemptOutcome:
 
 def test_a_result_says_it_whatever_else_is_known():
     assert judged(result=make_result(Out.ESCALATED), order=EndOrder.CANCEL) is Out.ESCALATED
+
+
+def test_an_interruption_that_nobody_ordered_counts_as_a_killed_runner():
+    interrupted = make_result(Out.INTERRUPTED)
+    assert judged(result=interrupted, order=EndOrder.INTERRUPT) is Out.INTERRUPTED
+    assert judged(result=interrupted) is Out.KILLED
+    assert Out.KILLED in VANISHED
 
 
 def test_another_attempts_result_is_none():

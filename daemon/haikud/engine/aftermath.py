@@ -93,6 +93,9 @@ def judge(  # noqa: PLR0911 - a table
     if result is not None and (result.ref, result.attempt) != (ref, attempt):
         broken = f"it is that of {result.ref}, attempt {result.attempt}"
         result = None
+    if result is not None and result.outcome is AttemptOutcome.INTERRUPTED and order is None:
+        # Its agent, a person or the system did that, and may do it every time: counted, as a killed runner is.
+        return Ending(AttemptOutcome.KILLED, message="the runner was ended by a signal that haikud did not send")
     if result is not None:
         return Ending(result.outcome, result.failure_class, _message(result), result.question, result.quota)
     if broken is not None:
