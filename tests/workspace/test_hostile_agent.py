@@ -220,6 +220,26 @@ def test_a_branch_whose_objects_are_missing_is_refused(bench):
     assert head not in git(bench.repo, "for-each-ref")
 
 
+def test_commits_that_cannot_be_taken_leave_a_worktree_like_any_other_and_are_taken_once_they_can(bench):
+    order = bench.attached()
+    worktree = Path(order.worktree)
+    head = commit_file(worktree, "one.py")
+    (worktree / "open.txt").write_text("not committed\n")
+    tree = git(worktree, "rev-parse", "HEAD^{tree}")
+    lost = Path(order.private_git) / "objects" / tree[:2] / tree[2:]
+    lost.rename(bench.repo / "kept-object")
+    for _ in range(2):
+        with pytest.raises(GitError):
+            harvest(order)
+        assert str(order.private_git) not in (worktree / ".git").read_text()
+        assert git(worktree, "rev-parse", "HEAD") == order.base_sha
+        assert sorted(status(worktree)) == ["?? one.py", "?? open.txt"]
+        git(bench.repo, "worktree", "prune")
+    (bench.repo / "kept-object").rename(lost)
+    assert harvest(order).head_sha == head
+    assert status(worktree) == ["?? open.txt"]
+
+
 def test_a_branch_that_names_another_takes_only_its_commit(bench):
     order = bench.attached()
     worktree = Path(order.worktree)

@@ -5,7 +5,8 @@ reaches the repository. `harvest` takes over its one branch and makes the worktr
 functions may be repeated after a crash at any point: where they stand is in the ownership record. Nothing of the
 agent's is deleted that could be work: a replaced `.git` is moved into the task's folder, commits elsewhere than on the
 branch stay in the agent's git folder, a head that is no longer part of the branch stays under `refs/haikud/kept/`.
-Fails with `GitError` or `WorkspaceMismatch`; the agent's commits are then still in its git folder.
+Fails with `GitError` or `WorkspaceMismatch`; the agent's commits are then still in its git folder, and the worktree is
+one like any other where it can be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
+from haikud.contracts.owner import Owner
 from haikud.workspace import private_folder
 from haikud.workspace.checks import (
     WorkspaceMismatch,
@@ -27,8 +29,8 @@ from haikud.workspace.checks import (
     names_folder,
 )
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, write_atomically
-from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git
-from haikud.workspace.ownership import Owner, expect_owner, ref_of, update_owner
+from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, WorkspaceError
+from haikud.workspace.ownership import expect_owner, ref_of, update_owner
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 
@@ -74,7 +76,13 @@ def harvest(order: WorkspaceOrder) -> Harvest:
         warnings: list[str] = []
         clear_branch_lock(order)
         if owner.attached_tip is not None:
-            _take_branch(order, owner, owner.attached_tip, warnings)
+            try:
+                _take_branch(order, owner, owner.attached_tip, warnings)
+            except WorkspaceError:
+                # What cannot be taken now may be later; the worktree must be one like any other all the same.
+                _put_back(order, owner, warnings)
+                update_owner(order, owner, detached=True)
+                raise
         _put_back(order, owner, warnings)
         update_owner(order, owner, attached_tip=None, detached=False)
         return Harvest(_tip(order), warnings)
