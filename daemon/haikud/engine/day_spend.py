@@ -6,13 +6,14 @@ file that is missing, broken or of another day counts as nothing spent.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from haikud.contracts.day_record import DayRecord
 from haikud.spool.durable import write_durably
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.models import UnreadableFile, dump, read_model
 
 
 @dataclass
@@ -35,22 +36,18 @@ class DaySpend:
 
     def save(self) -> None:
         """Write the file. Raises OSError."""
-        record = {"day": self.day.isoformat(), "cost_usd": round(self.spent_usd, 9)}
-        write_durably(self.path, json.dumps(record).encode() + b"\n")
+        write_durably(self.path, dump(DayRecord(day=self.day, cost_usd=round(self.spent_usd, 9))))
 
 
 def read_day_spend(layout: SpoolLayout, now: datetime) -> DaySpend:
     """The sum as the last daemon left it."""
-    path = layout.root / "day-spend.json"
-    fresh = DaySpend(path, now.date())
+    path = layout.day_spend_file
     try:
-        record = json.loads(path.read_bytes())
-        spent = float(record["cost_usd"])
-        if record["day"] != now.date().isoformat() or spent < 0:
-            return fresh
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return fresh
-    return DaySpend(path, now.date(), spent)
+        record = read_model(path, DayRecord)
+    except UnreadableFile:
+        record = None
+    known = record is not None and record.day == now.date()
+    return DaySpend(path, now.date(), record.cost_usd if record is not None and known else 0.0)
 
 
 def next_midnight(now: datetime) -> datetime:

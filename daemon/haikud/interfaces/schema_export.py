@@ -24,6 +24,7 @@ from haikud.contracts.attempt import (
     Spec,
 )
 from haikud.contracts.completion import CompletionPayload, EscalationPayload, PlanCompletionPayload
+from haikud.contracts.day_record import DayRecord
 from haikud.contracts.decision import Decision, QueueState
 from haikud.contracts.envelope import Envelope, Response
 from haikud.contracts.error_report import ErrorReport
@@ -33,15 +34,18 @@ from haikud.contracts.guidance import DroppedGuidance, Guidance
 from haikud.contracts.issue import Issue
 from haikud.contracts.ledger import LedgerEntry
 from haikud.contracts.live import LiveStatus
+from haikud.contracts.owner import Owner
 from haikud.contracts.plan import Plan
 from haikud.contracts.rejection import SetAside
 from haikud.contracts.requests import Request
 from haikud.contracts.settings import Settings
+from haikud.contracts.transcript import TranscriptLine
 
 SCHEMAS: dict[str, tuple[str, Any]] = {
     "agent-progress": ("A line of out/events.jsonl, which an agent may append", AgentProgress),
     "agent-report": ("out/result.json, which an agent may write", AgentReport),
     "assignment": ("TASK_PLAN_FILE: what an agent is given", Assignment),
+    "day-spend": ("day-spend.json: what was spent today", DayRecord),
     "decision": ("decision-NNNN.json: the engine's word on a task", Decision),
     "dropped-guidance": ("guidance/REF.json: an answer, as you drop it", DroppedGuidance),
     "envelope": ("The message envelope", Envelope),
@@ -54,6 +58,7 @@ SCHEMAS: dict[str, tuple[str, Any]] = {
     "issue": ("issues/N.json", Issue),
     "ledger-entry": ("A line of ledger.jsonl", LedgerEntry),
     "orders": ("orders.json: pause and end, for a runner", Orders),
+    "owner": ("GIT_COMMON_DIR/haikud/owners/REF.json: whose a branch and its worktree are", Owner),
     "plan": ("plan.json: a request after normalising", Plan),
     "plan-completion": ("The payload of a plan's response", PlanCompletionPayload),
     "queue-state": ("queue.json: whether the queue is paused", QueueState),
@@ -66,6 +71,7 @@ SCHEMAS: dict[str, tuple[str, Any]] = {
     "spec": ("spec.json: the engine's order for an attempt", Spec),
     "status": ("status.json: the live picture", LiveStatus),
     "task-completion": ("The payload of a task's response", CompletionPayload),
+    "transcript-line": ("A line of transcript.jsonl: the built-in agent's turns", TranscriptLine),
 }
 """File stem -> title, and the contract."""
 

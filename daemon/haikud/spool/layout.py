@@ -176,6 +176,11 @@ class SpoolLayout:
         return self.root / "queue.json"
 
     @property
+    def day_spend_file(self) -> Path:
+        """What was spent today."""
+        return self.root / "day-spend.json"
+
+    @property
     def incoming(self) -> Path:
         """Requests are dropped here."""
         return self.root / "incoming"

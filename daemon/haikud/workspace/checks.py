@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
+from haikud.contracts.owner import Owner
 from haikud.workspace.files import is_folder, is_there, read_small
 from haikud.workspace.git import Git, WorkspaceError
-from haikud.workspace.ownership import Owner
 
 
 class WorkspaceMismatch(WorkspaceError):  # noqa: N818 - says what is the case

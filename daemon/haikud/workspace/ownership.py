@@ -8,12 +8,11 @@ and the agent's own (section "attached"), which a crash must not blur. Fails wit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
 from haikud.contracts.attempt import WorkspaceOrder
-from haikud.contracts.base import Model
+from haikud.contracts.owner import Owner
 from haikud.workspace.files import create_whole, sync_folder, write_atomically
 from haikud.workspace.git import WorkspaceError
 
@@ -24,22 +23,6 @@ class BranchTaken(WorkspaceError):  # noqa: N818 - says what is the case
     """The branch, or the place of its worktree, exists already and is not this task's."""
 
     code = "BRANCH_TAKEN"
-
-
-class Owner(Model):
-    """The record. `stage` is `creating` until the worktree was once complete."""
-
-    format: Literal[1] = 1
-    spool_id: str
-    ref: str
-    branch: str
-    worktree: str  # absolute, as ordered
-    real_worktree: str  # the same without symlinks
-    start_sha: str  # what the branch's own commits count from
-    stage: Literal["creating", "ready"] = "creating"
-    merged: list[str] | None = None  # the dependencies' branches it starts from, once they are merged
-    attached_tip: str | None = None  # the branch's head when the agent's own git folder was put in place
-    detached: bool = False  # put back without a harvest: what the agent committed waits in its git folder
 
 
 def branch_name(ref: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
+from haikud.contracts.owner import Owner
 from haikud.workspace.checks import (
     WorkspaceMismatch,
     check_place,
@@ -26,7 +27,6 @@ from haikud.workspace.files import is_folder, is_there, move_aside, read_small, 
 from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import (
     BranchTaken,
-    Owner,
     branch_name,
     give_up_ownership,
     load_record,

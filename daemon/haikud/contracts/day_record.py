@@ -1,0 +1,16 @@
+"""`day-spend.json`: what was spent on one day, so that the day's budget holds over a restart."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from haikud.contracts.base import Model
+
+
+class DayRecord(Model):
+    """US dollars of one UTC day."""
+
+    day: date
+    cost_usd: float = Field(0.0, ge=0)

@@ -1,0 +1,23 @@
+"""Who owns a branch and its worktree: `COMMON/haikud/owners/REF.json` in the repository's git folder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from haikud.contracts.base import Model
+
+
+class Owner(Model):
+    """The record. `stage` is `creating` until the worktree was once complete."""
+
+    format: Literal[1] = 1
+    spool_id: str
+    ref: str
+    branch: str
+    worktree: str  # absolute, as ordered
+    real_worktree: str  # the same without symlinks
+    start_sha: str  # what the branch's own commits count from
+    stage: Literal["creating", "ready"] = "creating"
+    merged: list[str] | None = None  # the dependencies' branches it starts from, once they are merged
+    attached_tip: str | None = None  # the branch's head when the agent's own git folder was put in place
+    detached: bool = False  # put back without a harvest: what the agent committed waits in its git folder
