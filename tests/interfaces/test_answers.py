@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.interfaces.conftest import FakeSpool, on_terminal
 
+from haikud.interfaces.plain import dollars
 from haikud.interfaces.progress import describe_live, describe_now
 
 WORK = {
@@ -107,6 +108,13 @@ def test_where_a_task_is_can_be_told_without_a_daemon(spool: FakeSpool):
     spool.admit("p", "running", "waiting")
     assert describe_now(spool.layout, "p") == "p.t1 is running; p.t2 is waiting"
     assert describe_now(spool.layout, "q") == "q is not admitted"
-    assert (
-        describe_live({"state": "deferred", "reason": "the API's limits"}) == "deferred: the API's limits, $0.00 so far"
-    )
+    assert describe_live({"state": "deferred", "reason": "the API's limits"}) == "deferred: the API's limits"
+    assert describe_live({"state": "queued", "cost_usd": 0.02}) == "queued, $0.02 so far"
+    assert describe_live({"state": "running"}) == "running, $0.00 so far"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(0, "$0.00"), (0.00003, "<$0.0001"), (0.0002, "$0.0002"), (0.02, "$0.02"), (None, "$0.00")]
+)
+def test_what_was_not_free_is_never_shown_as_nothing(amount: float | None, shown: str):
+    assert dollars(amount) == shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from tests.interfaces.conftest import FakeSpool
 
@@ -85,6 +86,16 @@ def test_a_long_queue_is_cut(spool: FakeSpool):
     assert "  and 25 more: haikud status --json" in told
 
 
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_on_a_narrow_terminal_a_task_keeps_to_its_line_and_its_news_go_before_its_title(width: int):
+    task = {"ref": "p.a", "plan": "p", "title": "A title of many words " * 4, "state": "running", "phase": "validate"}
+    picture = {"spool": "/s", "daemon_pid": None, "tasks": [{**task, "percent": 80, "cost_usd": 0.02}]}
+    line = list(picture_lines(picture, colour=False, width=width))[2]
+    assert len(line) <= width
+    assert line.startswith("  running   p.a  A title")
+    assert ("validate 80%, $0.02 so far" in line) == (width > 40)
+
+
 def test_watch_needs_a_terminal(spool: FakeSpool):
     done = spool.run("status", "--watch")
     assert done.exit_code == 2
@@ -102,4 +113,21 @@ def test_the_live_view_has_phase_bar_and_cost(spool: FakeSpool, daemon: int):
     assert "validate" in text
     assert "━" in text
     assert "$0.02" in text
+    assert "50%" in text
     assert "and 3 more" in text
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 120])
+def test_the_live_view_shows_every_cost_whole_and_starts_its_columns_in_one_place(width: int):
+    task = {"ref": "p.a", "title": "A page for the dashboard", "cost_usd": 0.00123, "reason": "waits for p.b"}
+    tasks = [{**task, "state": state} for state in ("running", "queued", "failed")]
+    picture = {"spool": "/s", "tasks": tasks, "daemon_pid": None}
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as shown:
+        console.print(draw(picture, rows=9, columns=width))
+    rows = [line for line in shown.get().splitlines() if "$0.0012" in line]
+    assert len(rows) == 3
+    places = {
+        cell_len(row[: row.index(state)]) for row, state in zip(rows, ("running", "queued", "failed"), strict=True)
+    }
+    assert places == {3}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,39 +18,86 @@ from haikud.interfaces.plain import dollars, one_line, span
 from haikud.spool.layout import SpoolLayout
 
 LOOK_SECONDS = 0.5
+_BAR_COLUMNS = 12
+_OTHER_ROWS = 10  # above and below the tasks
 
 _STYLES = {"running": "cyan", "succeeded": "green", "failed": "red", "escalated": "yellow", "cancelled": "dim"}
 
 
 def watch(layout: SpoolLayout) -> None:
-    """Redraw until Ctrl-C."""
+    """Redraw until Ctrl-C, on a screen of its own, so that a terminal of another size is redrawn whole."""
     console = Console()
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            live.update(draw(read_picture(layout), rows=max(3, console.height - 10)), refresh=True)
+            rows, columns = max(3, console.height - _OTHER_ROWS), console.width
+            live.update(draw(read_picture(layout), rows=rows, columns=columns), refresh=True)
             time.sleep(LOOK_SECONDS)
 
 
-def draw(picture: dict[str, Any], *, rows: int) -> Group:
-    """The picture as something that rich can print, with at most `rows` tasks."""
-    table = Table(box=None, padding=(0, 1), expand=True)
-    for heading, ratio in (("", 0), ("Task", 3), ("Title", 4), ("Phase", 2), ("", 2), ("Cost", 1), ("Time", 2)):
-        table.add_column(heading, ratio=ratio or None, no_wrap=True, overflow="ellipsis")
+def draw(picture: dict[str, Any], *, rows: int, columns: int = 100) -> Group:
+    """The picture as something that rich can print, with at most `rows` tasks. Few `columns` show fewer things."""
+    table = Table(box=None, padding=(0, 1, 0, 0), expand=True)
+    shown = [column for column in _COLUMNS if columns >= column.least]
+    for column in shown:
+        table.add_column(
+            column.heading, justify=column.justify, ratio=column.ratio or None, no_wrap=True, overflow="ellipsis"
+        )
     tasks = listed_tasks(picture)
     for task in tasks[:rows]:
-        state = one_line(task.get("state", "?"))
-        percent = task.get("percent")
-        since = seconds_since(task.get("started_at") if state == "running" else None)
-        table.add_row(
-            Text(f"{ICONS.get(state, '')} {state}", style=_STYLES.get(state, "")),
-            Text(one_line(task.get("ref"))),
-            Text(one_line(task.get("title") or "")),
-            Text(one_line(task.get("phase") or "") if state == "running" else one_line(task.get("reason") or "")),
-            ProgressBar(total=100, completed=percent) if state == "running" and isinstance(percent, int) else Text(""),
-            Text(dollars(task.get("cost_usd"))),
-            Text(span(since) if since is not None else ""),
-        )
+        table.add_row(*(column.cell(task) for column in shown))
     more = [Text(f"and {len(tasks) - rows} more")] if len(tasks) > rows else []
     head = [Text(line) for line in head_lines(picture)]
     foot = [Text(line) for line in foot_lines(picture)]
     return Group(*head, table, *more, *foot, Text("Ctrl-C ends this view, not the daemon.", style="dim"))
+
+
+def _state(task: dict[str, Any]) -> Text:
+    state = one_line(task.get("state", "?"))
+    return Text(f"{ICONS.get(state, ' ' * 2)} {state}", style=_STYLES.get(state, ""))
+
+
+def _phase(task: dict[str, Any]) -> Text:
+    """A running task's phase; of any other why it is where it is."""
+    return Text(one_line(task.get("phase" if task.get("state") == "running" else "reason") or ""))
+
+
+def _percent_of(task: dict[str, Any]) -> int | None:
+    percent = task.get("percent")
+    return percent if task.get("state") == "running" and isinstance(percent, int) else None
+
+
+def _percent(task: dict[str, Any]) -> Text:
+    percent = _percent_of(task)
+    return Text("" if percent is None else f"{percent}%")
+
+
+def _bar(task: dict[str, Any]) -> RenderableType:
+    percent = _percent_of(task)
+    return Text("") if percent is None else ProgressBar(total=100, completed=percent, width=_BAR_COLUMNS)
+
+
+def _time(task: dict[str, Any]) -> Text:
+    since = seconds_since(task.get("started_at") if task.get("state") == "running" else None)
+    return Text(span(since) if since is not None else "")
+
+
+class _Column(NamedTuple):
+    """A column: `ratio` is its share of the room that is left (0: what it needs), `least` the terminal it needs."""
+
+    heading: str
+    cell: Callable[[dict[str, Any]], RenderableType]
+    ratio: int = 0
+    least: int = 0
+    justify: Literal["left", "right"] = "left"
+
+
+_COLUMNS = (
+    _Column("State", _state),
+    _Column("Task", lambda task: Text(one_line(task.get("ref"))), ratio=3),
+    _Column("Title", lambda task: Text(one_line(task.get("title") or "")), ratio=4, least=90),
+    _Column("Phase", _phase, ratio=3, least=50),
+    _Column("", _bar, least=100),
+    _Column("", _percent, least=60, justify="right"),
+    _Column("Cost", lambda task: Text(dollars(task.get("cost_usd"))), justify="right"),
+    _Column("Time", _time, least=70, justify="right"),
+)

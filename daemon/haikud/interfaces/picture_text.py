@@ -22,18 +22,19 @@ ICONS = {
 
 _COLOURS = {"running": 36, "succeeded": 32, "failed": 31, "escalated": 33, "cancelled": 90, "paused": 33}
 _MOST_LINES = 40
+_LEAST_ROOM = 12  # columns for a task's words, however narrow the terminal
 
 
-def picture_lines(picture: dict[str, Any], *, colour: bool) -> Iterator[str]:
-    """The block, line by line. `colour`: for a terminal, with icons."""
+def picture_lines(picture: dict[str, Any], *, colour: bool, width: int = 0) -> Iterator[str]:
+    """The block, line by line. `colour`: for a terminal, with icons; a task keeps to one line of `width`, if not 0."""
     yield from head_lines(picture)
     tasks = listed_tasks(picture)
     shown = tasks[:_MOST_LINES]
     if shown:
         yield "Tasks:"
-    width = max((len(one_line(task.get("ref"))) for task in shown), default=0)
+    ref_width = min(max((len(one_line(task.get("ref"))) for task in shown), default=0), 60)
     for task in shown:
-        yield _task_line(task, min(width, 60), colour=colour)
+        yield _task_line(task, ref_width, width, colour=colour)
     left = len(tasks) - len(shown) + _int(picture.get("tasks_left_out"))
     if left:
         yield f"  and {left} more: haikud status --json"
@@ -100,15 +101,17 @@ def task_news(task: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _task_line(task: dict[str, Any], width: int, *, colour: bool) -> str:
+def _task_line(task: dict[str, Any], ref_width: int, width: int, *, colour: bool) -> str:
     state = one_line(task.get("state", "?"))
     label = f"{state:<9}"
+    ref = f"{one_line(task.get('ref')):<{ref_width}}"
+    room = max(width - len(f"  {label} {ref}  ") - (3 if colour else 0), _LEAST_ROOM) if width else 0
     if colour:
         label = f"{ICONS.get(state, ' ' * 2)} \x1b[{_COLOURS.get(state, 0)}m{label}\x1b[0m"
-    title = one_line(task.get("title") or "", 50)
     news = task_news(task)
-    said = " - ".join(part for part in (title, news) if part)
-    return f"  {label} {one_line(task.get('ref')):<{width}}  {said}".rstrip()
+    title_room = min(max(room - len(f" - {news}"), _LEAST_ROOM), 50) if room else 50  # news before the whole title
+    said = " - ".join(part for part in (one_line(task.get("title") or "", title_room), news) if part)
+    return f"  {label} {ref}  {one_line(said, room)}".rstrip()
 
 
 def _counts(picture: dict[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,10 @@ def one_line(value: object, width: int = 0) -> str:
 
 
 def dollars(value: object) -> str:
-    """`$0.04`; more digits where two would say nothing."""
+    """`$0.04`; more digits where two would say nothing, and never `$0.0000` for what was not free."""
     amount = float(value) if isinstance(value, int | float) else 0.0
+    if 0 < amount < 0.00005:
+        return "<$0.0001"
     return f"${amount:.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.4f}"
 
 

@@ -32,7 +32,8 @@ def describe_live(task: dict[str, Any]) -> str:
     words = one_line(task.get("message") if task.get("state") == "running" else task.get("reason"), 60)
     if words and words != "None":
         text += f": {words}"
-    return f"{text}, {dollars(task.get('cost_usd'))} so far"
+    cost = task.get("cost_usd")
+    return f"{text}, {dollars(cost)} so far" if cost or task.get("state") == "running" else text
 
 
 def describe_now(layout: SpoolLayout, identifier: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -29,10 +31,8 @@ def status(as_json: bool, live: bool, spool: Path | None) -> None:
             raise Trouble("--watch needs a terminal", advice="use `haikud status --json`, as often as you like")
         from haikud.interfaces.picture_live import watch
 
-        try:
+        with suppress(KeyboardInterrupt):  # the view is gone then; its last picture stays
             watch(layout)
-        except KeyboardInterrupt:
-            return
     picture = read_picture(layout)
     if as_json:
         from haikud.interfaces.answers import print_json
@@ -42,5 +42,6 @@ def status(as_json: bool, live: bool, spool: Path | None) -> None:
     from haikud.interfaces.picture_text import picture_lines
 
     is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-    text = "\n".join(picture_lines(picture, colour=sys.stdout.isatty() and is_utf8))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    text = "\n".join(picture_lines(picture, colour=sys.stdout.isatty() and is_utf8, width=width))
     click.echo(text.encode("utf-8", "replace"))
