@@ -40,6 +40,25 @@ def test_bad_settings_are_told_before_anything_is_made(spool: FakeSpool, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("roles_dir: nowhere\n", "nowhere: the folder of roles cannot be read"),
+        ("templates_dir: nowhere\n", "nowhere: cannot be read"),
+        ("default_role: nobody\n", "'nobody', and there is no such role\n  known are issue-orchestrator, "),
+    ],
+)
+def test_roles_that_would_have_every_request_rejected_are_told_first(
+    spool: FakeSpool, tmp_path: Path, settings: str, told: str
+):
+    (tmp_path / "haikud.yaml").write_text(settings)
+    with spool.start("run", "--spool", str(tmp_path / "new"), cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert told in err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("content", ['{"format": 99, "spool_id": "x"}', "{"])
 def test_a_spool_that_is_not_for_us_is_refused(spool: FakeSpool, tmp_path: Path, content: str):
     spool.layout.format_file.write_text(content)
@@ -48,6 +67,12 @@ def test_a_spool_that_is_not_for_us_is_refused(spool: FakeSpool, tmp_path: Path,
     assert process.returncode == 1
     assert "Traceback" not in err
     assert spool.layout.format_file.read_text() == content
+
+
+def test_without_a_key_it_says_so(spool: FakeSpool, daemon: int, tmp_path: Path):
+    with spool.start("run", cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert "there is no ANTHROPIC_API_KEY" in err
 
 
 def test_a_second_daemon_says_who_holds_the_spool(spool: FakeSpool, daemon: int, tmp_path: Path):

@@ -38,10 +38,13 @@ def run(ctx: click.Context, config: Path | None, spool: Path | None) -> None:
     from haikud.engine.daemon import Secrets, run_daemon
 
     settings = settings_or_trouble(config)
+    _check_roles(settings)
     secrets = Secrets(
         api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
         base_url=settings.api.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None,
     )
+    if secrets.api_key is None:
+        say("there is no ANTHROPIC_API_KEY: agents that ask a model will fail; export it and start again")
     layout = SpoolLayout(chosen_root(spool))
     ctx.exit(asyncio.run(run_daemon(layout, settings, secrets=secrets, foreground=True, say=say)))
 
@@ -57,6 +60,28 @@ def settings_or_trouble(config: Path | None) -> Settings:
             "\n  ".join(["the settings cannot be used:", *error.faults]),
             advice="mend them and start again; docs/haikud.guide.yaml is an example of all there is",
         ) from None
+
+
+def _check_roles(settings: Settings) -> None:
+    """`Trouble` for roles and templates without which every request would be rejected."""
+    from haikud.roles.catalogue import find_roles
+    from haikud.roles.files import RoleError
+    from haikud.roles.templates import TemplateError, find_file_templates, find_templates
+
+    advice = "correct roles_dir or templates_dir in the settings, or that file, and start again"
+    templates_dir = Path(settings.templates_dir) if settings.templates_dir else None
+    try:
+        roles = find_roles(Path(settings.roles_dir) if settings.roles_dir else None)
+        find_templates(templates_dir)
+        find_file_templates(templates_dir)
+    except (RoleError, TemplateError) as error:
+        raise Trouble(f"the roles or templates cannot be used: {error}", advice=advice) from None
+    if settings.default_role not in roles:
+        known = ", ".join(sorted(roles))
+        raise Trouble(
+            f"the settings' default_role is {settings.default_role!r}, and there is no such role",
+            advice=f"known are {known}; your own lie in roles_dir",
+        )
 
 
 def say(text: str) -> None:
