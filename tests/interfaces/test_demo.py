@@ -16,6 +16,7 @@ import pytest
 from tests.support.repository import git
 from tests.support.waiting import wait_until
 
+from haikud.interfaces.demo import own_command
 from haikud.interfaces.demo_place import MARKER, DemoPlace, make_place
 from haikud.interfaces.demo_project import REQUEST_ID, TEST_COMMAND, make_request
 from haikud.interfaces.trouble import Trouble
@@ -205,3 +206,21 @@ def test_the_request_is_the_guides_with_the_demos_paths(tmp_path: Path):
     ]
     assert request["payload"]["task"]["title"] == "Implement logout button"
     assert request["payload"]["context"]["test_command"] == TEST_COMMAND
+
+
+def test_what_to_try_next_can_be_typed_wherever_haikud_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script = tmp_path / "venv" / "bin" / "haikud"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script.with_name("python")))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert own_command() == "venv/bin/haikud"
+    monkeypatch.chdir("/")
+    assert own_command() == str(script).removeprefix("/")
+    monkeypatch.chdir(script.parent.parent / "bin")
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert own_command() == "haikud"
+    script.unlink()
+    assert own_command() == "haikud"

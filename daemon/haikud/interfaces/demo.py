@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -211,15 +213,23 @@ def _tell_next(place: DemoPlace, *, live: bool, out: Out) -> None:
     width = max(len(str(path)) for path, _ in lines)
     for path, what in lines:
         out(f"  {path!s:<{width}}  {what}")
-    spool = shlex.quote(str(place.spool.root))
+    spool, haikud = shlex.quote(str(place.spool.root)), shlex.quote(own_command())
     _heading("What to try next", out)
-    out(f"  haikud status --spool {spool}")
-    out(f"  haikud logs {REQUEST_ID} --spool {spool}")
+    out(f"  {haikud} status --spool {spool}")
+    out(f"  {haikud} logs {REQUEST_ID} --spool {spool}")
     out(f"  git -C {shlex.quote(str(place.repository))} merge feature/{REQUEST_ID}")
     if not live:
-        out("  export ANTHROPIC_API_KEY=...; haikud demo --live        the same with Claude Haiku")
-    out("  haikud run, and in a checkout of yours: haikud submit PLAN.json --wait")
+        out(f"  export ANTHROPIC_API_KEY=...; {haikud} demo --live        the same with Claude Haiku")
+    out(f"  {haikud} run, and in a checkout of yours: haikud submit PLAN.json --wait")
     out("")
+
+
+def own_command() -> str:
+    """What to type for this very haikud: its name where the shell finds it, else where it lies."""
+    script, found = Path(sys.executable).with_name("haikud"), shutil.which("haikud")
+    if not script.exists() or (found and script.samefile(found)):
+        return "haikud"
+    return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else str(script)
 
 
 def _heading(text: str, out: Out) -> None:
