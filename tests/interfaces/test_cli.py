@@ -49,6 +49,13 @@ def test_a_misspelt_command_is_told_the_nearest(tmp_path: Path):
     assert "did you mean `haikud status`?" in done.stderr
 
 
+def test_the_spool_before_the_command_is_told_its_place(tmp_path: Path):
+    done = haikud("--spool", "x", "status", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "haikud COMMAND --spool DIR" in done.stderr
+    assert "'--spol'" in haikud("--spol", "x", cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize(
     "args", [["status"], ["wait", "x"], ["logs", "x"], ["answer", "x", "y"], ["cancel", "x"], ["stop"]]
 )

@@ -103,6 +103,12 @@ def test_stop_is_an_empty_file_too(spool: FakeSpool, daemon: int, options: list[
     assert asked(spool) == [name]
 
 
+def test_a_stop_that_agents_hold_up_says_how_to_end_them(spool: FakeSpool, daemon: int):
+    done = spool.run("stop", "--wait", "--timeout", "0.1")
+    assert done.exit_code == 4
+    assert "`haikud stop --now` ends them too" in done.stderr
+
+
 def test_stop_can_wait_for_the_daemons_end(spool: FakeSpool):
     with hold_daemon_lock(spool.layout) as lock, spool.start("stop", "--wait") as process:
         wait_until_dropped(spool.layout.control / "all.stop")

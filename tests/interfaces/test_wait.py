@@ -49,6 +49,14 @@ def test_an_unknown_id_is_said_at_once_and_waited_for(spool: FakeSpool, daemon: 
     assert done.stderr.startswith(f"haikud: warning: {spool.root} knows nothing of later yet")
 
 
+@pytest.mark.parametrize("command", [["wait"], ["logs", "-f"]])
+def test_a_task_that_its_plan_does_not_have_is_not_waited_for(spool: FakeSpool, daemon: int, command: list[str]):
+    spool.admit("p", "running", "queued")
+    done = spool.run(*command, "p.t3")
+    assert done.exit_code == 2
+    assert "the plan p has no task p.t3\n  it has p.t1, p.t2" in done.stderr
+
+
 @pytest.mark.parametrize("identifier", ["all", "a/b", "..", "", "a.b.c", "-x", "ümlaut"])
 def test_what_cannot_be_an_id_is_a_usage_error(spool: FakeSpool, identifier: str):
     assert spool.run("wait", "--timeout", "0.1", "--", identifier).exit_code == 2

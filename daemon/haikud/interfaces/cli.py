@@ -54,6 +54,15 @@ class LazyGroup(click.Group):
             raise ReaderGone from None
         return result
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but who puts --spool before the command is told where it belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name != "--spool":
+                raise
+            raise click.UsageError("--spool stands after the command: haikud COMMAND --spool DIR", ctx) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which a newcomer meets them."""
         del ctx

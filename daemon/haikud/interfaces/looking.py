@@ -133,6 +133,16 @@ def is_known(layout: SpoolLayout, identifier: str) -> bool:
     )
 
 
+def check_task_of_known_plan(layout: SpoolLayout, identifier: str) -> None:
+    """`Trouble` for a task that an admitted plan does not have: it will never come."""
+    plan_id = plan_of(identifier)
+    refs = refs_of(layout, plan_id)
+    if not refs or identifier == plan_id or identifier in refs:
+        return
+    shown = ", ".join(refs[:10]) + (", ..." if len(refs) > 10 else "")
+    raise Trouble(f"the plan {plan_id} has no task {identifier}", advice=f"it has {shown}")
+
+
 def why_set_aside(layout: SpoolLayout, name: str, *, since: float) -> dict[str, Any] | None:
     """The reason of a dropped file of that name that was set aside after `since` (seconds since the epoch)."""
     for entry in entries(layout.rejected):

@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from haikud.interfaces.following import LogPrinter, follow
-from haikud.interfaces.looking import all_final, check_id, is_known, open_escalations, refs_of
+from haikud.interfaces.looking import (
+    all_final,
+    check_id,
+    check_task_of_known_plan,
+    is_known,
+    open_escalations,
+    refs_of,
+)
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.trouble import Trouble, note, warn
 from haikud.interfaces.waiting import EndKind, look_for_answer
@@ -34,10 +41,11 @@ def logs(identifier: str, following: bool, spool: Path | None) -> None:
 
 
 def _follow(layout: SpoolLayout, identifier: str) -> None:
+    check_task_of_known_plan(layout, identifier)
     if not is_known(layout, identifier):
         warn(f"{layout.root} knows nothing of {identifier} yet; waiting for it to appear")
     if not all_final(layout, identifier):
-        warn_without_daemon(layout, "nothing will happen")
+        warn_without_daemon(layout, "nothing new will be started")
     asked: set[str] = set()
 
     def is_over() -> bool:

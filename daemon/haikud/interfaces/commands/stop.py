@@ -36,7 +36,8 @@ def stop(now: bool, wait: bool, timeout: float | None, spool: Path | None) -> No
     end = None if timeout is None else time.monotonic() + timeout
     while wait and daemon_pid(layout) == pid:
         if end is not None and time.monotonic() >= end:
-            raise Trouble(f"the daemon (pid {pid}) has not ended after {timeout:g} s", exit_code=4)
+            advice = "wait again" if now else "its agents are at work; `haikud stop --now` ends them too"
+            raise Trouble(f"the daemon (pid {pid}) has not ended after {timeout:g} s", advice=advice, exit_code=4)
         time.sleep(LOOK_SECONDS)
     if wait:
         click.echo("the daemon has ended")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from haikud.interfaces.answers import how_to_answer, print_answer
-from haikud.interfaces.looking import check_id, is_known
+from haikud.interfaces.looking import check_id, check_task_of_known_plan, is_known
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.progress import ProgressLines, describe_now
 from haikud.interfaces.trouble import note, warn
@@ -31,9 +31,10 @@ def wait(ctx: click.Context, identifier: str, timeout: float | None, as_json: bo
     layout = find_spool(spool)
     check_id(identifier)
     if look_for_answer(layout, identifier) is None:
+        check_task_of_known_plan(layout, identifier)
         if not is_known(layout, identifier):
             warn(f"{layout.root} knows nothing of {identifier} yet; waiting for it to appear")
-        warn_without_daemon(layout, "nothing will happen")
+        warn_without_daemon(layout, "no answer will come")
     ctx.exit(wait_and_show(layout, identifier, timeout=timeout, as_json=as_json))
 
 
