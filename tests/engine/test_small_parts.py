@@ -63,6 +63,18 @@ def test_a_plan_leaves_the_board_with_its_last_task():
     assert [one.ref for one in board.finished] == ["p.c", "p.b", "p.a"]
 
 
+def test_a_retried_task_is_neither_shown_nor_counted_as_finished():
+    board = queued_board()
+    entry = board.tasks["p.b"]
+    board.move(entry, next_decision(entry.decision, TaskState.RUNNING, "", NOW, attempt=1))
+    board.move(entry, next_decision(entry.decision, TaskState.FAILED, "", NOW))
+    shown = TaskStatus(ref=entry.ref, plan="p", title="", state="failed", role="", priority="medium", since=NOW)
+    board.remove(entry, shown)
+    board.add_task(entry.plan, entry.task, next_decision(entry.decision, TaskState.QUEUED, "retry", NOW))
+    assert not board.finished
+    assert board.finished_counts == {TaskState.FAILED: 0}
+
+
 def test_what_running_attempts_were_allotted_is_reserved():
     board = queued_board()
     entry = board.tasks["p.a"]

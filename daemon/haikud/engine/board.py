@@ -125,6 +125,7 @@ class Board:
             spent_tokens=tokens,
         )
         self.tasks[task.ref] = entry
+        self._forget_finished(task.ref)
         owner.states[task.id] = decision.state
         self._enter(entry)
         return entry
@@ -144,6 +145,12 @@ class Board:
         self.finished_counts[entry.state] = self.finished_counts.get(entry.state, 0) + 1
         if not any(task.ref in self.tasks for task in entry.plan.tasks):
             self.plans.pop(entry.plan.id, None)
+
+    def _forget_finished(self, ref: str) -> None:
+        """A task that is retried has not finished: it is neither shown nor counted as that."""
+        for old in [task for task in self.finished if task.ref == ref]:
+            self.finished.remove(old)
+            self.finished_counts[TaskState(old.state)] -= 1
 
     def in_state(self, state: TaskState) -> list[OpenTask]:
         """The tasks in that state, in the order in which they came into it."""
