@@ -111,7 +111,9 @@ class Repositories:
     def _fault(self, candidate: Candidate, why: str, fix: str) -> None:
         if candidate.origin == "spool":
             code = FaultCode.NO_REPOSITORY
-            found = f"no repository: none is stated, no default_repository is set, and the spool {candidate.path} {why}"
+            found = (
+                f"no repository: none is stated, no default_repository is set, and the spool is {candidate.path}, {why}"
+            )
         elif candidate.origin == "settings":
             code = FaultCode.NO_REPOSITORY
             found = f"no repository, and the settings' default_repository {quoted(candidate.path)}, {why}"
