@@ -53,6 +53,7 @@ def agent_environment(
     identity: tuple[str, str],
     host: Mapping[str, str],
     api_key: str | None = None,
+    issue_number: int | None = None,
 ) -> dict[str, str]:
     """The whole environment for this attempt's untrusted processes.
 
@@ -69,7 +70,7 @@ def agent_environment(
         "TMPDIR": str(temporary),
         **{name: value for name, value in chosen.items() if name not in API_NAMES},
         **_git_variables(identity),
-        **_guide_variables(spec, paths, worktree),
+        **_guide_variables(spec, paths, worktree, issue_number),
         **_own_variables(spec, paths),
     }
     if spec.role.command is not None and spec.role.credential:
@@ -80,13 +81,13 @@ def agent_environment(
     return environment
 
 
-def _guide_variables(spec: Spec, paths: AttemptPaths, worktree: Path) -> dict[str, str]:
+def _guide_variables(spec: Spec, paths: AttemptPaths, worktree: Path, issue_number: int | None) -> dict[str, str]:
     """The guide's "Environment Variables", and TASK_PLAN_FILE of its "File-Based Communication"."""
-    task, context, workspace = spec.task, spec.task.context, spec.workspace
+    context, workspace = spec.task.context, spec.workspace
     return _present(
         {
             "TASK_ID": spec.task_id,
-            "ISSUE_NUMBER": None if task.issue_number is None else str(task.issue_number),
+            "ISSUE_NUMBER": None if issue_number is None else str(issue_number),
             "WORKTREE_PATH": str(worktree),
             "BRANCH_NAME": workspace.branch if workspace else None,
             "PROJECT_TYPE": context.project_type,

@@ -69,6 +69,7 @@ class Spec(Model):
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)
     sandbox: str = "none"
+    issues: Literal["none", "local"] = "none"  # whether the task gets an issue of its own
     retry_reason: str | None = None  # this attempt is a retry, and why; the runner writes it into the log
     retry_of: int | None = Field(None, ge=1)  # of at most so many attempts
     resume_note: str | None = None  # what to tell an agent whose task had ended before, and was asked for again

@@ -51,7 +51,6 @@ class GitSettings(SettingsModel):
     user_email: str | None = None
     copy_files: list[str] = Field(default_factory=list)  # untracked files copied into a worktree, such as .env
     push: bool = False
-    pull_request: bool = False
     remote: str = "origin"
 
 

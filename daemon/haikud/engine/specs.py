@@ -75,6 +75,7 @@ def build_spec(order: Order) -> Spec:
         retry_of=most,
         resume_note=resume_note(order.decisions),
         templates_dir=settings.templates_dir,
+        issues=settings.issues,
         daemon_version=haikud.__version__,
     )
 

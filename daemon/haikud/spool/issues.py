@@ -74,6 +74,10 @@ class IssueTracker:
             raise NoSuchIssue(self.folder, number)
         return issue
 
+    def url(self, number: int) -> str:
+        """Where an issue lies, as a file: URL."""
+        return self._path(number).absolute().as_uri()
+
     def find_by_marker(self, marker: str) -> Issue | None:
         """The issue that was created with that marker."""
         return next((issue for issue in self.list() if issue.marker == marker), None)

@@ -169,10 +169,9 @@ def _marker(attempt: Attempt) -> str:
 
 
 def _shown(tracker: IssueTracker, issue: Issue) -> dict[str, Any]:
-    url = (tracker.folder / f"{issue.number}.json").as_uri()
     return {
         "issue_number": issue.number,
-        "issue_url": url,
+        "issue_url": tracker.url(issue.number),
         "title": issue.title,
         "state": issue.state,
         "labels": issue.labels,

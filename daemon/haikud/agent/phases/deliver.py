@@ -16,8 +16,6 @@ from haikud.workspace.git import WorkspaceError
 def deliver(attempt: Attempt) -> None:
     """Push where the settings say so and there is something to push. Raises Failed."""
     settings = attempt.spec.git
-    if settings.pull_request:
-        attempt.warn("git.pull_request is not supported by this version; the branch waits to be merged")
     if not settings.push or attempt.spec.workspace is None or attempt.is_operation:
         return
     if not attempt.evidence.get("commits"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from haikud.agent.attempt import Attempt, clean_text
 from haikud.agent.endings import Ending
 from haikud.agent.error_reports import build_error_report
+from haikud.agent.task_issue import tell_issue
 from haikud.contracts.attempt import FailureClass, Result
 from haikud.contracts.base import utc_now
 from haikud.contracts.evidence import Evidence
@@ -45,6 +46,10 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
         phase_seconds={name: round(seconds, 3) for name, seconds in attempt.phase_seconds.items()},
         last_phase=attempt.phase,
     )
+    try:
+        tell_issue(attempt, result)
+    except OSError as error:  # the issue is for people; the result is what counts
+        attempt.log.line(f"the task's issue could not be told: {error}")
     write_durably(attempt.paths.result, dump(result))
     return result
 

@@ -1,8 +1,8 @@
 """setup: a worktree (or an empty folder) in which the agent can start.
 
-Branch and worktree, the branches of the tasks it depends on, files to copy such as .env, the templates that the task's
-files name, the agent's own git, and the setup command, which is untrusted already. A merge conflict is a question, not
-a failure: somebody has to decide which side is right.
+The issue if one is asked for, branch and worktree, the branches of the tasks it depends on, files to copy such as
+.env, the templates that the task's files name, the agent's own git, and the setup command, which is untrusted already.
+A merge conflict is a question, not a failure: somebody has to decide which side is right.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from haikud.agent.attempt import Attempt, clean_text, shell
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.environment import API_NAMES, agent_environment, looks_secret, private_folders
 from haikud.agent.errors import AgentError
+from haikud.agent.task_issue import open_issue
 from haikud.agent.worktree import attach, commit_identity, git_work, order_of
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
@@ -34,6 +35,7 @@ def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
     _check_sandbox(attempt)
     private_folders(attempt.paths)
+    open_issue(attempt)
     if attempt.spec.workspace is None:
         attempt.worktree = attempt.paths.workspace
         attempt.worktree.mkdir(mode=0o700, exist_ok=True)
@@ -47,6 +49,7 @@ def set_up(attempt: Attempt) -> None:
         identity=attempt.identity,
         host=os.environ,
         api_key=attempt.api_key,
+        issue_number=attempt.issue[0] if attempt.issue else attempt.spec.task.issue_number,
     )
     _name_passed_secrets(attempt)
     if attempt.spec.workspace is not None:

@@ -1,0 +1,71 @@
+"""The issue of a task in the local tracker (SPOOL/issues), where the settings ask for one.
+
+Opened before the worktree, told how each attempt ended (a failure with its full error), closed by success: the guide's
+"issue if asked" and "Document error in GitHub issue". Every effect carries a marker, so that an attempt which goes on
+after a crash finds what the one before did. An issue that a plan names stays that plan's own business: it is commented
+on where the tracker has it, and never closed.
+"""
+
+from __future__ import annotations
+
+from haikud.agent.attempt import Attempt
+from haikud.contracts.attempt import Result
+from haikud.contracts.states import AttemptOutcome
+from haikud.spool.issues import IssueTracker, NoSuchIssue
+
+
+def open_issue(attempt: Attempt) -> None:
+    """Find or create the task's issue. Raises OSError."""
+    spec = attempt.spec
+    if not _is_wanted(attempt):
+        return
+    tracker = IssueTracker(attempt.layout.issues)
+    if spec.task.issue_number is not None:
+        attempt.issue = (spec.task.issue_number, None)
+        return
+    steps = "".join(f"- {step}\n" for step in spec.task.steps)
+    body = f"{spec.task.description}\n\n{steps}".strip()
+    issue = tracker.create(spec.task.title, body, [spec.task.type], _marker(attempt))
+    attempt.issue = (issue.number, tracker.url(issue.number))
+    attempt.log.line(f"issue #{issue.number}: {issue.title}")
+
+
+def tell_issue(attempt: Attempt, result: Result) -> None:
+    """Say in the task's issue how the attempt ended; close it where the task is done. Raises OSError."""
+    if attempt.issue is None or not _is_wanted(attempt):
+        return
+    number, _ = attempt.issue
+    tracker = IssueTracker(attempt.layout.issues)
+    try:
+        tracker.comment(number, _words(attempt, result), f"{_marker(attempt)}.{attempt.spec.attempt}")
+        if result.outcome is AttemptOutcome.COMPLETED and attempt.spec.task.issue_number is None:
+            tracker.close(number)
+    except NoSuchIssue as error:
+        attempt.log.line(f"{error}: nothing was noted there")
+
+
+def _is_wanted(attempt: Attempt) -> bool:
+    return attempt.spec.issues == "local" and not attempt.is_operation
+
+
+def _marker(attempt: Attempt) -> str:
+    return f"{attempt.spec.ref}.task"
+
+
+def _words(attempt: Attempt, result: Result) -> str:
+    evidence, report = result.evidence, result.error_report
+    lines = [f"Attempt {result.attempt} ended: {result.outcome}. Cost: {result.usage.cost_usd:.4f} USD."]
+    if evidence is not None and evidence.commits:
+        lines.append(f"Branch {evidence.branch}: {evidence.commits} commit(s), {evidence.diffstat}.")
+    if report is not None:
+        lines += [
+            f"{report.error.code}: {report.error.message}",
+            report.error.details,
+            report.next_steps.suggested_action,
+        ]
+    elif result.question is not None:
+        lines += [result.question.reason, result.question.blocker]
+    elif result.summary:
+        lines.append(result.summary)
+    lines.append(f"Log: {attempt.layout.log_link(attempt.spec.ref)}")
+    return "\n\n".join(line for line in lines if line)
