@@ -82,6 +82,17 @@ def test_a_task_that_never_started_says_which_dependency_failed():
     assert answer.metrics.cost_usd == 0
 
 
+@pytest.mark.parametrize(("began", "branch", "worktree"), [([], None, None), ([1], "feature/p.t", "worktrees/p.t")])
+def test_branch_and_worktree_are_named_only_once_there_are_any(
+    began: list[int], branch: str | None, worktree: str | None
+):
+    answer = task_response(history(*(record(None) for _ in began), state=TaskState.CANCELLED, reason="cancelled"), NOW)
+    report = answer.payload["error_report"]
+    assert (answer.payload["branch"], answer.payload["worktree"]) == (branch, worktree)
+    assert ("branch" in report["next_steps"]["suggested_action"]) is bool(began)
+    assert bool(report["context"]["working_directory"]) is bool(began)
+
+
 def test_a_dead_runners_commits_are_told_though_it_left_no_result():
     made = history(record(None), state=TaskState.FAILED, outcome=AttemptOutcome.KILLED)
     answer = task_response(TaskHistory(**{**vars(made), "evidence": make_evidence(tests_passing=None)}), NOW)

@@ -162,7 +162,7 @@ def _reason(error: AgentError, *, permanent: bool) -> str:
         return "Test failures indicate actual bugs, not transient errors"
     if permanent:
         return "Trying the same again is not expected to help"
-    return "The cause may pass: haikud tries again by itself, a bounded number of times"
+    return "The cause may pass; haikud tries again by itself, but not for ever"
 
 
 def _stack_trace(error: AgentError) -> str:

@@ -39,7 +39,8 @@ def engine_report(task: Task, decision: Decision, *, agent_id: str, log_file: st
         steps = NextSteps(
             requires_escalation=False,
             reason="Somebody cancelled the task",
-            suggested_action=f"haikud retry {task.ref} runs it after all; what was done is on its branch",
+            suggested_action=f"haikud retry {task.ref} runs it after all"
+            + ("; what was done is on its branch" if decision.attempt else ""),
         )
     elif decision.state is TaskState.FAILED:
         severity = Severity.HIGH
@@ -62,8 +63,8 @@ def engine_report(task: Task, decision: Decision, *, agent_id: str, log_file: st
         context=ErrorContext(
             operation=task.title,
             command=task.context.test_command,
-            working_directory=task.worktree,
-            environment={"haikud": haikud.__version__, "python": platform.python_version()},
+            working_directory=task.worktree if decision.attempt else None,
+            environment={"haikud_version": haikud.__version__, "python_version": platform.python_version()},
         ),
         next_steps=steps,
         artifacts=Artifacts(log_file=log_file),

@@ -192,13 +192,14 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             log_file=history.log_file,
             now=now,
         )
-    worktree = relative_worktree(task) if evidence is None or evidence.worktree is not None else None
+    began = history.decision.attempt > 0  # before that there is neither branch nor worktree
+    worktree = relative_worktree(task) if began and (evidence is None or evidence.worktree is not None) else None
     return CompletionPayload.model_validate(
         {
             **_own_fields(task, history.decision, result),
             "issue_number": issue_number,
             "issue_url": issue_url,
-            "branch": (evidence.branch if evidence else None) or task.branch,
+            "branch": (evidence.branch if evidence else None) or (task.branch if began else None),
             "worktree": worktree,
             "commits": evidence.commits if evidence else 0,
             "tests_passing": evidence.tests_passing if evidence else None,

@@ -279,7 +279,7 @@ def test_the_answer_to_a_rejected_request(desk: Desk):
             code="WRONG_TYPE",
         )
     ]
-    assert report.context.environment["haikud"]
+    assert report.context.environment["haikud_version"]
     assert '"5"' in report.next_steps.suggested_action
 
     plan = rejected_response(desk.reject(several({"id": "a"})), now=NOW)

@@ -190,7 +190,7 @@ def _report(rejected: Rejected, now: datetime) -> ErrorReport:
         ),
         context=ErrorContext(
             operation="Admitting the request",
-            environment={"haikud": haikud.__version__, "python": platform.python_version()},
+            environment={"haikud_version": haikud.__version__, "python_version": platform.python_version()},
             faults=rejected.faults,
         ),
         next_steps=NextSteps(
