@@ -133,17 +133,21 @@ def test_two_tasks_that_declare_the_same_file_run_one_after_the_other(house: Hou
     assert "shared.txt" in (house.spool / "plans/second/ledger.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_spent_budget_asks_and_an_unknown_role_fails_before_anything_runs(house: House):
+def test_a_spent_budget_asks_and_an_answer_with_an_unknown_role_leaves_the_question_open(house: House):
     house.role("dear", "true", workspace="none", credential=True)
     house.start()
     house.request("broke", role="dear", max_cost_usd=0)
     wait_until(lambda: house.read("escalations/broke.json"), what=f"the question; {house.tail()}")
     assert "budget" in json.dumps(house.read("escalations/broke.json"))
-    house.drop("guidance", "broke.json", {"action": "reassign", "role": "nobody"})
-    response = house.response("broke")
-    assert response["status"] == "failure"
-    assert "nobody" in response["payload"]["error_report"]["error"]["message"]
-    assert response["payload"]["attempts"] == 0
+    for number, wrong in enumerate(({"role": "nobody"}, {"model": "no model"}), 1):
+        house.drop("guidance", "broke.json", {"action": "reassign", **wrong})
+        wait_until(lambda number=number: len(house.rejected()) == number, what="the answer to be set aside")
+    reasons = " ".join(one["reason"] for one in house.rejected().values())
+    assert "there is no role 'nobody'" in reasons
+    assert "unknown model" in reasons
+    assert house.read("escalations/broke.json")
+    house.drop("guidance", "broke.json", {"action": "reassign", "role": "worker"})
+    assert house.response("broke")["sender"] == "worker"
 
 
 def test_what_the_spool_refuses_is_trouble_and_goes_on_when_it_heals(house: House):

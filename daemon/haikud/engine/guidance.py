@@ -20,6 +20,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
 from haikud.engine.responses import name_escalation
+from haikud.engine.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.setting_aside import set_aside
 from haikud.engine.targets import NoSense, find_targets
 from haikud.spool.drops import DropFolder, OddEntry, Taken
@@ -36,9 +37,10 @@ CLOCK_GRAIN = timedelta(milliseconds=20)
 class GuidanceDrops:
     """The guidance files that were taken and not finished yet."""
 
-    def __init__(self, engine: Engine, drops: DropFolder) -> None:
+    def __init__(self, engine: Engine, drops: DropFolder, roles: RoleLookup) -> None:
         self._engine = engine
         self._drops = drops
+        self._roles = roles
         self.pending: deque[Taken | OddEntry] = deque()
 
     async def work(self) -> None:
@@ -71,8 +73,20 @@ class GuidanceDrops:
             raise NoSense(f"{target.ref} is {target.state}; no question of it is open")
         open_id = name_escalation(entry.ref, entry.decision.escalation)
         check_names_question(dropped, taken.mtime, open_id, entry.decision.at)
+        await self._check_reassignment(entry, dropped)
         await self._answer(entry, dropped, taken, open_id)
         await engine.write(self._drops.finish, taken)
+
+    async def _check_reassignment(self, entry: OpenTask, dropped: DroppedGuidance) -> None:
+        """A misspelt role or model must not cost the question: NoSense leaves it open."""
+        if dropped.action is not GuidanceAction.REASSIGN:
+            return
+        named = {"role": dropped.role, "model": dropped.model}
+        wanted = entry.decision.model_copy(update={key: value for key, value in named.items() if value})
+        try:
+            await self._engine.aside(self._roles.resolve, entry.task, wanted)
+        except NoSuchRole as error:
+            raise NoSense(str(error)) from error
 
     async def _answer(self, entry: OpenTask, dropped: DroppedGuidance, taken: Taken, open_id: str) -> None:
         engine = self._engine
@@ -92,7 +106,8 @@ class GuidanceDrops:
         said = dropped.guidance.strip().partition("\n")[0][:200]
         match dropped.action:
             case GuidanceAction.CANCEL:
-                await finish_task(engine, entry, TaskState.CANCELLED, f"cancelled: {said}", token=taken.token)
+                reason = f"cancelled: {said}" if said else "cancelled"
+                await finish_task(engine, entry, TaskState.CANCELLED, reason, token=taken.token)
             case GuidanceAction.RETRY:
                 await self._queue(entry, taken, f"retry: {said}", number, fresh=True)
             case GuidanceAction.REASSIGN:

@@ -53,7 +53,7 @@ class Rounds:
         self._engine = engine
         self._roles = RoleLookup(settings)
         self._intake = Intake(engine, incoming, self._roles)
-        self._guidance = GuidanceDrops(engine, answers)
+        self._guidance = GuidanceDrops(engine, answers, self._roles)
         self._controls = Controls(engine, commands, lambda: bool(self._intake.pending))
         self._incoming = WatchedFolder(incoming, self._intake.pending, set)
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
