@@ -164,7 +164,9 @@ def test_a_used_id_is_told_before_anything_is_dropped(spool: FakeSpool, checkout
 def test_a_file_that_waits_in_incoming_is_never_replaced(spool: FakeSpool, checkout: Path):
     file = write(checkout.parent / "plan.json", PLAN_FILE)
     (spool.layout.incoming / "add-sub.json").write_text("another's")
-    assert spool.run("submit", file).exit_code == 0
+    done = spool.run("submit", file)
+    assert done.exit_code == 0
+    assert "a request add-sub lies in incoming/ already" in done.stderr
     assert (spool.layout.incoming / "add-sub.json").read_text() == "another's"
     assert len(list(spool.layout.incoming.glob("add-sub.*.json"))) == 1
 

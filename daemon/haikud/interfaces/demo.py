@@ -220,7 +220,7 @@ def _tell_next(place: DemoPlace, *, live: bool, out: Out) -> None:
     out(f"  git -C {shlex.quote(str(place.repository))} merge feature/{REQUEST_ID}")
     if not live:
         out(f"  export ANTHROPIC_API_KEY=...; {haikud} demo --live        the same with Claude Haiku")
-    out(f"  {haikud} run, and in a checkout of yours: haikud submit PLAN.json --wait")
+    out("  and with haikud installed (README.md, Use it): haikud submit PLAN.json --wait, in a checkout of yours")
     out("")
 
 

@@ -12,6 +12,7 @@ import click
 from haikud.interfaces.answers import how_to_answer, print_answer, print_json
 from haikud.interfaces.dropping import drop_request
 from haikud.interfaces.following import follow
+from haikud.interfaces.looking import request_is_pending
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import Trouble, note, warn
@@ -63,6 +64,8 @@ def submit(
         warn(one_line(warning))
     if is_same_as_known(layout, checked):
         note(f"{checked.plan.id} was submitted before with the same content: nothing runs twice")
+    elif request_is_pending(layout, checked.plan.id):
+        warn(f"a request {checked.plan.id} lies in incoming/ already; the one that is taken first keeps the id")
     at = time.time()
     dropped = Dropped(drop_request(layout.incoming, checked.plan.id, checked.suffix, checked.data), at)
     ends_here = not (waiting or following)
