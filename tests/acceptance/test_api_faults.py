@@ -78,20 +78,24 @@ def test_a_refused_connection_is_retried_and_then_told(house: House):
     assert "127.0.0.1:9" in str(response["payload"]["error_report"])
 
 
-@pytest.mark.parametrize("status", AT_ONCE)
-def test_a_request_that_the_api_refuses_ends_at_once(house: House, status: int):
-    fault = {"kind": "status", "status": status, "times": None}
-    with ScriptedApi(parse_scenario(scenario(conversation(*add_sub(fault, at=0))))) as api:
+def test_a_request_that_the_api_refuses_ends_at_once(house: House):
+    conversations = [
+        conversation(*add_sub({"kind": "status", "status": status, "times": None}, at=0), match=f"Task s{status}\\.")
+        for status in AT_ONCE
+    ]
+    with ScriptedApi(parse_scenario(scenario(*conversations))) as api:
         start(house, api.base_url)
-        request(house, "refused")
-        response = house.response("refused")
-        assert response["status"] == "failure"
-        assert response["payload"]["attempts"] == 1
-        assert len(api.journal) == 1
-        report = response["payload"]["error_report"]
-        assert report["type"] == "api_error"
-        assert str(status) in report["error"]["message"]
-        assert report["next_steps"]["suggested_action"]
+        for status in AT_ONCE:
+            request(house, f"s{status}")
+        for status in AT_ONCE:
+            response = house.response(f"s{status}")
+            assert response["status"] == "failure"
+            assert response["payload"]["attempts"] == 1
+            report = response["payload"]["error_report"]
+            assert report["type"] == "api_error"
+            assert str(status) in report["error"]["message"]
+            assert report["next_steps"]["suggested_action"]
+        assert len(api.journal) == len(AT_ONCE)
 
 
 def test_a_refusal_of_the_model_ends_at_once(house: House):
@@ -105,16 +109,17 @@ def test_a_refusal_of_the_model_ends_at_once(house: House):
         assert "refus" in str(response["payload"]["error_report"]).lower()
 
 
-@pytest.mark.parametrize("status", [429, 529])
-def test_a_short_limit_is_waited_out_in_place(house: House, status: int):
-    fault = {"kind": "status", "status": status, "times": 1, "retry_after": 1}
-    with ScriptedApi(parse_scenario(scenario(conversation(*add_sub(fault))))) as api:
+def test_short_limits_are_waited_out_in_place(house: House):
+    turns = add_sub()
+    for turn, status in zip(turns, (429, 529), strict=False):
+        turn["fault"] = {"kind": "status", "status": status, "times": 1, "retry_after": 1}
+    with ScriptedApi(parse_scenario(scenario(conversation(*turns)))) as api:
         start(house, api.base_url)
         request(house, "limited")
         response = house.response("limited")
         assert response["status"] == "success", house.tail()
         assert response["payload"]["attempts"] == 1
-        assert len(api.journal) == 5
+        assert len(api.journal) == 4 + 2
 
 
 @pytest.mark.parametrize("status", [429, 529])
