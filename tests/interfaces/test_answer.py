@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.interfaces.conftest import FakeSpool
+from tests.support.waiting import wait_until
 
 from haikud.contracts.guidance import DroppedGuidance
 
@@ -49,6 +50,19 @@ def test_an_answer_may_ask_for_something_else(spool: FakeSpool, options: list[st
     spool.escalate("x")
     assert spool.run("answer", "x", *options).exit_code == 0
     assert dropped(spool) == {"escalation_id": "x.e1", **expected}
+
+
+def test_a_role_that_the_daemon_does_not_know_is_told_at_once(spool: FakeSpool, daemon: int):
+    spool.admit("x", "escalated")
+    spool.escalate("x")
+    with spool.start("answer", "x", "--role", "nobody") as process:
+        drop = spool.layout.guidance / "x.json"
+        wait_until(drop.exists, what="the answer")
+        spool.write(spool.layout.rejected / "x.json.reason.json", {"name": "x.json", "reason": "no role 'nobody'"})
+        drop.unlink()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert "did not take the answer: no role 'nobody'\n  the question is still open" in err
 
 
 def test_the_plan_will_do_where_it_has_one_question(spool: FakeSpool):

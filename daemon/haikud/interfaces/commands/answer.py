@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from haikud.interfaces.dropping import drop
-from haikud.interfaces.looking import check_id, open_escalations, pending_in, refs_of, state_of
+from haikud.interfaces.looking import check_id, open_escalations, pending_in, refs_of, state_of, why_set_aside
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.trouble import Trouble
+from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
+
+LOOK_SECONDS = 0.1
+TAKEN_SECONDS = 3.0
 
 
 @click.command()
@@ -45,9 +50,29 @@ def answer(
         "model": model,
     }
     document = {key: value for key, value in guidance.items() if value is not None}
+    at = time.time()
     drop(layout.guidance, f"{ref}.json", (json.dumps(document, indent=2) + "\n").encode())
+    if action == "reassign" and daemon_pid(layout) is not None:
+        _check_that_it_is_taken(layout, f"{ref}.json", at)
     click.echo(f"answered {escalation_id or ref} ({action})")
     warn_without_daemon(layout, "the answer lies in guidance/")
+
+
+def _check_that_it_is_taken(layout: SpoolLayout, name: str, at: float) -> None:
+    """`Trouble` where the daemon does not know the role or the model; it looks within seconds."""
+    end = time.monotonic() + TAKEN_SECONDS
+    while time.monotonic() < end:
+        is_there = any(name in pending_in(layout.guidance) for _ in range(2))  # a listing may miss what is renamed
+        reason = why_set_aside(layout, name, since=at)
+        if reason is not None:
+            raise Trouble(
+                f"the daemon did not take the answer: {reason.get('reason')}",
+                advice="the question is still open; answer it again",
+                exit_code=5,
+            )
+        if not is_there:
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 def _action(*, retry: bool, cancel: bool, reassign: bool) -> str:
