@@ -21,7 +21,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "truncated": {"kind": "truncate", "after_events": 4},
     "corrupt": {"kind": "corrupt", "after_events": 4},
 }
-AT_ONCE = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+AT_ONCE = (400, 401, 403, 404)
 
 
 def request(house: House, task_id: str) -> None:

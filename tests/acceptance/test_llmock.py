@@ -44,7 +44,7 @@ def events(tmp_path: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def assert_resilient(llmock: LLMock, *, strict: bool = False) -> None:
-    """llmock's own verdict, but for one finding: it times an answer when its thread gets to it, which may be late.
+    """Hold the session to llmock's own verdict, but for one finding: it times an answer when its thread gets to it, which may be late.
 
     That the client waits as long as it is asked to is measured on our side of the wire.
     """
