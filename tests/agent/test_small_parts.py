@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def test_events_keep_phase_and_percent(tmp_path: Path):
     assert len(events[7].message) == 500
     assert events[8].usage is not None
     assert {event.phase for event in events} == {Phase.IMPLEMENT, Phase.VALIDATE}
+
+
+def test_a_fifo_in_the_events_place_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "events.jsonl")
+    EventLog(tmp_path / "events.jsonl").note("lost")
 
 
 def test_events_of_many_threads_do_not_mix_and_a_lost_one_harms_nothing(tmp_path: Path):

@@ -101,6 +101,14 @@ async def test_the_log_is_appended_to(yard: Yard):
     assert yard.log.read_text().startswith("before\n")
 
 
+async def test_a_fifo_in_the_logs_place_is_a_failed_start_and_not_waited_for(yard: Yard):
+    order = yard.order()
+    order.log.unlink(missing_ok=True)
+    os.mkfifo(order.log)
+    with pytest.raises(LaunchFailed):
+        yard.launcher.start(order)
+
+
 async def test_starting_the_same_attempt_again_starts_nothing(yard: Yard):
     assert yard.launcher.start(yard.order()) == yard.launcher.start(yard.order())
 

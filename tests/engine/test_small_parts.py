@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -199,6 +200,13 @@ def test_progress_is_read_on_and_a_torn_line_waits_for_its_end(tmp_path: Path):
     progress = read_on(paths, progress)
     assert (progress.cost_usd, progress.tokens_used, progress.message) == (0.5, 15, "implementing")
     assert read_on(paths, progress) is progress
+
+
+def test_a_fifo_in_the_events_place_is_not_waited_for(tmp_path: Path):
+    paths = AttemptPaths(tmp_path)
+    os.mkfifo(paths.events)
+    before = Progress(percent=5)
+    assert read_on(paths, before) == before
 
 
 def test_progress_keeps_what_an_event_does_not_say():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from tests.spool.records import NOW, decide_on, make_response
 from haikud.contracts.decision import Decision
 from haikud.contracts.ledger import LedgerEntry
 from haikud.contracts.states import TaskState
+from haikud.spool import models
+from haikud.spool.claims import read_runner_identity
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry, read_entries
 from haikud.spool.models import UnreadableFile, dump, dump_line, iter_lines, read_model
@@ -40,6 +44,34 @@ def test_missing_is_not_broken(tmp_path: Path):
             read_model(tmp_path / "d", Decision)
         assert caught.value.path == tmp_path / "d"
         assert caught.value.why
+
+
+@pytest.mark.parametrize(
+    "put",
+    [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("nowhere")],
+)
+def test_what_an_agent_put_in_a_records_place_is_neither_waited_for_nor_followed(
+    tmp_path: Path, put: Callable[[Path], None]
+):
+    path = tmp_path / "record"
+    put(path)
+    with pytest.raises(UnreadableFile, match="no regular file"):
+        read_model(path, Decision)
+    assert list(iter_lines(path, LedgerEntry)) == []
+    with pytest.raises(UnreadableFile, match="no regular file"):
+        list(iter_lines(path, LedgerEntry, strict=True))
+    assert read_runner_identity(path) is None
+
+
+def test_a_record_or_line_that_is_huge_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(models, "MOST_RECORD_BYTES", 1000)
+    monkeypatch.setattr(models, "MOST_LINE_BYTES", 1000)
+    path = tmp_path / "record"
+    whole = dump_line(entry("here"))
+    path.write_bytes(b"\0" * 2500 + b"\n" + whole)
+    with pytest.raises(UnreadableFile, match="more than 1000 bytes"):
+        read_model(path, Decision)
+    assert [one.message for one in iter_lines(path, LedgerEntry)] == ["here"]
 
 
 def test_half_a_surrogate_pair_from_a_request_can_be_kept(tmp_path: Path):

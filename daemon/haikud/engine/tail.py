@@ -11,16 +11,20 @@ from pydantic import ValidationError
 from haikud.contracts.attempt import AttemptEvent, EventKind
 from haikud.engine.board import Progress
 from haikud.spool.layout import AttemptPaths
+from haikud.spool.reading import UntrustedFile, open_untrusted
 
 MOST_BYTES = 1 << 20
 """Of one look; the rest comes with the next."""
 
 
 def read_on(paths: AttemptPaths, progress: Progress) -> Progress:
-    """The progress after the events that were appended since. The file belongs to the runner, which is ours."""
+    """The progress after the events that were appended since.
+
+    The file is the runner's, but an agent that runs unconfined may have put something else in its place.
+    """
     try:
-        descriptor = os.open(paths.events, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+        descriptor = open_untrusted(paths.events)
+    except UntrustedFile:
         return progress
     try:
         if os.fstat(descriptor).st_size <= progress.offset:

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from haikud.spool.durable import write_quickly
+from haikud.spool.reading import UntrustedFile, read_untrusted
+
+_MOST_IDENTITY_BYTES = 65_536
 
 
 class Identity(NamedTuple):
@@ -95,8 +98,8 @@ def parse_identity(data: bytes) -> Identity | None:
 def read_runner_identity(path: Path) -> Identity | None:
     """Who runner.json names; None where the runner never wrote it, or it cannot be read."""
     try:
-        return parse_identity(path.read_bytes())
-    except FileNotFoundError:
+        return parse_identity(read_untrusted(path, _MOST_IDENTITY_BYTES))
+    except UntrustedFile:
         return None
 
 

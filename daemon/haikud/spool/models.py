@@ -1,12 +1,16 @@
 """Contracts on disk: read them, write them, walk files of one record a line.
 
 Promises: what `dump` gives, `read_model` takes. A file that is there but broken is never taken for a missing one:
-UnreadableFile says which file and why.
+UnreadableFile says which file and why. Whatever an agent that runs unconfined has put in a record's place (a FIFO, a
+symlink, a folder, a huge file), reading it neither waits nor follows nor fills memory.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +19,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 M = TypeVar("M", bound=BaseModel)
+
+MOST_RECORD_BYTES = 256 * 1024 * 1024
+MOST_LINE_BYTES = 64 * 1024 * 1024
+"""More than any record or line of ours has."""
 
 
 class UnreadableFile(Exception):  # noqa: N818 - reads as what it is
@@ -43,10 +51,29 @@ def parse_model(data: bytes, cls: type[M], path: Path) -> M:
 def read_model(path: Path, cls: type[M]) -> M | None:
     """The record in a file, None where there is no such file; UnreadableFile where it is broken."""
     try:
-        data = path.read_bytes()
+        descriptor = _open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    with os.fdopen(descriptor, "rb") as stream:
+        data = stream.read(MOST_RECORD_BYTES + 1)
+    if len(data) > MOST_RECORD_BYTES:
+        raise UnreadableFile(path, f"it has more than {MOST_RECORD_BYTES} bytes")
     return parse_model(data, cls, path)
+
+
+def _open_regular(path: Path) -> int:
+    """A descriptor of a regular file; UnreadableFile where something else is in its place."""
+    why = "it is no regular file"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a symlink; a socket
+            raise UnreadableFile(path, why) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableFile(path, why)
+    return descriptor
 
 
 def dump(model: BaseModel) -> bytes:
@@ -74,11 +101,15 @@ def iter_lines(path: Path, cls: type[M], *, strict: bool = False) -> Iterator[M]
     is not fsynced: skipped too, or with `strict` an UnreadableFile.
     """
     try:
-        stream = path.open("rb")
+        descriptor = _open_regular(path)
     except FileNotFoundError:
         return
-    with stream:
-        for number, line in enumerate(stream, 1):
+    except UnreadableFile:
+        if strict:
+            raise
+        return
+    with os.fdopen(descriptor, "rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MOST_LINE_BYTES), b""), 1):
             if not line.endswith(b"\n") or not line.strip():
                 continue
             try:

@@ -135,7 +135,9 @@ class SubprocessLauncher:
     def _spawn(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
         passed = [claim]
         key_read = key_write = None
-        log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # O_NONBLOCK: a FIFO that an agent put there is refused, not waited for.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        log = os.open(order.log, flags, 0o600)
         try:
             argv = [*self._argv_prefix, "--attempt", str(order.folder), "--claim-fd", str(claim)]
             if order.key is not None:
