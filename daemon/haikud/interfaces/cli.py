@@ -8,6 +8,7 @@ happened, to what and what to do next, and in an exit code: 2 for usage, 74 wher
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -132,4 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         where = f" ({error.filename})" if error.filename else ""
         click.echo(f"haikud: error: {error.strerror or error}{where}", err=True)
         code = EXIT_DISK
+    if code == EXIT_INTERRUPTED:
+        # An impatient second Ctrl-C must not turn a clean end into a death by signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code if isinstance(code, int) else 0)
