@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from llmock.pytest_plugin import LLMock
 from tests.support.haiku_orders import make_order
+from tests.support.house import House
 from tests.support.repository import TEST_COMMAND, git, make_repository
 
 from haikud.agent.haiku.session import HaikuEnd, run_haiku
@@ -141,3 +142,31 @@ def test_a_prompt_that_is_too_long_ends_it_at_once(llmock: LLMock, work: Work):
     llmock.context_overflow(times=None)
     assert work().kind == "failed"
     assert len(llmock.requests) == 1
+
+
+def test_a_whole_delegation_to_a_double_that_haikud_has_never_seen(llmock: LLMock, tmp_path: Path):
+    house = House(tmp_path / "house")
+    house.environment = {"ANTHROPIC_API_KEY": "sk-ant-any", "ANTHROPIC_BASE_URL": llmock.base_url("anthropic")}
+    worktree = house.repository / "worktrees" / "strange"
+    edit = {"command": "insert", "path": f"{worktree}/calc.py", "insert_line": 2}
+    llmock.call_tool("str_replace_based_edit_tool", {**edit, "insert_text": "\n\ndef sub(a, b):\n    return a - b\n"})
+    llmock.call_tool("bash", {"command": f"{TEST_COMMAND} && git commit -qam 'Add sub'"})
+    llmock.call_tool("report_progress", {"percent": 75, "message": "committed"})
+    llmock.reply("Three commits, and I renamed the project.")  # words, not facts
+    try:
+        house.start()
+        house.request("strange", files=["calc.py"], context={"test_command": TEST_COMMAND})
+        response = house.response("strange")
+        payload = response["payload"]
+        assert response["status"] == "success", house.tail()
+        assert payload["summary"] == "Three commits, and I renamed the project."
+        assert (payload["branch"], payload["worktree"]) == ("feature/strange", "worktrees/strange")
+        assert payload["commits"] == int(git(house.repository, "rev-list", "--count", "main..feature/strange")) == 1
+        assert (
+            payload["files_changed"] == git(worktree, "diff", "--name-only", "main..HEAD").splitlines() == ["calc.py"]
+        )
+        assert payload["tests_passing"] is True
+        assert git(worktree, "status", "--porcelain") == ""
+        assert "(75 %)" in house.log("strange") or " 75 " in house.log("strange")
+    finally:
+        house.close()
