@@ -199,6 +199,15 @@ def test_time_limits_end_the_attempt_tree_and_all(house: House):
     assert house.leftovers() == []
 
 
+def test_an_agent_that_removes_its_attempts_folder_ends_at_its_limit_and_holds_nobody_up(house: House):
+    house.settings = {"limits": {"attempt_seconds": 1.0}}
+    house.role("vandal", 'rm -rf "$(dirname "$HAIKUD_OUT")"; sleep 300')
+    house.start()
+    house.request("rude", role="vandal")
+    assert house.response("rude")["payload"]["error_report"]["type"] == "timeout"
+    assert house.leftovers() == []
+
+
 def test_a_second_daemon_on_the_same_spool_says_who_holds_it(house: House):
     house.start()
     assert house.process is not None

@@ -29,6 +29,7 @@ def test_a_result_says_it_whatever_else_is_known():
 def test_an_interruption_that_nobody_ordered_counts_as_a_killed_runner():
     interrupted = make_result(Out.INTERRUPTED)
     assert judged(result=interrupted, order=EndOrder.INTERRUPT) is Out.INTERRUPTED
+    assert judged(result=interrupted, order=EndOrder.TIME_LIMIT) is Out.TIMED_OUT
     assert judged(result=interrupted) is Out.KILLED
     assert Out.KILLED in VANISHED
 

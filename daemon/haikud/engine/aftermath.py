@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EndOrder, Result, WorkspaceOrder
@@ -86,14 +87,16 @@ def not_started(store: Store, ref: str, attempt: int, why: str) -> Aftermath:
     return Aftermath(ref, attempt, ending, failed_starts=count_failed_starts(store, ref))
 
 
-def judge(  # noqa: PLR0911 - a table
+def judge(  # noqa: C901, PLR0911 - a table
     result: Result | None, broken: str | None, end: End, order: EndOrder | None, *, ref: str, attempt: int, began: bool
 ) -> Ending:
     """How the attempt ended. Pure. `broken`: why its result cannot be read; `began`: whether the runner ever did."""
     if result is not None and (result.ref, result.attempt) != (ref, attempt):
         broken = f"it is that of {result.ref}, attempt {result.attempt}"
         result = None
-    if result is not None and result.outcome is AttemptOutcome.INTERRUPTED and order is None:
+    if result is not None and result.outcome is AttemptOutcome.INTERRUPTED and order is not None:
+        return Ending(_ORDERED[order], message=_message(result))  # also where the runner could not read why
+    if result is not None and result.outcome is AttemptOutcome.INTERRUPTED:
         # Its agent, a person or the system did that, and may do it every time: counted, as a killed runner is.
         return Ending(AttemptOutcome.KILLED, message="the runner was ended by a signal that haikud did not send")
     if result is not None:
@@ -127,6 +130,8 @@ def count_failed_starts(store: Store, ref: str) -> int:
 
 def _clear(paths: AttemptPaths, grace: float) -> tuple[int | None, list[str]]:
     """Take the claim, end the tree; whoever held the claim longer than its runner lived is in the tree."""
+    with suppress(FileExistsError):  # an agent that runs unconfined may have removed it
+        paths.folder.mkdir(mode=0o700)
     claim = _wait_for_claim(paths)
     ended = end_tree(marker=str(paths.out), pids=[], grace=grace)
     if claim is None:
