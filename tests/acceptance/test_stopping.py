@@ -214,3 +214,15 @@ def test_a_second_daemon_on_the_same_spool_says_who_holds_it(house: House):
     second = house.haikud("run", "--spool", str(house.spool))
     assert second.returncode == 1
     assert str(house.process.pid) in second.stderr
+
+
+def test_a_daemon_whose_spool_was_replaced_leaves_it_to_the_new_one(house: House):
+    house.role("worker", "true")
+    first = house.start().process
+    house.spool.rename(house.root / "moved away")
+    house.start()
+    assert first is not None
+    assert first.wait(timeout=20) == 0
+    house.request("served", role="worker")
+    assert house.response("served")["status"] == "success"
+    assert "the spool was replaced" in house.said()

@@ -130,6 +130,8 @@ def test_a_wrong_value_in_a_variable_is_named_with_the_variable(here: Path):
         ("a: 'x\n", "this is no YAML"),
         ("\x00", "this is no YAML"),
         ("--- \na: 1\n--- \nb: 2\n", "this is no YAML"),
+        ("max_agents: &a [*a]\n", "settings are not nested so deeply"),
+        ("max_agents: " + "[" * 2000 + "\n", "this is no YAML"),
     ],
 )
 def test_what_is_no_settings_file_says_where(here: Path, text: str, said: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,9 @@ def test_a_role_of_the_repository_is_resolved_and_an_unknown_one_is_not():
         resolve_role("b", catalogue, roles, models=MODELS, default_model="haiku")
     with pytest.raises(UnknownModel):
         resolve_role("a", catalogue, roles, models=MODELS, default_model="haiku", task_model="opus")
+
+
+def test_a_role_that_is_no_regular_file_is_named_and_not_opened(tmp_path: Path):
+    os.mkfifo(tmp_path / "waits.md")
+    with pytest.raises(RoleError, match=r"waits\.md: is no regular file"):
+        find_roles(tmp_path)

@@ -72,3 +72,14 @@ def test_a_started_program_does_not_get_the_lock(layout: SpoolLayout):
     with hold_daemon_lock(layout):
         held = subprocess.check_output(["/bin/ls", "-l", "/proc/self/fd"], close_fds=False, text=True)
     assert str(layout.lock_file) not in held
+
+
+def test_a_lock_file_that_was_replaced_is_held_no_longer(layout: SpoolLayout):
+    with hold_daemon_lock(layout) as lock:
+        assert lock.holds()
+        layout.lock_file.unlink()
+        assert not lock.holds()
+        with hold_daemon_lock(layout) as other:
+            assert other.holds()
+            assert not lock.holds()
+    assert not lock.holds()

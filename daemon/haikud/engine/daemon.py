@@ -82,6 +82,7 @@ async def run_daemon(
             day=read_day_spend(layout, utc_now()),
             clock=time.monotonic,
             wake=wake,
+            holds_spool=lock.holds,
         )
         _listen_to_signals(loop, engine, foreground=foreground)
         say(f"haikud {haikud.__version__} pid {os.getpid()} serves {layout.root}")

@@ -61,6 +61,7 @@ class Engine:
     day: DaySpend
     clock: Callable[[], float]  # monotonic seconds
     wake: asyncio.Event
+    holds_spool: Callable[[], bool]  # whether the daemon's lock is still the spool's
     board: Board = field(default_factory=Board)
     stopping: Stopping = field(default_factory=Stopping)
 

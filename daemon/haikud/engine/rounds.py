@@ -131,8 +131,9 @@ class Rounds:
         await asyncio.gather(*self._aftermaths, return_exceptions=True)
         for aftermath in self._settled:
             aftermath.release()
-        with self._engine.trouble.guard(STATUS):
-            await self._status.work(ended=True)
+        if self._engine.holds_spool():
+            with self._engine.trouble.guard(STATUS):
+                await self._status.work(ended=True)
 
     def _is_over(self) -> bool:
         stopping = self._engine.stopping
@@ -190,6 +191,11 @@ class Rounds:
         if self._watcher is None or engine.clock() < self._check_at:
             return
         self._check_at = engine.clock() + engine.settings.rescan_seconds
+        if not engine.holds_spool():
+            engine.say(f"{engine.layout.lock_file} is not the file that was locked: the spool was replaced; leaving it")
+            engine.stopping.detached.set()
+            engine.wake.set()
+            return
         with engine.trouble.guard("watching the drop folders"):
             self._watcher.check()
 

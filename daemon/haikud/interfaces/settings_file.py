@@ -132,7 +132,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError([f"{path}:{line}: this is no YAML: {error.problem or error.context}"]) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError([f"{path}: this is no YAML: {error}"]) from None
     if values is None:
         return {}, {}
@@ -145,8 +145,15 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     return values, lines
 
 
+MOST_LEVELS = 10
+"""Settings have three; an alias that holds itself has no end."""
+
+
 def _walk(node: yaml.Node, location: Location, lines: dict[Location, int], path: Path) -> Iterator[str]:
-    """Note the line of every key; yield a fault for each key that is no string or stands twice."""
+    """Note the line of every key; yield a fault for a key that is no string or stands twice, and for endless depth."""
+    if len(location) > MOST_LEVELS:
+        yield f"{path}:{node.start_mark.line + 1}: settings are not nested so deeply"
+        return
     if isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
             lines[*location, number] = child.start_mark.line + 1

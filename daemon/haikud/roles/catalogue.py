@@ -35,6 +35,8 @@ def find_roles(roles_dir: Path | None = None) -> dict[str, RoleFile]:
             roles[role.name] = role
     own: dict[str, RoleFile] = {}
     for path in _role_files(roles_dir) if roles_dir else []:
+        if not path.is_file():  # opening a FIFO would wait for ever
+            raise RoleError(str(path), 0, "is no regular file")
         try:
             role = parse_role(path.read_bytes(), name_hint=str(path), source="settings")
         except OSError as error:

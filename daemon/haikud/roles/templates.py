@@ -143,6 +143,8 @@ def _template_files(folder: str, templates_dir: Path | None) -> Iterator[tuple[s
     try:
         for path in sorted(own.iterdir()):
             if path.suffix in {".yaml", ".yml"} and not path.name.startswith("."):
+                if not path.is_file():  # opening a FIFO would wait for ever
+                    raise TemplateError(f"{path}: is no regular file")
                 yield path.stem, path.read_bytes(), str(path)
     except OSError as error:
         raise TemplateError(f"{error.filename or own}: cannot be read: {error.strerror}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -35,8 +36,18 @@ class SpoolIsTaken(Exception):  # noqa: N818 - reads as what it is
 class DaemonLock:
     """The lock, held until `release()`, the end of a `with` block, or the end of the process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor: int | None = descriptor
+        self._path = path
+
+    def holds(self) -> bool:
+        """Whether the spool's lock file is still the one that we locked; else another daemon may serve the spool."""
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.lstat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let another daemon have the spool. A second call does nothing."""
@@ -67,7 +78,7 @@ def hold_daemon_lock(layout: SpoolLayout) -> DaemonLock:
         os.close(descriptor)
         raise
     _write(descriptor, {**own_identity()._asdict(), "started_at": format_time(utc_now()), "version": __version__})
-    return DaemonLock(descriptor)
+    return DaemonLock(descriptor, layout.lock_file)
 
 
 def daemon_pid(layout: SpoolLayout) -> int | None:

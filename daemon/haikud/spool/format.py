@@ -71,7 +71,7 @@ def open_spool(root: Path, *, group: str | None = None) -> SpoolFormat:
 def _identify(layout: SpoolLayout) -> SpoolFormat:
     new = SpoolFormat(format=SPOOL_FORMAT, spool_id=str(uuid.uuid4()))
     try:
-        write_new_durably(layout.format_file, dump(new), 0o644)
+        write_new_durably(layout.format_file, dump(new))
     except FileExistsError:
         other = read_format(layout)  # another process was faster
         if other is None:
