@@ -13,7 +13,7 @@ from tests.support.house import House
 from tests.support.waiting import wait_until
 
 DYING = Path(__file__).with_name("dying_daemon.py")
-STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "23"))
+STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "37"))
 """1 tries every change; the default a sample, shifted from scenario to scenario."""
 
 MOST = 400
