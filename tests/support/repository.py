@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 CLEAN_GIT = {
@@ -43,11 +47,27 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.rstrip("\n")
 
 
+@functools.cache
+def _calculator() -> Path:
+    """The calculator's repository, made once a process and copied from then on."""
+    keep = tempfile.TemporaryDirectory(prefix="haikud-tests-")
+    atexit.register(keep.cleanup)
+    return _make(Path(keep.name) / "calculator", CALCULATOR)
+
+
 def make_repository(folder: Path, files: dict[str, str] | None = None) -> Path:
     """A repository with one commit on `main`; by default a tiny calculator with a passing test."""
+    if files is not None:
+        return _make(folder, files)
+    shutil.copytree(_calculator(), folder, symlinks=True)
+    git(folder, "update-index", "-q", "--refresh")  # the copies have inodes of their own
+    return folder
+
+
+def _make(folder: Path, files: dict[str, str]) -> Path:
     folder.mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main", "--template=")
-    for name, text in (CALCULATOR if files is None else files).items():
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
