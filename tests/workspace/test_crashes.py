@@ -76,7 +76,7 @@ def each_step(bench, tmp_path) -> Callable[..., Iterator[Bench]]:
 
 def test_preparing(bench, each_step):
     order = bench.order()
-    for _ in each_step(lambda: None, lambda: prepare_worktree(order)):
+    for _ in each_step(lambda: None, lambda: prepare_worktree(order), every=2):
         prepared = prepare_worktree(order)
         assert prepared.start_sha == prepared.branch_tip == order.base_sha == bench.head(order.branch)
         assert status(order.worktree) == status(bench.repo) == []
@@ -100,7 +100,7 @@ def test_making_a_deleted_folder_again(bench, each_step):
 
 def test_attaching(bench, each_step):
     order = bench.order()
-    for _ in each_step(bench.prepared, lambda: attach_private_git(order), every=9):
+    for _ in each_step(bench.prepared, lambda: attach_private_git(order), every=14):
         prepare_worktree(order)
         assert attach_private_git(order) == []
         head = commit_file(Path(order.worktree), "one.py")
@@ -116,7 +116,7 @@ def agent_works(bench: Bench) -> None:
 
 def test_harvesting(bench, each_step):
     order = bench.order()
-    for _ in each_step(lambda: agent_works(bench), lambda: harvest(order), every=5):
+    for _ in each_step(lambda: agent_works(bench), lambda: harvest(order), every=9):
         taken = harvest(order)
         assert taken.warnings == []
         assert git(bench.repo, "log", "-1", "--format=%s", taken.head_sha) == "Work"
@@ -126,7 +126,7 @@ def test_harvesting(bench, each_step):
 
 def test_the_next_attempt_after_a_harvest_that_was_cut_short(bench, each_step):
     order = bench.order()
-    for _ in each_step(lambda: agent_works(bench), lambda: harvest(order), every=17):
+    for _ in each_step(lambda: agent_works(bench), lambda: harvest(order), every=23):
         prepare_worktree(order)
         attach_private_git(order)
         assert git(Path(order.worktree), "log", "-1", "--format=%s") == "Work"
@@ -135,7 +135,7 @@ def test_the_next_attempt_after_a_harvest_that_was_cut_short(bench, each_step):
 
 def test_detaching(bench, each_step):
     order = bench.order()
-    for _ in each_step(lambda: agent_works(bench), lambda: detach_private_git(order), every=4):
+    for _ in each_step(lambda: agent_works(bench), lambda: detach_private_git(order), every=7):
         detach_private_git(order)
         assert status(order.worktree) == [" M app.py", "?? new.py", "?? one.py"]
         harvest(order)
@@ -149,7 +149,7 @@ def test_committing_what_was_left(bench, each_step):
         agent_works(bench)
         harvest(order)
 
-    for _ in each_step(arrange, lambda: commit_leftovers(order, "Left over"), every=2):
+    for _ in each_step(arrange, lambda: commit_leftovers(order, "Left over"), every=5):
         harvest(order)
         commit_leftovers(order, "Left over")
         assert status(order.worktree) == []
@@ -161,7 +161,7 @@ def test_merging_dependencies(bench, each_step):
         order = bench.prepared(ref)
         commit_file(Path(order.worktree), f"{ref}.py")
     order = bench.order("c", merge_refs=["feature/a", "feature/b"])
-    for _ in each_step(lambda: prepare_worktree(order), lambda: merge_dependencies(order), every=2):
+    for _ in each_step(lambda: prepare_worktree(order), lambda: merge_dependencies(order), every=5):
         start = merge_dependencies(order)
         assert prepare_worktree(order).start_sha == start == bench.head(order.branch)
         assert {"a.py", "b.py"} <= {p.name for p in Path(order.worktree).iterdir()}
