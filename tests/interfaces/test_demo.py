@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -106,13 +105,23 @@ def test_the_demo_is_true_from_the_request_to_the_tests_twice(tmp_path: Path):
         assert "sk-ant-real" not in place.api_journal.read_text()
 
 
+def ignores_interrupts(pid: int) -> bool:
+    """Whether a process has SIGINT ignored by now: /proc/PID/status, SigIgn."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:")).split()[1]
+    return bool(int(ignored, 16) >> (signal.SIGINT - 1) & 1)
+
+
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path):
     process = start_demo(tmp_path)
     logs = tmp_path / ".demo" / "spool" / "logs"
     wait_until(lambda: list(logs.glob("agent-*.log")) or process.poll() is not None, what="the agent's log")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # an impatient person's second one
-    process.send_signal(signal.SIGINT)
+    wait_until(lambda: process.poll() is not None or ignores_interrupts(process.pid), what="the end of its processes")
+    process.send_signal(signal.SIGINT)  # an impatient person's second one
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Interrupted" in said

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_until
 
-from haikud.workspace.git import Git, GitError, clean_environment, git_version
+from haikud.workspace.git import Git, GitError, clean_environment
 
 
 def script(folder, name, text):
@@ -134,7 +134,3 @@ def test_a_missing_git_or_folder_is_said(bench, monkeypatch):
     monkeypatch.setenv("PATH", "/no/such/folder")
     with pytest.raises(GitError, match="git is not installed"):
         Git(None).run("version")
-
-
-def test_the_version_is_known():
-    assert git_version().split(".")[0].isdigit()

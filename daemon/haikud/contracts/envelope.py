@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 from pydantic import Field
 
@@ -67,7 +66,3 @@ class Response(Header):
     status: Status
     payload: JsonObject
     metrics: Metrics = Field(default_factory=lambda: Metrics.model_validate({}))
-
-    def payload_field(self, name: str, default: Any = None) -> Any:
-        """One field of the payload, or `default`."""
-        return self.payload.get(name, default)

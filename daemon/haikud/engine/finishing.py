@@ -12,6 +12,7 @@ from haikud.contracts.live import TaskStatus
 from haikud.contracts.states import FINAL_STATES, TaskState, is_final
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
+from haikud.engine.live_status import task_status
 from haikud.engine.publication import Published, publish_final
 from haikud.engine.words import dependency_failed
 from haikud.spool.publish import publish_escalation
@@ -69,7 +70,7 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
         is_last=is_last,
         evidence=entry.evidence,
     )
-    engine.board.remove(entry, last_status(entry, published))
+    engine.board.remove(entry, last_status(engine, entry, published))
     if not is_last:
         engine.board.touched.add(entry.plan.id)  # its dependants may start now
         engine.wake.set()
@@ -97,21 +98,14 @@ async def publish_questions(engine: Engine) -> None:
             entry.is_asked = True
 
 
-def last_status(entry: OpenTask, published: Published) -> TaskStatus:
-    """How a finished task is shown among those that finished lately."""
+def last_status(engine: Engine, entry: OpenTask, published: Published) -> TaskStatus:
+    """How a finished task is shown among those that finished lately: as the last of it, with what it cost in all."""
     metrics = published.response.metrics
-    return TaskStatus(
-        ref=entry.ref,
-        plan=entry.plan.id,
-        title=entry.task.title,
-        state=str(entry.state),
-        role=entry.role,
-        priority=str(entry.task.priority),
-        attempt=entry.decision.attempt,
-        percent=100 if entry.state is TaskState.SUCCEEDED else None,
-        reason=entry.decision.reason,
-        cost_usd=metrics.cost_usd,
-        tokens_used=metrics.tokens_used,
-        since=entry.decision.at,
-        branch=entry.task.branch,
-    )
+    final = {
+        "percent": 100 if entry.state is TaskState.SUCCEEDED else None,
+        "reason": entry.decision.reason,
+        "cost_usd": metrics.cost_usd,
+        "tokens_used": metrics.tokens_used,
+        "retry_at": None,
+    }
+    return task_status(engine, entry).model_copy(update=final)

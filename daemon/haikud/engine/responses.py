@@ -55,14 +55,26 @@ class TaskHistory:
 
 def task_response(history: TaskHistory, now: datetime) -> Response:
     """The `task_completion` of a final task."""
+    status = _STATUS[history.decision.state]
+    return _message(history, MessageType.TASK_COMPLETION, status, _completion(history, now), now)
+
+
+def _message(
+    history: TaskHistory,
+    kind: MessageType,
+    status: Status,
+    payload: CompletionPayload | EscalationPayload,
+    now: datetime,
+) -> Response:
+    """What is said about one task, to whom its plan came from."""
     return Response(
         timestamp=now,
         sender=history.role,
         receiver=history.plan.sender,
-        message_type=MessageType.TASK_COMPLETION,
+        message_type=kind,
         correlation_id=history.plan.correlation_id,
-        status=_STATUS[history.decision.state],
-        payload=_completion(history, now).model_dump(mode="json"),
+        status=status,
+        payload=payload.model_dump(mode="json"),
         metrics=metrics_of(history.attempts),
     )
 
@@ -149,16 +161,7 @@ def escalation_message(history: TaskHistory, question: Question, number: int, no
         ),
         error_report=result.error_report if result else None,
     )
-    return Response(
-        timestamp=now,
-        sender=history.role,
-        receiver=history.plan.sender,
-        message_type=MessageType.ESCALATION,
-        correlation_id=history.plan.correlation_id,
-        status=Status.BLOCKED,
-        payload=payload.model_dump(mode="json"),
-        metrics=metrics_of(history.attempts),
-    )
+    return _message(history, MessageType.ESCALATION, Status.BLOCKED, payload, now)
 
 
 def name_escalation(ref: str, number: int) -> str:

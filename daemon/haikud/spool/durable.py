@@ -66,12 +66,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put `data` at `path`, replacing what is there; on return it survives a power cut."""
     with _doing("write durably", path):
-        temporary = _write_temporary(path, data, mode, sync=True)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        _replace(path, data, mode, sync=True)
         fsync_folder(path.parent)
 
 
@@ -89,12 +84,17 @@ def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` atomically, without fsync: for what can be derived again."""
     with _doing("write", path):
-        temporary = _write_temporary(path, data, mode, sync=False)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        _replace(path, data, mode, sync=False)
+
+
+def _replace(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
+    """A whole new file in place of what is there; nothing is left beside it where that fails."""
+    temporary = _write_temporary(path, data, mode, sync=sync)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _put_without_replacing(source: Path, target: Path) -> None:

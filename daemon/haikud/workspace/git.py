@@ -186,11 +186,6 @@ def network_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
 
 
-def git_version() -> str:
-    """The version of the git that runs, such as `2.39.5`."""
-    return Git(None, cwd="/").line("version").removeprefix("git version ")
-
-
 def _describe(ran: Ran) -> str:
     reason = ran.stderr.splitlines()[-1] if ran.stderr else "it said nothing"
     for line in ran.stderr.splitlines():

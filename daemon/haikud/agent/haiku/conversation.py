@@ -13,7 +13,6 @@ from itertools import takewhile
 from typing import Any
 
 from haikud.contracts.transcript import LineKind, TranscriptLine
-from haikud.contracts.usage import UsageEntry
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -92,12 +91,6 @@ class Conversation:
         """The text of the model's last turn that had any."""
         texts = (text_of(line.content) for line in reversed(self._lines) if line.kind is LineKind.ASSISTANT)
         return next((text for text in texts if text), "")
-
-    @property
-    def last_usage(self) -> UsageEntry | None:
-        """What the last turn used."""
-        turn = self.last_turn
-        return turn.usage if turn is not None else None
 
     def messages(self, model: str) -> list[Message]:
         """The messages for a request to `model`, without cache marks."""
