@@ -62,5 +62,5 @@ def test_priorities_in_order():
 
 def test_outcomes_and_phases_are_those_of_the_design():
     assert list(Phase) == ["setup", "implement", "validate", "deliver", "report"]
-    assert len(AttemptOutcome) == 14
+    assert len(AttemptOutcome) == 15
     assert set(AttemptOutcome) >= {"orphaned", "interrupted", "quota", "lost", "unknown"}

@@ -24,8 +24,8 @@ NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 Out, Kind = AttemptOutcome, FailureClass
 
 
-def history(*, failures: int = 0, orphans: int = 0, starts: int = 0, **retries: object) -> History:
-    return History(failures, orphans, starts, RetrySettings.model_validate(retries), 300.0)
+def history(*, failures: int = 0, orphans: int = 0, starts: int = 0, hindered: int = 0, **retries: object) -> History:
+    return History(failures, orphans, starts, RetrySettings.model_validate(retries), 300.0, hindered)
 
 
 def after(outcome: Out, kind: Kind | None = None, **counts: int) -> object:
@@ -89,6 +89,16 @@ def test_no_orphan_is_replaced_where_the_settings_say_so():
     assert isinstance(decide_next(history(orphans=0, attempts=3), Ending(Out.COMPLETED), NOW), Finish)
     none_allowed = History(0, 0, 0, RetrySettings(orphans=0), 300.0)
     assert isinstance(decide_next(none_allowed, Ending(Out.ORPHANED), NOW), Finish)
+
+
+def test_a_fault_of_the_machine_costs_no_retry_but_is_bounded():
+    first = after(Out.ENVIRONMENT, failures=2, orphans=1)
+    assert isinstance(first, Retry)
+    assert (first.at, first.failures, first.orphans) == (NOW + timedelta(seconds=3), 2, 1)
+    tenth = after(Out.ENVIRONMENT, hindered=9)
+    assert isinstance(tenth, Retry)
+    assert tenth.at == NOW + timedelta(seconds=60)
+    assert after(Out.ENVIRONMENT, hindered=10) == Finish(TaskState.FAILED, "said; 11 times in a row")
 
 
 def test_failed_starts_cost_no_retry_but_are_bounded():

@@ -103,6 +103,10 @@ class RunnerIdentity(Model):
     version: str = ""
 
 
+EXIT_ENVIRONMENT = 74
+"""A runner's exit code (EX_IOERR) where the machine refused even the room for result.json."""
+
+
 class EndOrder(StrEnum):
     """Why the engine ends an attempt; the runner reads it when TERM arrives."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -9,12 +10,40 @@ from pydantic import Field
 from haikud.contracts.base import Model, Timestamp
 
 
+class FaultKind(StrEnum):
+    """What the machine refuses, in words for people and programs."""
+
+    NO_SPACE = "no_space"  # or no quota, or less free than min_free_bytes
+    READ_ONLY = "read_only"
+    PERMISSION_DENIED = "permission_denied"
+    TOO_MANY_FILES = "too_many_files"
+    NO_PROCESSES = "no_processes"  # fork refused
+    NO_MEMORY = "no_memory"
+    WATCH_LIMIT = "watch_limit"  # inotify instances or watches used up: polling instead
+    EVENTS_LOST = "events_lost"  # the inotify queue overflowed: everything was looked at again
+    CLOCK_JUMPED = "clock_jumped"
+    IO_ERROR = "io_error"
+    UNREADABLE = "unreadable"  # a file of the spool that cannot be what it is there
+    OTHER = "other"
+
+
+class EnvironmentFault(Model):
+    """Something that the machine refuses, while it lasts."""
+
+    kind: FaultKind
+    doing: str  # what cannot be done
+    message: str  # the system's own words, with the path
+    cure: str  # what a person can do
+    since: Timestamp
+    holds_work: bool = False  # no request is taken and no attempt started while it lasts
+
+
 class DaemonStatus(Model):
     """The daemon itself."""
 
     pid: int
     version: str
-    state: Literal["running", "draining", "stopping", "stopped"]
+    state: Literal["running", "faulted", "draining", "stopping", "stopped"]  # faulted: a fault holds up all work
     started_at: Timestamp
     max_agents: int
     watcher: str  # inotify or polling
@@ -54,7 +83,8 @@ class LiveStatus(Model):
     counts: dict[str, int]  # every state -> how many tasks (final ones: since this daemon began)
     paused: str | None = None  # why nothing starts
     paused_until: Timestamp | None = None
-    trouble: list[str] = Field(default_factory=list)  # faults of the environment, while they last
+    trouble: list[str] = Field(default_factory=list)  # the same as `faults`, one line each
+    faults: list[EnvironmentFault] = Field(default_factory=list)  # of the environment, while they last
     tasks: list[TaskStatus]
     tasks_left_out: int = 0  # open tasks beyond those listed
     cost_usd: float = 0.0  # of the open tasks and those that finished lately

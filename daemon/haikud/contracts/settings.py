@@ -42,6 +42,7 @@ class LimitSettings(SettingsModel):
     max_turns: int = Field(100, ge=1)  # model calls of one attempt
     tool_output_bytes: int = Field(16_384, ge=1024)  # of one tool result; head and tail are kept
     agent_report_bytes: int = Field(1_048_576, ge=1024)  # out/result.json
+    log_bytes: int = Field(16_777_216, ge=65_536)  # of an agent's words in one attempt's log; head and tail are kept
 
 
 class GitSettings(SettingsModel):
@@ -60,6 +61,7 @@ class RetrySettings(SettingsModel):
     attempts: int = Field(3, ge=1)  # that may fail for a recoverable cause, the first one included
     waits: list[float] = Field(default_factory=lambda: [2.0, 4.0])  # seconds before the 2nd, 3rd, ...
     orphans: int = Field(3, ge=0)  # attempts whose runner vanished, before the task fails
+    environment: int = Field(10, ge=0)  # attempts in a row that the machine stopped (no space), before the task fails
 
 
 class BudgetSettings(SettingsModel):
@@ -83,7 +85,11 @@ class Settings(SettingsModel):
     max_agents: int = Field(8, ge=1)
     max_agents_per_repository: int | None = Field(None, ge=1)  # default: max_agents
     max_request_bytes: int = Field(1_048_576, ge=1024)
+    max_request_depth: int = Field(64, ge=8, le=200)  # levels of nesting
+    max_request_nodes: int = Field(20_000, ge=100)  # values of all levels together
     max_tasks_per_plan: int = Field(500, ge=1)
+    max_open_escalations: int = Field(100, ge=1)  # while so many questions are open, nothing new is started
+    min_free_bytes: int = Field(67_108_864, ge=0)  # with less room on the spool's filesystem no work is taken
     settle_seconds: float = Field(1.0, ge=0)  # a dropped file must be still for so long where no lease tells
     watcher: Literal["auto", "inotify", "polling"] = "auto"
     poll_seconds: float = Field(1.0, gt=0)  # of the polling watcher

@@ -37,6 +37,7 @@ class AttemptOutcome(StrEnum):
     PAUSED = "paused"  # ended at a turn because the task was paused
     ESCALATED = "escalated"  # the agent asked a question
     QUOTA = "quota"  # stopped by the account's limits: costs no retry
+    ENVIRONMENT = "environment"  # stopped by the machine (no space, no descriptors, no processes): costs no retry
     LOST = "lost"  # the launcher's host is gone
     UNKNOWN = "unknown"  # the launcher has no record
 

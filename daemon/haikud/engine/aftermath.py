@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from haikud.contracts.attempt import EndOrder, Result, WorkspaceOrder
+from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, Result, WorkspaceOrder
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
@@ -49,6 +49,7 @@ class Aftermath:
     ending: Ending
     usage: UsageTotal = NO_USAGE
     failed_starts: int = 0  # in a row, just before this attempt
+    hindered: int = 0  # attempts that the machine stopped, in a row, just before this one
     evidence: Evidence | None = None  # measured here, where the runner could not
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
     claim: int | None = None  # its descriptor, to be closed after settling
@@ -84,7 +85,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
 def not_started(store: Store, ref: str, attempt: int, why: str) -> Aftermath:
     """The aftermath of a runner that could not be started."""
     ending = Ending(AttemptOutcome.FAILED_TO_START, message=End(EndKind.NOT_STARTED, why=why).describe())
-    return Aftermath(ref, attempt, ending, failed_starts=count_failed_starts(store, ref))
+    return Aftermath(ref, attempt, ending, failed_starts=count_in_a_row(store, ref, AttemptOutcome.FAILED_TO_START))
 
 
 def judge(  # noqa: C901, PLR0911 - a table
@@ -112,16 +113,18 @@ def judge(  # noqa: C901, PLR0911 - a table
         return Ending(AttemptOutcome.UNKNOWN, message=said)
     if not began:
         return Ending(AttemptOutcome.FAILED_TO_START, message=f"{said} and never began; its log says more")
+    if end.code == EXIT_ENVIRONMENT:
+        return Ending(AttemptOutcome.ENVIRONMENT, message="the machine refused even the room for its result")
     if end.code is not None and end.code < 0:
         return Ending(AttemptOutcome.KILLED, message=said)
     return Ending(AttemptOutcome.ORPHANED, message=f"{said} and left no result")
 
 
-def count_failed_starts(store: Store, ref: str) -> int:
-    """How many attempts in a row have failed to start by now."""
+def count_in_a_row(store: Store, ref: str, outcome: AttemptOutcome) -> int:
+    """How many attempts in a row have ended like that by now."""
     count = 0
     for decision in reversed(store.decisions(ref)):
-        if decision.outcome is AttemptOutcome.FAILED_TO_START:
+        if decision.outcome is outcome:
             count += 1
         elif decision.outcome is not None:
             break
@@ -170,8 +173,11 @@ def _examine(
     ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
     evidence = salvage(workspace, entry.task) if result is None and workspace is not None and began else None
     usage = result.usage if result is not None else used_by_events(paths)[0]
-    starts = count_failed_starts(store, entry.ref)
-    return Aftermath(entry.ref, attempt, ending, usage, starts, evidence)
+    starts, hindered = (
+        count_in_a_row(store, entry.ref, outcome)
+        for outcome in (AttemptOutcome.FAILED_TO_START, AttemptOutcome.ENVIRONMENT)
+    )
+    return Aftermath(entry.ref, attempt, ending, usage, starts, hindered, evidence)
 
 
 def _message(result: Result) -> str:

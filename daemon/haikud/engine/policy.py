@@ -17,6 +17,9 @@ from haikud.contracts.states import AttemptOutcome, TaskState
 FAILED_STARTS = 3
 """So many attempts in a row may fail to start before the task fails."""
 
+HINDERED_WAITS = (3.0, 10.0, 30.0, 60.0)
+"""Seconds before a task goes on that the machine stopped; the last number holds for all later ones."""
+
 RECOVERABLE = frozenset(
     {FailureClass.NETWORK, FailureClass.FILE_LOCK, FailureClass.DEPENDENCY_INSTALL, FailureClass.TEMPORARY}
 )
@@ -43,6 +46,7 @@ class History:
     failed_starts: int  # in a row, just before this one
     retries: RetrySettings
     quota_pause_seconds: float  # where the API does not say how long
+    hindered: int = 0  # attempts that the machine stopped, in a row, just before this one
     fence_seconds: float = 0.0  # that a successor waits after an end of which the launcher knows nothing
 
 
@@ -128,6 +132,8 @@ def decide_next(history: History, ending: Ending, now: datetime) -> Next:  # noq
             until = now + timedelta(seconds=seconds if seconds > 0 else history.quota_pause_seconds)
             said = ending.quota.message if ending.quota else ending.message
             return PauseQueue(until, f"the account's limits: {said}" if said else "the account's limits")
+        case AttemptOutcome.ENVIRONMENT:
+            return _after_a_fault_of_the_machine(history, ending, now)
     raise AssertionError(outcome)
 
 
@@ -164,6 +170,16 @@ def _after_a_failed_start(history: History, ending: Ending, now: datetime) -> Ne
         return Finish(TaskState.FAILED, f"{said}; {starts} times in a row")
     wait = _wait(history.retries.waits, starts)
     reason = f"{said}; once more in {wait:g} s"
+    return Retry(now + timedelta(seconds=wait), reason, history.failures, history.orphans)
+
+
+def _after_a_fault_of_the_machine(history: History, ending: Ending, now: datetime) -> Next:
+    hindered = history.hindered + 1
+    said = ending.message or "the machine stopped it"
+    if hindered > history.retries.environment:
+        return Finish(TaskState.FAILED, f"{said}; {hindered} times in a row")
+    wait = _wait(list(HINDERED_WAITS), hindered)
+    reason = f"{said}; goes on in {wait:g} s"
     return Retry(now + timedelta(seconds=wait), reason, history.failures, history.orphans)
 
 

@@ -68,6 +68,7 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
         failures=last.failures,
         orphans=last.orphans,
         failed_starts=aftermath.failed_starts,
+        hindered=aftermath.hindered,
         retries=engine.settings.retries,
         quota_pause_seconds=engine.settings.api.quota_pause_seconds,
         fence_seconds=engine.launcher.fence_seconds,
