@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
     write_runner_identity(folder / "runner.json", __version__)
     api_key = _read_key(arguments.key_fd)
     _set_title(arguments.ref)
+    gc.disable()  # until all is imported: nothing of that is garbage, and looking for some costs a quarter of the time
     try:
         from haikud.agent.runner import run_attempt
 

@@ -8,6 +8,7 @@ at it, and what it means stands in orders.json. Work that is not committed then 
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,8 @@ def _load_all(attempt: Attempt) -> None:
         import haikud.agent.operations.operate
     if any(file.template for file in attempt.spec.task.files):
         import haikud.roles.templates  # noqa: F401
+    gc.freeze()  # what was imported stays: it need not be looked at again
+    gc.enable()
 
 
 def _work(attempt: Attempt) -> Ending | None:
