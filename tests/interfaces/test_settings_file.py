@@ -171,3 +171,13 @@ def test_what_the_shipped_example_calls_a_default_is_one():
             assert value == {key: expected[key] for key in value}, name
         else:
             assert value == expected, name
+
+
+@pytest.mark.parametrize(
+    "line", ["max_agents: true", "allowed_uids: [true]", "budgets: {day_usd: yes}", "retries: {waits: [on]}"]
+)
+def test_a_yes_is_no_number(tmp_path: Path, line: str):
+    path = tmp_path / "haikud.yaml"
+    path.write_text(line, encoding="utf-8")
+    with pytest.raises(SettingsError, match="a yes or no does not belong here"):
+        load_settings(path, {})

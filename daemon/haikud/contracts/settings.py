@@ -5,15 +5,25 @@ An unknown key is an error here, unlike everywhere else: a misspelt limit must n
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class SettingsModel(BaseModel):
-    """Strict: unknown keys are errors."""
+    """Strict: unknown keys are errors, and so is a yes or no where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_yes_for_one(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1, and so would pydantic: `max_agents: true` must not mean one agent."""
+        wants_a_bool = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
+        if not wants_a_bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+            msg = "a yes or no does not belong here; write a number or a text"
+            raise ValueError(msg)
+        return value
 
 
 class ApiSettings(SettingsModel):
@@ -85,7 +95,7 @@ class Settings(SettingsModel):
     max_agents: int = Field(8, ge=1)
     max_agents_per_repository: int | None = Field(None, ge=1)  # default: max_agents
     max_request_bytes: int = Field(1_048_576, ge=1024)
-    max_request_depth: int = Field(64, ge=8, le=200)  # levels of nesting
+    max_request_depth: int = Field(64, ge=8, le=128)  # levels of nesting; JSON nested 200 deep is read by nobody
     max_request_nodes: int = Field(20_000, ge=100)  # values of all levels together
     max_tasks_per_plan: int = Field(500, ge=1)
     max_open_escalations: int = Field(100, ge=1)  # while so many questions are open, nothing new is started

@@ -58,7 +58,12 @@ def check_request(
         suffix = _sniffed(data)
     plan_id = f"{id_from_stem(Path(name).stem)}-{random_suffix()}"  # for a request that states none
     try:
-        document = parse_document(data, f"{plan_id}{suffix}")
+        document = parse_document(
+            data,
+            f"{plan_id}{suffix}",
+            most_depth=settings.max_request_depth,
+            most_nodes=settings.max_request_nodes,
+        )
     except DocumentError as error:
         raise _faulty(name, error.faults) from None
     root = _repository_for(document, repository, here)

@@ -24,6 +24,9 @@ DEEPEST = 64
 MOST_NODES = 20_000
 """Objects, lists, keys and values together."""
 
+MOST_TAG_DIRECTIVES = 16
+"""libyaml compares each with all before it, in one call that nothing can interrupt: 1 MiB of them took 4 s."""
+
 MOST_DIGITS = 300
 """Of a whole number: more cannot be a float, and Python refuses to print 4,300."""
 
@@ -34,6 +37,8 @@ _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+_TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
 
 _NO_KEY = object()
 
@@ -124,19 +129,22 @@ class _Frame:
         return self.fields if self.fields.doubled or self.fields.no_strings else dict(self.fields)
 
 
-def read_plain_yaml(text: str) -> Any:
+def read_plain_yaml(text: str, *, most_depth: int = DEEPEST, most_nodes: int = MOST_NODES) -> Any:
     """The one document in `text`; None is never returned. Raises PlainYamlError."""
+    if text.count("%TAG") > MOST_TAG_DIRECTIVES and len(_TAG_DIRECTIVE.findall(text)) > MOST_TAG_DIRECTIVES:
+        raise PlainYamlError(YamlFault.FORBIDDEN, 0, "%TAG directives", "remove them: tags are not read")
     try:
-        return _build(text)
+        return _build(text, most_depth, most_nodes)
     except yaml.YAMLError as error:
         raise _syntax_error(error) from error
 
 
-def _build(text: str) -> Any:
+def _build(text: str, most_depth: int, most_nodes: int) -> Any:
     stack: list[_Frame] = []
     root: Any = _NO_KEY
     for number, event in enumerate(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
-        _refuse(event, events=number, depth=len(stack), is_whole=root is not _NO_KEY)
+        _refuse_excess(event, number, len(stack), most_depth, most_nodes)
+        _refuse(event, is_whole=root is not _NO_KEY)
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             stack.append(_Frame(is_object=isinstance(event, yaml.MappingStartEvent)))
             continue
@@ -156,15 +164,23 @@ def _build(text: str) -> Any:
     return root
 
 
-def _refuse(event: yaml.Event, *, events: int, depth: int, is_whole: bool) -> None:
-    """Raise PlainYamlError at the first event that goes too far."""
-    line = event.start_mark.line + 1 if event.start_mark else 0
-    if events > 2 * MOST_NODES:  # at most a start and an end per node
-        found = f"more than {MOST_NODES} keys and values"
-        raise PlainYamlError(YamlFault.TOO_MANY_NODES, line, found, "make it smaller")
-    if isinstance(event, yaml.CollectionStartEvent) and depth >= DEEPEST:
-        found = f"brackets or indentation more than {DEEPEST} levels deep (line {line})"
-        raise PlainYamlError(YamlFault.TOO_DEEP, line, found, "flatten the document")
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
+
+
+def _refuse_excess(event: yaml.Event, events: int, depth: int, most_depth: int, most_nodes: int) -> None:
+    """Raise PlainYamlError at the first event that is too deep or one too many."""
+    if events > 2 * most_nodes:  # at most a start and an end per node
+        found = f"more than {most_nodes} keys and values"
+        raise PlainYamlError(YamlFault.TOO_MANY_NODES, _line(event), found, "make it smaller")
+    if isinstance(event, yaml.CollectionStartEvent) and depth >= most_depth:
+        found = f"brackets or indentation more than {most_depth} levels deep (line {_line(event)})"
+        raise PlainYamlError(YamlFault.TOO_DEEP, _line(event), found, "flatten the document")
+
+
+def _refuse(event: yaml.Event, *, is_whole: bool) -> None:
+    """Raise PlainYamlError at the first event that plain YAML does not have."""
+    line = _line(event)
     forbidden = None
     anchor = getattr(event, "anchor", None)
     tag = getattr(event, "tag", None)

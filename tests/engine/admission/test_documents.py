@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import tracemalloc
 
 import pytest
 
@@ -163,3 +164,36 @@ def test_a_megabyte_of_anything_is_answered_soon(data: bytes, name: str):
     with contextlib.suppress(DocumentError):
         parse_document(data, name)
     assert time.perf_counter() - began < 5
+
+
+def test_the_settings_say_how_deep_and_how_much():
+    deep, wide = b'{"a":' * 9 + b"1" + b"}" * 9, b'{"a": [' + b"1," * 99 + b"1]}"
+    for name in ("a.json", "a.yaml"):
+        with pytest.raises(DocumentError, match="more than 8 levels"):
+            parse_document(deep, name, most_depth=8)
+        parse_document(deep, name, most_depth=10)
+        with pytest.raises(DocumentError, match="more than 50"):
+            parse_document(wide, name, most_nodes=50)
+        parse_document(wide, name, most_nodes=200)
+
+
+def test_a_flood_of_small_parts_is_counted_before_it_is_built():
+    tracemalloc.start()
+    for data in (
+        b"[" + b"{}," * 350_000 + b"{}]",
+        b"[" + b"1," * 500_000 + b"1]",
+        b'{"a":[' * 30 + b"[],[]," * 170_000,
+    ):
+        with pytest.raises(DocumentError, match="more than 20000"):
+            parse_document(data, "a.json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
+
+
+def test_yaml_directives_cannot_stop_the_clock():
+    begun = time.monotonic()
+    with pytest.raises(DocumentError, match="%TAG"):
+        parse_document("".join(f"%TAG !a{n}! tag:x\n" for n in range(50_000)).encode() + b"--- a\n", "a.yaml")
+    assert time.monotonic() - begun < 1.0
+    assert parse_document(b"%YAML 1.2\n%TAG !a! tag:x\n--- {a: 1}\n", "a.yaml") == {"a": 1}

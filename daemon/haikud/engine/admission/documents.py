@@ -1,8 +1,9 @@
 """From bytes to a document: plain objects, lists, strings, numbers, booleans and nulls, with every limit kept.
 
-Promises: at most 64 levels and 20,000 nodes, whatever the bytes are; no recursion; strict JSON (no NaN, no duplicate
-keys); strings that can be stored (no NUL, no half of a surrogate pair). Raises `DocumentError` with all faults; its
-`document` is what could be read nevertheless, so that a stated id can be found for the answer.
+Promises: at most 64 levels and 20,000 nodes (or what the settings say), whatever the bytes are, counted before
+anything is built; no recursion; strict JSON (no NaN, no duplicate keys); strings that can be stored (no NUL, no half of
+a surrogate pair). Raises `DocumentError` with all faults; its `document` is what could be read nevertheless, so that a
+stated id can be found for the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from haikud.contracts.error_report import FieldFault
-from haikud.engine.admission.json_documents import StrictJsonError, read_json
+from haikud.engine.admission.json_documents import TOO_MUCH_FIX, StrictJsonError, read_json
 from haikud.engine.admission.rejection import FaultCode, make_fault
 from haikud.engine.admission.values import pointer_of, quoted
 from haikud.roles.plain_yaml import DEEPEST, MOST_NODES, BadNumber, PlainYamlError, YamlFault, read_plain_yaml
@@ -49,14 +50,14 @@ class DocumentError(Exception):
         super().__init__(faults[0].found)
 
 
-def parse_document(data: bytes, name: str) -> Any:
+def parse_document(data: bytes, name: str, *, most_depth: int = DEEPEST, most_nodes: int = MOST_NODES) -> Any:
     """The document in `data`; `name` decides by its suffix between JSON and YAML. Raises DocumentError."""
     text = decode(data)
     suffix = PurePath(name).suffix.lower()
     if suffix == ".json":
-        return _checked(_read_json(text))
+        return _checked(_read_json(text, most_depth, most_nodes), most_nodes)
     if suffix in SUFFIXES:
-        return _checked(_read_yaml(text))
+        return _checked(_read_yaml(text, most_depth, most_nodes), most_nodes)
     raise _refused(
         FaultCode.BAD_NAME,
         found=f"the file name {quoted(name)}",
@@ -65,12 +66,14 @@ def parse_document(data: bytes, name: str) -> Any:
     )
 
 
-def _read_json(text: str) -> Any:
+def _read_json(text: str, most_depth: int, most_nodes: int) -> Any:
     try:
-        return read_json(text)
+        return read_json(text, most_depth=most_depth, most_nodes=most_nodes)
     except StrictJsonError as error:
         if error.is_too_deep:
-            code, expected = FaultCode.TOO_DEEP, f"at most {DEEPEST} levels"
+            code, expected = FaultCode.TOO_DEEP, f"at most {most_depth} levels"
+        elif error.is_too_much:
+            code, expected = FaultCode.TOO_MANY_NODES, f"at most {most_nodes}"
         else:
             code, expected = FaultCode.INVALID_JSON, "a JSON document"
         raise _refused(code, found=error.found, expected=expected, fix=error.fix) from error
@@ -79,17 +82,18 @@ def _read_json(text: str) -> Any:
 _YAML_FAULTS = {
     YamlFault.SYNTAX: (FaultCode.INVALID_YAML, "a YAML document"),
     YamlFault.FORBIDDEN: (FaultCode.FORBIDDEN_YAML, "one document without tags, anchors and aliases"),
-    YamlFault.TOO_DEEP: (FaultCode.TOO_DEEP, f"at most {DEEPEST} levels"),
-    YamlFault.TOO_MANY_NODES: (FaultCode.TOO_MANY_NODES, f"at most {MOST_NODES}"),
+    YamlFault.TOO_DEEP: (FaultCode.TOO_DEEP, "at most {depth} levels"),
+    YamlFault.TOO_MANY_NODES: (FaultCode.TOO_MANY_NODES, "at most {nodes}"),
     YamlFault.EMPTY: (FaultCode.EMPTY, "a request: a YAML object"),
 }
 
 
-def _read_yaml(text: str) -> Any:
+def _read_yaml(text: str, most_depth: int, most_nodes: int) -> Any:
     try:
-        return read_plain_yaml(text)
+        return read_plain_yaml(text, most_depth=most_depth, most_nodes=most_nodes)
     except PlainYamlError as error:
         code, expected = _YAML_FAULTS[error.kind]
+        expected = expected.format(depth=most_depth, nodes=most_nodes)
         raise _refused(code, found=error.found, expected=expected, fix=error.fix) from error
 
 
@@ -158,7 +162,7 @@ class _Place:
     trail: tuple[str | int, ...]
 
 
-def _checked(document: Any) -> Any:
+def _checked(document: Any, most_nodes: int) -> Any:
     """The document, once all its values were looked at; raises DocumentError with everything that is wrong."""
     faults: list[FieldFault] = []
     nodes = 0
@@ -175,12 +179,12 @@ def _checked(document: Any) -> Any:
             stack += [_Place(part, (*place.trail, n)) for n, part in reversed(list(enumerate(value)))]
         else:
             faults += _scalar_faults(value, place.trail)
-        if nodes > MOST_NODES:
+        if nodes > most_nodes:
             raise _refused(
                 FaultCode.TOO_MANY_NODES,
-                found=f"more than {MOST_NODES} keys and values",
-                expected=f"at most {MOST_NODES}",
-                fix="split the plan, or name files instead of including them",
+                found=f"more than {most_nodes} keys and values",
+                expected=f"at most {most_nodes}",
+                fix=TOO_MUCH_FIX,
             )
     if faults:
         raise DocumentError(faults, document)

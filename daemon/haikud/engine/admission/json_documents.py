@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 from haikud.engine.admission.values import quoted
-from haikud.roles.plain_yaml import DEEPEST, BadNumber, OddKeys, read_float, read_integer
+from haikud.roles.plain_yaml import DEEPEST, MOST_NODES, BadNumber, OddKeys, read_float, read_integer
 
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_STRING_OR_SIGN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]|,', re.DOTALL)
+
+TOO_MUCH_FIX = "split the plan, or name files instead of including them"
 
 _CUT_OFF = "the file was cut off: write it under a dot-name first, then rename it"
 
@@ -33,22 +35,17 @@ _FIX_BY_START = (
 class StrictJsonError(Exception):
     """Text that is no JSON, or nests too deeply: what is where, and the nearest fix."""
 
-    def __init__(self, found: str, fix: str, *, is_too_deep: bool = False) -> None:
+    def __init__(self, found: str, fix: str, *, is_too_deep: bool = False, is_too_much: bool = False) -> None:
         self.found = found
         self.fix = fix
         self.is_too_deep = is_too_deep
+        self.is_too_much = is_too_much
         super().__init__(f"{found}; {fix}")
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str, *, most_depth: int = DEEPEST, most_nodes: int = MOST_NODES) -> Any:
     """The document in `text`, odd keys and numbers marked as in `plain_yaml`. Raises StrictJsonError."""
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-        if depth > DEEPEST:
-            line = text.count("\n", 0, match.start()) + 1
-            found = f"brackets more than {DEEPEST} levels deep (line {line})"
-            raise StrictJsonError(found, "flatten the document", is_too_deep=True)
+    _refuse_excess(text, most_depth, most_nodes)
     try:
         return json.loads(
             text,
@@ -62,6 +59,27 @@ def read_json(text: str) -> Any:
         before = f"before {quoted(excerpt)}" if excerpt else "at the end of the line"
         found = f"{error.msg} at line {error.lineno}, column {error.colno}, {before}"
         raise StrictJsonError(found, _fix(text, error.pos, error.msg)) from error
+
+
+def _refuse_excess(text: str, most_depth: int, most_nodes: int) -> None:
+    """Count before anything is built: 1 MiB of brackets and commas would become fifty of objects."""
+    depth = opened = commas = 0
+    for match in _STRING_OR_SIGN.finditer(text):
+        sign = match[0]
+        if sign == ",":
+            commas += 1
+        elif sign in "[{":
+            depth += 1
+            opened += 1
+        elif sign in "]}":
+            depth -= 1
+        if depth > most_depth:
+            line = text.count("\n", 0, match.start()) + 1
+            found = f"brackets more than {most_depth} levels deep (line {line})"
+            raise StrictJsonError(found, "flatten the document", is_too_deep=True)
+        if max(opened, commas) > most_nodes:
+            found = f"more than {most_nodes} keys and values"
+            raise StrictJsonError(found, TOO_MUCH_FIX, is_too_much=True)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

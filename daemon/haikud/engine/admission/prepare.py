@@ -123,7 +123,7 @@ def _document(data: bytes, name: str, settings: Settings, is_taken: Callable[[st
         )
         raise _rejected([fault], name, identify(None, name, is_taken))
     try:
-        return parse_document(data, name)
+        return parse_document(data, name, most_depth=settings.max_request_depth, most_nodes=settings.max_request_nodes)
     except DocumentError as error:
         identity = identify(error.document, name, is_taken)
         known = {fault.field for fault in error.faults}
