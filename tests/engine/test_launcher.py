@@ -154,14 +154,28 @@ async def test_a_free_claim_is_nobody_to_adopt(yard: Yard):
     assert yard.launcher.adopt("p.t.1", yard.folder.parent / "attempt-9") is None
 
 
-async def test_a_runner_that_has_not_named_itself_is_adopted_when_it_does(yard: Yard):
+async def test_a_runner_that_has_not_named_itself_is_adopted_by_its_command_line(yard: Yard):
     (yard.folder / "be-nameless").touch()
-    yard.launcher.start(yard.order())
+    pid = yard.launcher.start(yard.order()).pid
     yard.launcher.close()
     yard.launcher = yard.another()
     handle = yard.launcher.adopt("p.t.1", yard.folder)
     assert handle is not None
-    assert handle.pid is None
+    assert handle.pid == pid
+    yard.launcher.terminate("p.t.1")
+    assert await yard.ended() == End(EndKind.EXITED, None)
+
+
+async def test_a_runner_that_is_not_to_be_found_yet_is_adopted_when_it_is(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    (yard.folder / "be-nameless").touch()
+    yard.launcher.start(yard.order())
+    yard.launcher.close()
+    yard.launcher = yard.another()
+    with monkeypatch.context() as patched:  # between fork and exec it still looks like the daemon that was killed
+        patched.setattr("haikud.engine.launchers.sighting.command_line", lambda _pid: b"haikud run")
+        handle = yard.launcher.adopt("p.t.1", yard.folder)
+        assert handle is not None
+        assert handle.pid is None
     yard.launcher.terminate("p.t.1")  # kept until it can be delivered
     (yard.folder / "be-nameless").unlink()
     assert await yard.ended() == End(EndKind.EXITED, None)

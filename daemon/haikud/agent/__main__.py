@@ -1,9 +1,10 @@
-"""The runner's boot: `python -m haikud.agent --attempt DIR [--claim-fd N] [--key-fd M] REF`.
+"""The runner's boot: `python -m haikud.agent --attempt DIR [--claim-fd N] [--key-fd M] [--cgroup DIR] REF`.
 
 In this order, and with the standard library alone until the claim is safe: signals are taken, the claim's descriptor
-is made close-on-exec, memory and environment are closed to other processes of this user, orphans are adopted,
-runner.json is written, the key is read and its pipe closed, the title is set. Only then the rest is imported, which
-takes a second or two: a runner that has begun needs no file of the package any more.
+is made close-on-exec, the attempt's cgroup is entered (where that is refused, it goes on without), memory and
+environment are closed to other processes of this user, orphans are adopted, runner.json is written, the key is read
+and its pipe closed, the title is set. Only then the rest is imported, which takes a second or two: a runner that has
+begun needs no file of the package any more.
 
 Without --claim-fd the runner takes the claim itself, and exits with 3 unless it is free and the task's last decision
 is `running` with this very attempt. Exits with 0 when result.json is written, whatever the outcome; with 2 on wrong
@@ -24,8 +25,9 @@ import types
 from pathlib import Path
 
 from haikud import __version__
+from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import become_subreaper, make_undumpable
-from haikud.spool.claims import take_claim, write_runner_identity
+from haikud.spool.claims import runner_title, take_claim, write_runner_identity
 
 EXIT_NOT_OURS = 3
 EXIT_BUG = 70  # EX_SOFTWARE
@@ -44,11 +46,12 @@ def main(argv: list[str]) -> int:
         return EXIT_NOT_OURS
     if arguments.key_fd is not None:
         os.set_inheritable(arguments.key_fd, False)
+    entered = arguments.cgroup is not None and enter_cgroup(arguments.cgroup)
     make_undumpable()
     become_subreaper()
-    write_runner_identity(folder / "runner.json", __version__)
+    write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
     api_key = _read_key(arguments.key_fd)
-    _set_title(arguments.ref)
+    _set_title(runner_title(arguments.ref, folder))
     gc.disable()  # until all is imported: nothing of that is garbage, and looking for some costs a quarter of the time
     try:
         from haikud.agent.runner import run_attempt
@@ -66,6 +69,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--attempt", type=Path, required=True, help="plans/PLAN/TASK/attempt-N")
     parser.add_argument("--claim-fd", type=int, help="descriptor of the claim, locked by whoever started us")
     parser.add_argument("--key-fd", type=int, help='read end of a pipe that holds {"api_key": ...}')
+    parser.add_argument("--cgroup", type=Path, help="the attempt's own cgroup, to be entered")
     parser.add_argument("ref", help="the task's ref, for ps")
     return parser.parse_args(argv)
 
@@ -131,8 +135,8 @@ def _read_key(descriptor: int | None) -> str | None:
     return key if isinstance(key, str) and key else None
 
 
-def _set_title(ref: str) -> None:
-    """So that `ps aux | grep REF` finds us.
+def _set_title(title: str) -> None:
+    """So that `ps aux | grep REF` finds us, and the next daemon too where runner.json was taken away.
 
     Only our arguments are overwritten, which are longer than the title, and not our environment behind them: its
     HAIKUD_OUT says to whose tree we belong.
@@ -140,7 +144,7 @@ def _set_title(ref: str) -> None:
     os.environ["SPT_NOENV"] = "1"  # read when the library first sets a title
     from setproctitle import setproctitle
 
-    setproctitle(f"haikud-agent {ref}")
+    setproctitle(title)
     del os.environ["SPT_NOENV"]
 
 

@@ -101,6 +101,7 @@ class RunnerIdentity(Model):
     start_time: int  # field 22 of /proc/PID/stat, clock ticks since boot
     boot_id: str
     version: str = ""
+    cgroup: str = ""  # the attempt's own, where it has one
 
 
 EXIT_ENVIRONMENT = 74

@@ -8,8 +8,6 @@ environment: the attempt stays unsettled, and no successor starts beside the sur
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, Result, WorkspaceOrder
@@ -18,20 +16,19 @@ from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.attempts import NO_USAGE, read_result, used_by_events
 from haikud.engine.board import OpenTask
+from haikud.engine.clearing import clear_attempt
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.protocol import End, EndKind
+from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.policy import Ending
 from haikud.engine.salvage import salvage
 from haikud.engine.specs import build_workspace
 from haikud.engine.trouble import RETRY_SECONDS
-from haikud.sandbox.trees import TreeStillAlive, end_tree
-from haikud.spool.claims import release_claim, take_claim
+from haikud.sandbox.cgroups import cgroup_name
+from haikud.sandbox.trees import TreeStillAlive
+from haikud.spool.claims import release_claim
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import UnreadableFile
 from haikud.spool.store import Store
-
-CLAIM_SECONDS = 5.0
-"""How long a dead runner's claim may take to be free before the tree is ended without it."""
 
 _ORDERED = {
     EndOrder.CANCEL: AttemptOutcome.CANCELLED,
@@ -64,11 +61,12 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     """See the module's head. Tries again as long as the environment refuses."""
     attempt = entry.decision.attempt
     paths = engine.layout.task(entry.ref).attempt(attempt)
+    cgroup = cgroup_name(engine.spool_id, attempt_name(entry.ref, attempt))
     doing = f"ending what {entry.ref} left running"
     while True:
         try:
             with engine.trouble.guard(doing):
-                claim, ended = await engine.aside(_clear, paths, entry.grace_seconds)
+                claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
                 break
         except TreeStillAlive as error:
             engine.trouble.note(doing, error)
@@ -129,28 +127,6 @@ def count_in_a_row(store: Store, ref: str, outcome: AttemptOutcome) -> int:
         elif decision.outcome is not None:
             break
     return count
-
-
-def _clear(paths: AttemptPaths, grace: float) -> tuple[int | None, list[str]]:
-    """Take the claim, end the tree; whoever held the claim longer than its runner lived is in the tree."""
-    with suppress(FileExistsError):  # an agent that runs unconfined may have removed it
-        paths.folder.mkdir(mode=0o700)
-    claim = _wait_for_claim(paths)
-    ended = end_tree(marker=str(paths.out), pids=[], grace=grace)
-    if claim is None:
-        claim = _wait_for_claim(paths)
-        if claim is None:
-            raise TimeoutError(f"{paths.claim} is still held though its runner and its tree are gone")
-    return claim, ended
-
-
-def _wait_for_claim(paths: AttemptPaths) -> int | None:
-    until = time.monotonic() + CLAIM_SECONDS
-    while True:
-        claim = take_claim(paths.claim)
-        if claim is not None or time.monotonic() >= until:
-            return claim
-        time.sleep(0.01)
 
 
 def _examine(

@@ -76,7 +76,7 @@ async def run_daemon(
             spool_id=spool.spool_id,
             say=say,
             store=Store(layout),
-            launcher=SubprocessLauncher(loop, wake.set),
+            launcher=SubprocessLauncher(loop, wake.set, spool_id=spool.spool_id),
             trouble=Trouble(say, time.monotonic),
             queue=queue,
             day=read_day_spend(layout, utc_now()),

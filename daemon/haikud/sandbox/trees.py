@@ -1,8 +1,9 @@
 """Ending a process means its tree: TERM, a grace period, KILL, then proof that nothing is left.
 
 Who belongs to a tree: the given pids, their descendants, everyone in a session that one of them leads, every process
-whose environment carries the attempt's marker (HAIKUD_OUT), and, where we are a subreaper, the orphans that came to
-us. Once seen, a process stays a member until it is dead, whatever becomes of its parent, session or environment.
+whose environment carries the attempt's marker (HAIKUD_OUT), everyone in the attempt's cgroup where it has one, whom
+else the caller recognises, and, where we are a subreaper, the orphans that came to us. Once seen, a process stays a
+member until it is dead, whatever becomes of its parent, session or environment.
 
 Processes fork while they are being killed; so before KILL all members are frozen, whole process groups in one stroke,
 until a look finds no new one, and the tree counts as empty only after two empty looks. Zombies are dead; where we are
@@ -10,7 +11,7 @@ a subreaper, orphaned ones are reaped. Never touched: ourselves and `spare`.
 
 What survives even KILL (a process that changed its user, one stuck in the kernel) raises TreeStillAlive. A process
 that cleared its environment and whose parents had ended before the first look is not held: there is nothing left that
-ties it to the attempt, unless we are the subreaper.
+ties it to the attempt, unless we are the subreaper or it has a cgroup. A look that the machine refuses raises OSError.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 import psutil
 
+from haikud.sandbox.cgroups import is_populated, kill_cgroup, processes_in
 from haikud.sandbox.prctl import become_subreaper, is_subreaper, make_undumpable
 from haikud.sandbox.process_table import (
     Seen,
@@ -87,16 +90,19 @@ def end_tree(
     grace: float,
     spare: AbstractSet[int] = frozenset(),
     orphans_but: AbstractSet[int] | None = None,
+    cgroups: Sequence[Path] = (),
+    belongs: Callable[[Seen], bool] | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> list[str]:
-    """End the tree of `pids` and `marker`; what was ended, as `PID COMMAND LINE`. Raises TreeStillAlive.
+    """End the tree of `pids` and `marker`; what was ended, as `PID COMMAND LINE`. Raises TreeStillAlive and OSError.
 
     `grace` is the seconds between TERM and KILL; 0 kills at once. `orphans_but`: our own children belong to the tree
-    too, but for these pids; only for a subreaper whose every other child is the tree's. `meanwhile` is called while
-    waiting, at least every 50 ms (to read a pipe that the dying write to). The pids given are never reaped: whoever
-    started them waits for them.
+    too, but for these pids; only for a subreaper whose every other child is the tree's. `cgroups`: everyone there
+    belongs to the tree; they are empty in the end, and for the caller to remove. `belongs` is asked about every living
+    process at every look. `meanwhile` is called while waiting, at least every 50 ms (to read a pipe that the dying
+    write to). The pids given are never reaped: whoever started them waits for them.
     """
-    tree = _Tree(marker, frozenset(pids), frozenset(spare) | {os.getpid()}, orphans_but)
+    tree = _Tree(marker, frozenset(pids), frozenset(spare) | {os.getpid()}, orphans_but, cgroups, belongs)
     ended: dict[tuple[int, int], str] = {}
     _terminate(tree, ended, grace, meanwhile)
     _kill(tree, ended, meanwhile)
@@ -107,8 +113,17 @@ class _Tree:
     """Who belongs to a tree, over several looks."""
 
     def __init__(
-        self, marker: str | None, pids: frozenset[int], spare: frozenset[int], orphans_but: AbstractSet[int] | None
+        self,
+        marker: str | None,
+        pids: frozenset[int],
+        spare: frozenset[int],
+        orphans_but: AbstractSet[int] | None,
+        cgroups: Sequence[Path],
+        belongs: Callable[[Seen], bool] | None,
     ) -> None:
+        self.cgroups = cgroups
+        self._belongs = belongs
+        self._listed: set[int] = set()
         self._marker = marker
         self._pids = pids
         self._spare = spare
@@ -123,6 +138,8 @@ class _Tree:
     def look(self) -> list[Seen]:
         """The living members."""
         table = look_at_all()
+        # After the table: a pid that is used again in between then stands for a process that no signal of ours reaches.
+        self._listed = {pid for folder in self.cgroups for pid in processes_in(folder)}
         found = {pid for pid, seen in table.items() if pid not in self._spare and self._is_root(seen)}
         self._first = False
         grew = True
@@ -145,6 +162,8 @@ class _Tree:
 
     def _is_root(self, seen: Seen) -> bool:
         if seen.key in self._known or (self._first and seen.pid in self._pids):
+            return True
+        if seen.pid in self._listed or (self._belongs is not None and seen.alive and self._belongs(seen)):
             return True
         if self._orphans_but is not None and seen.parent == os.getpid() and seen.pid not in self._orphans_but:
             return True
@@ -180,14 +199,15 @@ def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[]
     empty_looks = rounds = 0
     while empty_looks < 2:
         living = tree.look()
-        empty_looks = 0 if living else empty_looks + 1
-        for group in tree.whole_groups:
-            signal_group(group, signal.SIGSTOP)
+        crowded = [] if living else [folder for folder in tree.cgroups if is_populated(folder)]
+        empty_looks = 0 if living or crowded else empty_looks + 1
         new = [seen for seen in living if seen.key not in frozen]
         for seen in new:
             ended.setdefault(seen.key, describe(seen.pid))
-            send_signal(seen, signal.SIGSTOP)
-            frozen.add(seen.key)
+        for folder in tree.cgroups:
+            kill_cgroup(folder)
+        _freeze(tree, new)
+        frozen.update(seen.key for seen in new)
         rounds += 1
         if new and rounds % _FREEZES:
             continue  # look again until freezing finds no one new
@@ -195,10 +215,17 @@ def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[]
             signal_group(group, signal.SIGKILL)
         for seen in living:
             send_signal(seen, signal.SIGKILL)
-        if living:
+        if living or crowded:
             if time.monotonic() >= end:
-                raise TreeStillAlive([describe(seen.pid) for seen in living])
+                raise TreeStillAlive([describe(seen.pid) for seen in living] + [f"in {folder}" for folder in crowded])
             wait = _pause(wait, meanwhile)
+
+
+def _freeze(tree: _Tree, new: Iterable[Seen]) -> None:
+    for group in tree.whole_groups:
+        signal_group(group, signal.SIGSTOP)
+    for seen in new:
+        send_signal(seen, signal.SIGSTOP)
 
 
 def _pause(seconds: float, meanwhile: Callable[[], object] | None) -> float:

@@ -1,19 +1,26 @@
 """Claims: the kernel lock that a runner holds as long as it lives, and who that runner is.
 
 Promises: at most one process holds a claim; the kernel frees it when that process dies, however it dies. A free claim
-means that the runner is gone, not that its process tree is. A pid alone is never trusted: the start time and the
-boot id go with it, so that a pid used again, or a reboot, is not mistaken for the runner.
+means that the runner is gone, not that its process tree is; and not even that where an unconfined agent has put
+another file in its place. So a runner also says who it is, twice: in runner.json and in its command line, which no
+other process can take from it. A pid alone is never trusted: the start time and the boot id go with it, so that a pid
+used again, or a reboot, is not mistaken for the runner.
 
-Fails with an OSError that names the path. A claim that someone else holds is no failure: None.
+Fails with an OSError that names the path. A claim that someone else holds is no failure: None. A look that the machine
+refuses (no descriptor left, no access) finds nobody dead: its answer is "unknown".
 
 Only the standard library is imported here: a runner uses this room before it imports anything else.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import itertools
 import json
 import os
+import select
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +28,20 @@ from haikud.spool.durable import write_quickly
 from haikud.spool.reading import UntrustedFile, read_untrusted
 
 _MOST_IDENTITY_BYTES = 65_536
+
+
+_MOST_PID = 4_194_304  # PID_MAX_LIMIT of linux/threads.h
+
+_NO_CLAIM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM})
+"""What a claim answers that is not there, or in whose place something else lies: nobody holds that."""
+
+
+class Life(Enum):
+    """What a look at a process found."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNKNOWN = "unknown"  # the machine refused the look: look again later
 
 
 class Identity(NamedTuple):
@@ -43,6 +64,23 @@ def take_claim(path: Path) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def is_no_claim(error: OSError) -> bool:
+    """Whether `take_claim` failed because no claim is in its place, rather than because the machine refuses."""
+    return error.errno in _NO_CLAIM
+
+
+def look_at_claim(path: Path) -> Life:
+    """ALIVE where someone holds the claim, GONE where nobody does or none is in its place. For the daemon only."""
+    try:
+        claim = take_claim(path)
+    except OSError as error:
+        return Life.GONE if is_no_claim(error) else Life.UNKNOWN
+    if claim is None:
+        return Life.ALIVE
+    release_claim(claim)
+    return Life.GONE
 
 
 def release_claim(descriptor: int) -> None:
@@ -80,9 +118,12 @@ def own_identity() -> Identity:
     return Identity(pid, start_time, boot_id())
 
 
-def write_runner_identity(path: Path, version: str) -> None:
-    """Write runner.json for the calling process. Not fsynced: after a power cut it means nothing anyway."""
-    record = {**own_identity()._asdict(), "version": version}
+def write_runner_identity(path: Path, version: str, cgroup: str = "") -> None:
+    """Write runner.json for the calling process. Not fsynced: after a power cut it means nothing anyway.
+
+    `cgroup`: the folder of the attempt's own cgroup, where the process has entered it.
+    """
+    record = {**own_identity()._asdict(), "version": version, "cgroup": cgroup}
     write_quickly(path, json.dumps(record, indent=2).encode() + b"\n")
 
 
@@ -90,9 +131,10 @@ def parse_identity(data: bytes) -> Identity | None:
     """The identity in a record's JSON; None where it holds none."""
     try:
         record = json.loads(data)
-        return Identity(int(record["pid"]), int(record["start_time"]), str(record["boot_id"]))
-    except (ValueError, KeyError, TypeError):
+        found = Identity(int(record["pid"]), int(record["start_time"]), str(record["boot_id"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    return found if 0 < found.pid <= _MOST_PID else None
 
 
 def read_runner_identity(path: Path) -> Identity | None:
@@ -103,11 +145,66 @@ def read_runner_identity(path: Path) -> Identity | None:
         return None
 
 
+def read_runner_cgroup(path: Path) -> str | None:
+    """The cgroup that runner.json names; None where it names none. To be checked: an agent may have written it."""
+    try:
+        found = json.loads(read_untrusted(path, _MOST_IDENTITY_BYTES))["cgroup"]
+    except (UntrustedFile, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) and found else None
+
+
+def runner_title(ref: str, folder: Path) -> str:
+    """A runner's command line, as it shows it: the ref for people, the attempt's folder for the next daemon."""
+    return f"haikud-agent {ref} {folder}"
+
+
+def names_attempt(command_line: bytes, folder: Path) -> bool:
+    """Whether that is the command line of the attempt's runner: its title, or its arguments before it has one."""
+    arguments = command_line.rstrip(b"\0").split(b"\0")
+    place = os.fsencode(folder)
+    if len(arguments) == 1:
+        return arguments[0].startswith(b"haikud-agent ") and arguments[0].endswith(b" " + place)
+    return any(pair == (b"--attempt", place) for pair in itertools.pairwise(arguments))
+
+
 def is_alive(identity: Identity) -> bool:
-    """Whether that very process still lives. One that only waits to be reaped does not: its locks are free."""
-    if identity.pid <= 0 or identity.boot_id != boot_id():
-        return False
-    fields = _stat_fields(identity.pid)
+    """Whether that very process is known to live. One that only waits to be reaped does not: its locks are free."""
+    return look_at_identity(identity) is Life.ALIVE
+
+
+def look_at_identity(identity: Identity) -> Life:
+    """Whether that very process lives, as far as we can see."""
+    try:
+        if identity.boot_id != boot_id():
+            return Life.GONE
+        fields = _stat_fields(identity.pid)
+    except OSError:
+        return Life.UNKNOWN
     if not fields or len(fields) <= 19:
-        return False
-    return int(fields[19]) == identity.start_time and fields[0] not in {"Z", "X", "x"}
+        return Life.GONE
+    same = int(fields[19]) == identity.start_time and fields[0] not in {"Z", "X", "x"}
+    return Life.ALIVE if same else Life.GONE
+
+
+def watch_identity(identity: Identity) -> tuple[Life, int | None]:
+    """Whether that very process lives, and then its pidfd, for the caller to close."""
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return Life.GONE, None
+    except OSError:
+        return Life.UNKNOWN, None
+    life = look_at_identity(identity)  # asked after pidfd_open: the pid cannot be used again meanwhile
+    if life is Life.ALIVE:
+        return life, pidfd
+    # A mount of /proc may hide processes (hidepid): then /proc says gone while the pidfd says that one lives.
+    hidden = life is Life.GONE and not os.path.exists(f"/proc/{identity.pid}") and _has_not_ended(pidfd)  # noqa: PTH110 -- never raises
+    os.close(pidfd)
+    return (Life.UNKNOWN if hidden else life), None
+
+
+def _has_not_ended(pidfd: int) -> bool:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return not poller.poll(0)

@@ -2,8 +2,9 @@
 
 Promises: the claim is locked before the runner starts and handed over with it, so that there is no moment at which a
 starting runner is unlocked; no other process of ours keeps a copy. A runner is a session leader with its own log as
-stdout and stderr, an environment built from nothing and no descriptor but claim and key. Its end is seen through a
-pidfd, whether it is our child or was adopted. Closing the launcher leaves runners alone.
+stdout and stderr, an environment built from nothing, no descriptor but claim and key, and a cgroup to enter where the
+machine lets us make one. Its end is seen through a pidfd, whether it is our child or was adopted; no look that the
+machine refuses is taken for an end. Closing the launcher leaves runners alone.
 
 Fails with LaunchFailed, and then nothing runs and the claim is free again.
 """
@@ -24,7 +25,9 @@ from pathlib import Path
 
 import haikud
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
-from haikud.spool.claims import Identity, is_alive, read_runner_identity, release_claim, take_claim
+from haikud.engine.launchers.sighting import Sighting, look_for_runner
+from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
+from haikud.spool.claims import Life, release_claim, take_claim
 
 SOURCE = Path(haikud.__file__).resolve().parent.parent
 """The folder from which `haikud` is imported."""
@@ -34,6 +37,9 @@ RUNNER = (sys.executable, "-P", "-m", "haikud.agent")
 
 NAMELESS_POLL_SECONDS = 0.1
 """How often we look for the name of a runner that holds its claim but has not written runner.json yet."""
+
+NAMELESS_SECONDS = 5.0
+"""How long a claim may be held while no runner of the attempt is to be found; then somebody else holds it."""
 
 
 @dataclass
@@ -45,6 +51,7 @@ class _Runner:
     pidfd: int | None = None  # None: it has not named itself yet
     process: subprocess.Popen[bytes] | None = None  # where it is our child
     terminate: int | None = None  # the signal it is to get once it has named itself
+    nameless_until: float = 0.0  # the loop's time
 
 
 class SubprocessLauncher:
@@ -54,8 +61,14 @@ class SubprocessLauncher:
     fence_seconds: float = 0.0
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None], *, argv_prefix: Sequence[str] = RUNNER
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[], None],
+        *,
+        spool_id: str | None = None,  # None: no cgroups
+        argv_prefix: Sequence[str] = RUNNER,
     ) -> None:
+        self._spool_id = spool_id
         self._loop = loop
         self._on_end = on_end
         self._argv_prefix = list(argv_prefix)
@@ -75,31 +88,30 @@ class SubprocessLauncher:
         if claim is None:
             raise LaunchFailed("its claim is held by another process")
         try:
-            process = self._spawn(order, claim)
-            pidfd = os.pidfd_open(process.pid)
+            process = self._spawn_in_cgroup(order, claim)
         except OSError as error:
             raise LaunchFailed(str(error)) from error
         finally:
             release_claim(claim)
-        handle = Handle(order.name, process.pid)
-        self._watch(_Runner(handle, order.folder, pidfd, process))
-        return handle
+        runner = _Runner(Handle(order.name, process.pid), order.folder, None, process)
+        try:
+            runner.pidfd = os.pidfd_open(process.pid)
+        except OSError:  # no descriptor is left: it runs all the same, and is watched as if it were adopted
+            runner.nameless_until = self._loop.time() + NAMELESS_SECONDS
+        self._watch(runner)
+        return runner.handle
 
     def adopt(self, name: str, folder: Path) -> Handle | None:
         """The handle of a runner that an earlier daemon started; None where its claim is free."""
         known = self._runners.get(name)
         if known is not None:
             return known.handle
-        try:
-            claim = take_claim(folder / "claim")
-        except FileNotFoundError:
+        sighting = look_for_runner(folder)
+        if sighting.life is Life.GONE:
             return None
-        if claim is not None:
-            release_claim(claim)
-            return None
-        runner = _Runner(Handle(name), folder)
+        runner = _Runner(Handle(name), folder, nameless_until=self._loop.time() + NAMELESS_SECONDS)
         self._runners[name] = runner
-        self._look_for_name(runner)
+        self._take(runner, sighting)
         return runner.handle
 
     def poll(self) -> dict[str, End]:
@@ -132,7 +144,16 @@ class SubprocessLauncher:
         runner = self._runners.get(attempt_name(ref, attempt))
         return runner.handle.pid if runner else None
 
-    def _spawn(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
+    def _spawn_in_cgroup(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
+        cgroup = None if self._spool_id is None else make_cgroup(cgroup_name(self._spool_id, order.name))
+        try:
+            return self._spawn(order, claim, cgroup)
+        except BaseException:
+            if cgroup is not None:
+                remove_cgroup(cgroup)
+            raise
+
+    def _spawn(self, order: LaunchOrder, claim: int, cgroup: Path | None) -> subprocess.Popen[bytes]:
         passed = [claim]
         key_read = key_write = None
         # O_NONBLOCK: a FIFO that an agent put there is refused, not waited for.
@@ -145,6 +166,8 @@ class SubprocessLauncher:
                 os.write(key_write, json.dumps({"api_key": order.key}).encode() + b"\n")  # far below a pipe's 64 KiB
                 argv += ["--key-fd", str(key_read)]
                 passed.append(key_read)
+            if cgroup is not None:
+                argv += ["--cgroup", str(cgroup)]
             return subprocess.Popen(
                 [*argv, order.ref],
                 stdin=subprocess.DEVNULL,
@@ -164,10 +187,12 @@ class SubprocessLauncher:
         self._runners[runner.handle.name] = runner
         if runner.pidfd is not None:
             self._loop.add_reader(runner.pidfd, self._ended, runner)
+        else:
+            self._look_soon()
 
     def _ended(self, runner: _Runner) -> None:
-        """The pidfd is readable: the process is dead."""
-        code = _reap(runner.pidfd) if runner.process is not None and runner.pidfd is not None else None
+        """The process is dead."""
+        code = _reap(runner.process) if runner.process is not None else None
         self._let_go(runner)
         self._ends[runner.handle.name] = End(EndKind.EXITED, code)
         self._on_end()
@@ -183,63 +208,40 @@ class SubprocessLauncher:
             runner.process.returncode = runner.process.returncode or 0
             runner.process = None
 
-    def _look_for_name(self, runner: _Runner) -> None:
-        """Watch an adopted runner by the pid that it has written, or look again soon."""
-        try:
-            identity = read_runner_identity(runner.folder / "runner.json")
-        except OSError:
-            identity = None
-        if identity is not None and self._watch_identity(runner, identity):
-            return
-        if identity is not None or _claim_is_free(runner.folder):
+    def _take(self, runner: _Runner, sighting: Sighting) -> None:
+        """Go by what was seen of a runner that we do not watch yet: watch it, call it ended, or look again soon."""
+        if sighting.pidfd is not None:
+            runner.pidfd = sighting.pidfd
+            runner.handle = Handle(runner.handle.name, sighting.pid)
+            if runner.terminate is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(sighting.pidfd, runner.terminate)
+        elif sighting.life is Life.GONE or self._is_somebody_else(runner, sighting):
             self._ended(runner)
             return
+        self._watch(runner)
+
+    def _is_somebody_else(self, runner: _Runner, sighting: Sighting) -> bool:
+        """Whether the claim has been held for long without any sign of a runner: whoever holds it is in its way."""
+        return sighting.life is Life.ALIVE and self._loop.time() >= runner.nameless_until
+
+    def _look_soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(NAMELESS_POLL_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         self._timer = None
         for runner in [one for one in self._runners.values() if one.pidfd is None]:
-            self._look_for_name(runner)
-
-    def _watch_identity(self, runner: _Runner, identity: Identity) -> bool:
-        """Whether that very process lives; then it is watched."""
-        try:
-            pidfd = os.pidfd_open(identity.pid)
-        except OSError:
-            return False
-        if not is_alive(identity):  # asked after pidfd_open: the pid cannot be used again meanwhile
-            os.close(pidfd)
-            return False
-        runner.pidfd = pidfd
-        runner.handle = Handle(runner.handle.name, identity.pid)
-        self._watch(runner)
-        if runner.terminate is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, runner.terminate)
-        return True
+            self._take(runner, look_for_runner(runner.folder))
 
 
-def _claim_is_free(folder: Path) -> bool:
-    try:
-        claim = take_claim(folder / "claim")
-    except OSError:
-        return False
-    if claim is None:
-        return False
-    release_claim(claim)
-    return True
-
-
-def _reap(pidfd: int) -> int | None:
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
     """The exit code of a dead child, negative for a signal; None where somebody else has waited for it."""
     try:
-        status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
     except ChildProcessError:
         return None
-    if status is None:
-        return None
-    return int(status.si_status) if status.si_code == os.CLD_EXITED else -int(status.si_status)
+    return os.waitstatus_to_exitcode(status) if pid else None
 
 
 def _import_path() -> dict[str, str]:

@@ -1,0 +1,143 @@
+"""A cgroup of its own for every attempt, where the daemon runs in a cgroup v2 that it may write.
+
+What a process inherits and cannot shake off without our rights: whoever clears its environment, forks twice and leaves
+its session is still listed there. The launcher makes the cgroup below the daemon's, the runner enters it before it
+starts anything, `kill` ends all in one stroke, and `is_populated` is the proof.
+
+Best effort: where there is none, everything here says so with None, False or an empty list, and the tree is found by
+other means (trees.py). Never touched: a cgroup without our name, or one outside the cgroup v2 filesystem; never killed:
+one that we are in ourselves.
+
+Only the standard library is imported here: a runner uses this room before it imports anything else.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_PREFIX = "haikud-"
+_ID_CHARACTERS = 12
+
+
+def cgroup_name(spool_id: str, attempt: str) -> str:
+    """What the cgroup of an attempt (`REF.N`) of a spool is called."""
+    return f"{_PREFIX}{spool_id[:_ID_CHARACTERS]}-{attempt}"
+
+
+def own_cgroup() -> Path | None:
+    """The folder of the cgroup v2 that we are in; None where there is none that we can see."""
+    mounted = _mount()
+    if mounted is None:
+        return None
+    top, point = mounted
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    path = next((line[3:] for line in lines if line.startswith("0::/")), None)
+    if path is None or not Path(path).is_relative_to(top):
+        return None  # we are outside what is mounted here
+    folder = point / Path(path).relative_to(top)
+    return folder if folder.is_dir() else None
+
+
+def make_cgroup(name: str) -> Path | None:
+    """An empty cgroup of that name below ours; None where we may not make one. FileExistsError where one is in use."""
+    home = own_cgroup()
+    if home is None or not os.access(home / "cgroup.procs", os.W_OK):
+        return None
+    folder = home / name
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if is_populated(folder):
+            raise
+    except OSError:
+        return None
+    if not (folder / "cgroup.kill").exists():  # before Linux 5.14
+        remove_cgroup(folder)
+        return None
+    return folder
+
+
+def enter_cgroup(folder: Path) -> bool:
+    """Move ourselves there, and with us whatever we start from now on."""
+    try:
+        (folder / "cgroup.procs").write_text("0", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def find_cgroups(name: str, recorded: str | None) -> list[Path]:
+    """The cgroups of that name: below ours, and where its runner has noted one, which may be another daemon's place."""
+    mounted = _mount()
+    if mounted is None:
+        return []
+    home = own_cgroup()
+    places = [] if home is None else [home / name]
+    if recorded and "\0" not in recorded:
+        places.append(Path(recorded))
+    return [place for place in dict.fromkeys(places) if place.name == name and _is_cgroup(place, mounted[1])]
+
+
+def processes_in(folder: Path) -> set[int]:
+    """The pids of all processes there and below."""
+    pids: set[int] = set()
+    for place, _, _ in os.walk(folder):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            pids.update(int(pid) for pid in (Path(place) / "cgroup.procs").read_text(encoding="ascii").split())
+    return pids - {0}  # of another PID namespace: not to be named, but killed all the same
+
+
+def kill_cgroup(folder: Path) -> bool:
+    """KILL everyone there and below at once; False where that is not possible, as where we are among them."""
+    mine = own_cgroup()
+    if mine is None or mine.is_relative_to(folder):
+        return False
+    try:
+        (folder / "cgroup.kill").write_text("1", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def is_populated(folder: Path) -> bool:
+    """Whether anyone lives there or below. Raises OSError where that cannot be told."""
+    try:
+        events = (folder / "cgroup.events").read_text(encoding="ascii").split()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return dict(zip(events[::2], events[1::2], strict=False)).get("populated") != "0"
+
+
+def remove_cgroup(folder: Path) -> None:
+    """Remove an empty cgroup and what was made below it; one that is not empty stays."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(place).rmdir()
+
+
+def _mount() -> tuple[str, Path] | None:
+    """The cgroup v2 filesystem: which part of the hierarchy is mounted, and where."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        if rest.split(" ", 1)[0] == "cgroup2":
+            top, point = fields.split()[3:5]
+            return top, Path(point)
+    return None
+
+
+def _is_cgroup(folder: Path, point: Path) -> bool:
+    """Whether that is a folder below the mount, by its real path."""
+    try:
+        real = folder.resolve(strict=True)
+        return real == folder and point in real.parents and (real / "cgroup.procs").exists()
+    except (OSError, RuntimeError):
+        return False
