@@ -16,6 +16,8 @@ import yaml
 from tests.support.repository import make_repository
 from tests.support.waiting import wait_until
 
+from haikud.sandbox.cgroups import cgroup_name, is_populated, own_cgroup, remove_cgroup
+
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 
 QUICK = {
@@ -119,6 +121,11 @@ class House:
             process.wait(timeout=20)
         for left in self.leftovers():
             left.kill()
+        spool, cgroup = self.read("FORMAT"), own_cgroup()
+        if spool is not None and cgroup is not None:  # those of attempts that were never settled
+            for folder in cgroup.glob(cgroup_name(spool["spool_id"], "*")):
+                wait_until(lambda folder=folder: not is_populated(folder), what=f"{folder} to be empty")
+                remove_cgroup(folder)
 
     def leftovers(self) -> list[psutil.Process]:
         """Runners and agents of this spool that are alive."""

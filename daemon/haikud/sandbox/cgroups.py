@@ -23,7 +23,7 @@ _ID_CHARACTERS = 12
 
 def cgroup_name(spool_id: str, attempt: str) -> str:
     """What the cgroup of an attempt (`REF.N`) of a spool is called."""
-    return f"{_PREFIX}{spool_id[:_ID_CHARACTERS]}-{attempt}"
+    return f"{_PREFIX}{spool_id.replace('-', '')[:_ID_CHARACTERS]}-{attempt}"
 
 
 def own_cgroup() -> Path | None:
