@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class House:
         spool, cgroup = self.read("FORMAT"), own_cgroup()
         if spool is not None and cgroup is not None:  # those of attempts that were never settled
             for folder in cgroup.glob(cgroup_name(spool["spool_id"], "*")):
-                wait_until(lambda folder=folder: not is_populated(folder), what=f"{folder} to be empty")
+                wait_until(partial(is_empty, folder), what=f"{folder} to be empty")
                 remove_cgroup(folder)
 
     def leftovers(self) -> list[psutil.Process]:
@@ -234,6 +235,11 @@ class House:
             cwd=self.repository,
             env={**self.base_environment(), "HAIKUD_SPOOL": str(self.spool), "HAIKUD_CONFIG": str(self.config)},
         )
+
+
+def is_empty(cgroup: Path) -> bool:
+    """Whether nobody is in that cgroup any more."""
+    return not is_populated(cgroup)
 
 
 def interrupt(house: House) -> None:
