@@ -161,7 +161,7 @@ def test_what_the_spool_refuses_is_trouble_and_goes_on_when_it_heals(house: Hous
     away.rename(plans)
     assert house.response("later")["status"] == "success"
     wait_until(lambda: not (house.read("status.json") or {}).get("trouble"), what="the trouble to be over")
-    assert house.said().count("trouble: taking requests") == 1
+    assert house.said().count("fault: other: taking requests") == 1
 
 
 def test_a_drop_folder_that_was_removed_or_replaced_is_served_again(house: House):
@@ -250,7 +250,7 @@ def test_a_full_disk_stops_nothing_for_good(house: House):
                 stream.write(b"x" * 4096)
         ready.rename(ready.with_name("second.json"))
         (house.root / "gate").touch()
-        wait_until(lambda: "trouble: settling attempts" in house.said(), what=f"the trouble; {house.tail()}")
+        wait_until(lambda: "fault: no_space: " in house.said(), what=f"the trouble; {house.tail()}")
         filler.unlink()
         assert house.response("second")["status"] == "success"
         assert house.response("first")["status"] == "success"

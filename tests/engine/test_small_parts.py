@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from haikud.engine.guidance import check_names_question, read_guidance, ref_of
 from haikud.engine.secrets import Secrets
 from haikud.engine.tail import advance, read_on
 from haikud.engine.targets import NoSense
-from haikud.engine.trouble import RETRY_SECONDS, Trouble
 from haikud.spool.drops import Taken
 from haikud.spool.layout import AttemptPaths, SpoolLayout
 
@@ -104,30 +102,6 @@ def test_the_days_spending_survives_a_restart_and_ends_with_the_day(tmp_path: Pa
 def test_a_broken_record_of_the_day_counts_as_nothing_spent(tmp_path: Path, content: bytes):
     (tmp_path / "day-spend.json").write_bytes(content)
     assert read_day_spend(SpoolLayout(tmp_path), NOW).at(NOW) == 0
-
-
-def test_trouble_is_said_once_shown_while_it_lasts_and_left_alone_for_a_while():
-    said: list[str] = []
-    now = [100.0]
-    trouble = Trouble(said.append, lambda: now[0])
-    for _ in range(3):
-        with trouble.guard("writing"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-    assert len(said) == 1
-    assert "No space left" in trouble.texts[0]
-    assert trouble.must_wait("writing")
-    assert trouble.next_try() == 100.0 + RETRY_SECONDS
-    now[0] += RETRY_SECONDS
-    assert not trouble.must_wait("writing")
-    with trouble.guard("writing"):
-        pass
-    assert trouble.texts == []
-    assert said[-1] == "healed: writing"
-
-
-def test_a_bug_is_no_trouble():
-    with pytest.raises(KeyError), Trouble(lambda _: None, lambda: 0.0).guard("x"):
-        raise KeyError("x")
 
 
 def test_secrets_do_not_show():

@@ -24,11 +24,12 @@ SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 QUICK = {
     "settle_seconds": 0.3,
     "rescan_seconds": 2.0,
+    "min_free_bytes": 0,
     "retries": {"waits": [0.05, 0.1]},
     "limits": {"grace_seconds": 1.0},
     "api": {"retry_waits": [0.05, 0.1], "stall_seconds": 2.0, "connect_seconds": 2.0},
 }
-"""Settings that make waits short, and nothing else."""
+"""Settings that make waits short, and let tests have filesystems as small as they like."""
 
 
 def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, Result, WorkspaceOrder
+from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, FailureClass, Result, WorkspaceOrder
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
@@ -24,7 +24,6 @@ from haikud.engine.salvage import salvage
 from haikud.engine.specs import build_workspace
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.sandbox.cgroups import cgroup_name
-from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.claims import release_claim
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import UnreadableFile
@@ -51,6 +50,11 @@ class Aftermath:
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
     claim: int | None = None  # its descriptor, to be closed after settling
 
+    @property
+    def doing(self) -> str:
+        """What settling it is called when it fails."""
+        return f"settling {self.ref}"
+
     def release(self) -> None:
         """Let the claim go."""
         if self.claim is not None:
@@ -62,28 +66,33 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     attempt = entry.decision.attempt
     paths = engine.layout.task(entry.ref).attempt(attempt)
     cgroup = cgroup_name(engine.spool_id, attempt_name(entry.ref, attempt))
-    doing = f"ending what {entry.ref} left running"
     while True:
-        try:
-            with engine.trouble.guard(doing):
-                claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
-                break
-        except TreeStillAlive as error:
-            engine.trouble.note(doing, error)
+        with engine.trouble.guard(f"ending what {entry.ref} left running"):
+            if not entry.lost and not paths.folder.parent.is_dir():
+                await engine.write(engine.store.put_back, entry.decision, entry.plan)
+                entry.lost = f"the folder of {entry.ref} was deleted while it ran, with all that it had reported"
+            claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
+            break
         await asyncio.sleep(RETRY_SECONDS)
     order = entry.ordered_end.order if entry.ordered_end else None
     workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
     while True:
         with engine.trouble.guard(f"reading the result of {entry.ref}"):
             found = await engine.aside(_examine, engine.store, entry, paths, end=end, order=order, workspace=workspace)
+            if entry.lost and end.kind is not EndKind.NOT_STARTED:
+                found = replace(found, ending=_lost(entry), usage=_used_as_shown(entry))
             return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
 
 
-def not_started(store: Store, ref: str, attempt: int, why: str) -> Aftermath:
-    """The aftermath of a runner that could not be started."""
-    ending = Ending(AttemptOutcome.FAILED_TO_START, message=End(EndKind.NOT_STARTED, why=why).describe())
-    return Aftermath(ref, attempt, ending, failed_starts=count_in_a_row(store, ref, AttemptOutcome.FAILED_TO_START))
+def _lost(entry: OpenTask) -> Ending:
+    """Nothing is left to judge by, and nothing to go on from: the task fails, and says why."""
+    return Ending(AttemptOutcome.EXITED_WITH_ERROR, FailureClass.PERMANENT, entry.lost)
+
+
+def _used_as_shown(entry: OpenTask) -> UsageTotal:
+    """What the attempt had spent by the last look at its events, of which nothing else is left."""
+    return UsageTotal(cost_usd=entry.progress.cost_usd, tokens_used=entry.progress.tokens_used)
 
 
 def judge(  # noqa: C901, PLR0911 - a table
@@ -109,6 +118,8 @@ def judge(  # noqa: C901, PLR0911 - a table
         return Ending(AttemptOutcome.LOST, message=said)
     if end.kind is EndKind.UNKNOWN:
         return Ending(AttemptOutcome.UNKNOWN, message=said)
+    if end.kind is EndKind.NOT_STARTED and end.refused:
+        return Ending(AttemptOutcome.ENVIRONMENT, message=said)
     if not began:
         return Ending(AttemptOutcome.FAILED_TO_START, message=f"{said} and never began; its log says more")
     if end.code == EXIT_ENVIRONMENT:

@@ -67,6 +67,7 @@ class OpenTask:
     progress: Progress = field(default_factory=Progress)
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     is_asked: bool = False  # its open question lies in escalations/
+    lost: str = ""  # why nothing is known of its attempts any more, if so
     waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
 
     @property

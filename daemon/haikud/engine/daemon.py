@@ -104,10 +104,10 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callabl
     watcher = Watcher([folder.path for folder in rounds.folders], loop, look, engine.settings, engine.say)
     watcher.start()
     try:
-        await rounds.recover(watcher)
-        if ready is not None:
-            ready()
-        await rounds.run()
+        if await rounds.recover(watcher):
+            if ready is not None:
+                ready()
+            await rounds.run()
     finally:
         watcher.stop()
         await rounds.close()

@@ -25,7 +25,7 @@ async def order_end(engine: Engine, entry: OpenTask, order: EndOrder, reason: st
         before.token = token  # an order that an earlier daemon gave, and of which the cause is known now
     if before is not None and (before.order is EndOrder.CANCEL or order is not EndOrder.CANCEL):
         return
-    with engine.trouble.guard(f"telling {entry.ref} why it ends"):  # it ends all the same; we know why
+    with engine.trouble.guard(f"telling {entry.ref} why it ends", once=True):  # it ends all the same; we know why
         await engine.write(_write_orders, current_paths(engine, entry), Orders(end=order, reason=reason))
     kill_at = before.kill_at if before is not None else engine.clock() + entry.grace_seconds + MARGIN_SECONDS
     entry.ordered_end = OrderedEnd(order, reason, token, kill_at)

@@ -25,6 +25,7 @@ from haikud.contracts.states import TaskState, check_move, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.board import Board, OpenTask
 from haikud.engine.day_spend import DaySpend
+from haikud.engine.faults import NO_THREAD, NoThread
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.secrets import Secrets
 from haikud.engine.trouble import Trouble
@@ -67,6 +68,10 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
+        try:
+            self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later
+        except RuntimeError as error:
+            raise NoThread from error
 
     # -- threads
 
@@ -75,7 +80,10 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(action, *args, **kwargs))
 
     async def aside(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something slow that writes nothing that must last, in a thread that no exit waits for."""
+        """Run something slow that writes nothing that must last, in a thread that no exit waits for.
+
+        NoThread (an OSError) where the machine refuses the thread.
+        """
         return await run_in_daemon_thread(partial(action, *args, **kwargs))
 
     def close(self) -> None:
@@ -92,7 +100,7 @@ class Engine:
         move.
         """
         decision = next_decision(entry.decision, state, reason, utc_now(), **changes)
-        await self.write(self._decide_on_disk, decision)
+        await self.write(self._decide_on_disk, entry, decision)
         self.board.move(entry, decision)
         self.note(
             entry.plan.id,
@@ -105,8 +113,11 @@ class Engine:
         )
         return decision
 
-    def _decide_on_disk(self, decision: Decision) -> None:
+    def _decide_on_disk(self, entry: OpenTask, decision: Decision) -> None:
         last = self.store.last_decision(decision.ref)
+        if last is None or last.number < entry.decision.number:
+            self.store.put_back(entry.decision, entry.plan)  # somebody deleted it: our word still holds
+            last = entry.decision
         if last is not None and last.number == decision.number:
             # Left by a write that failed after its rename: nobody has acted on it.
             self.layout.task(decision.ref).decision(decision.number).unlink()
@@ -144,7 +155,7 @@ class Engine:
         self._writer.submit(self._append, plan_id, entry)
 
     def _append(self, plan_id: str, entry: LedgerEntry) -> None:
-        with self.trouble.guard("writing a ledger"):
+        with self.trouble.guard("writing a ledger", once=True):
             append_entry(self.layout.plan(plan_id), entry)
 
     def save_day(self) -> None:
@@ -152,7 +163,7 @@ class Engine:
         self._writer.submit(self._save_day)
 
     def _save_day(self) -> None:
-        with self.trouble.guard("writing what was spent today"):
+        with self.trouble.guard("writing what was spent today", once=True):
             self.day.save()
 
     # -- what is so
@@ -160,7 +171,7 @@ class Engine:
     def may_start(self, now: datetime) -> bool:
         """Whether new attempts may start at all."""
         stopping = self.stopping
-        if stopping.draining or stopping.now or stopping.detached.is_set():
+        if stopping.draining or stopping.now or stopping.detached.is_set() or self.trouble.holds_work:
             return False
         return not self.queue.paused or (self.queue.until is not None and self.queue.until <= now)
 
@@ -199,9 +210,12 @@ async def run_in_daemon_thread(action: Callable[[], T]) -> T:
         try:
             value = action()
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            failure = error
+            failure = NoThread() if str(error) == NO_THREAD else error
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(deliver, value, failure)
 
-    threading.Thread(target=run, name="haikud-aside", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="haikud-aside", daemon=True).start()
+    except RuntimeError as error:
+        raise NoThread from error
     return await done

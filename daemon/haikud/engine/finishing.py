@@ -26,15 +26,21 @@ async def finish_task(engine: Engine, entry: OpenTask, state: TaskState, reason:
 
 async def release_waiting(engine: Engine) -> None:
     """Queue the waiting tasks whose dependencies succeeded; fail those of which one did not."""
-    while engine.board.touched:
-        plan_id = next(iter(engine.board.touched))
-        changed = True
-        while changed:
-            changed = False
-            for entry in engine.board.open_tasks_of(plan_id):
-                if entry.state is TaskState.WAITING:
-                    changed = await _release(engine, entry) or changed
-        engine.board.touched.discard(plan_id)
+    for plan_id in list(engine.board.touched):
+        doing = f"looking at the waiting tasks of {plan_id}"
+        if not engine.trouble.must_wait(doing):
+            with engine.trouble.apart(doing):
+                await _release_of(engine, plan_id)
+                engine.board.touched.discard(plan_id)
+
+
+async def _release_of(engine: Engine, plan_id: str) -> None:
+    changed = True
+    while changed:
+        changed = False
+        for entry in engine.board.open_tasks_of(plan_id):
+            if entry.state is TaskState.WAITING:
+                changed = await _release(engine, entry) or changed
 
 
 async def _release(engine: Engine, entry: OpenTask) -> bool:
@@ -56,7 +62,10 @@ async def publish_answers(engine: Engine) -> None:
     """Publish every task on the board that is final; it leaves the board."""
     for state in FINAL_STATES:
         for entry in engine.board.in_state(state):
-            await _publish(engine, entry)
+            doing = f"publishing {entry.ref}"
+            if not engine.trouble.must_wait(doing):
+                with engine.trouble.apart(doing):
+                    await _publish(engine, entry)
 
 
 async def _publish(engine: Engine, entry: OpenTask) -> None:
@@ -92,7 +101,10 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
 async def publish_questions(engine: Engine) -> None:
     """Put the open questions that are not there yet into escalations/."""
     for entry in engine.board.in_state(TaskState.ESCALATED):
-        if not entry.is_asked and entry.decision.escalation is not None:
+        doing = f"publishing the question of {entry.ref}"
+        if entry.is_asked or entry.decision.escalation is None or engine.trouble.must_wait(doing):
+            continue
+        with engine.trouble.apart(doing):
             source = engine.layout.task(entry.ref).escalation(entry.decision.escalation)
             await engine.write(publish_escalation, engine.layout, source, entry.ref)
             entry.is_asked = True

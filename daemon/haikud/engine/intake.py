@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.ids import id_from_stem
+from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan
 from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
 from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault
@@ -65,7 +66,7 @@ class Intake:
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
                 self._ahead.clear()
-                self._engine.trouble.note(ROLES, error)
+                self._engine.trouble.note(ROLES, error, kind=FaultKind.UNREADABLE, cure="mend that role file")
                 return
             self._engine.trouble.heal(ROLES)
             self.pending.popleft()
@@ -134,7 +135,7 @@ class Intake:
     def _admit_on_disk(self, plan: Plan, taken: Taken) -> None:
         engine = self._engine
         engine.store.admit(plan, taken.data or b"", first_decisions(plan, plan.admitted_at))
-        with engine.trouble.guard("taking back a rejection"):
+        with engine.trouble.guard("taking back a rejection", once=True):
             retract_rejection(engine.layout, plan.id)
 
     async def _is_again(self, taken: Taken, plan_id: str) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import haikud
 from haikud.contracts.base import utc_now
@@ -14,9 +16,12 @@ from haikud.contracts.states import OPEN_STATES, TaskState
 from haikud.engine.board import OpenTask
 from haikud.engine.ends import current_paths
 from haikud.engine.engine import Engine
+from haikud.engine.faults import NoThread
+from haikud.engine.status_file import write_status
 from haikud.engine.tail import read_on
-from haikud.spool.durable import write_quickly
 from haikud.spool.models import dump
+
+T = TypeVar("T")
 
 MOST_OPEN = 200
 """Open tasks listed beside those that run."""
@@ -25,7 +30,7 @@ SECONDS_BETWEEN = 1.0
 
 _LISTED_FIRST = (TaskState.ESCALATED, TaskState.PAUSED, TaskState.DEFERRED, TaskState.QUEUED, TaskState.WAITING)
 
-DaemonState = Literal["running", "draining", "stopping", "stopped"]
+DaemonState = Literal["running", "faulted", "draining", "stopping", "stopped"]
 
 
 @dataclass
@@ -49,15 +54,22 @@ class StatusWriter:
         if now < self.due_at() and not ended:
             return
         for entry in engine.board.in_state(TaskState.RUNNING):
-            progress = await engine.aside(read_on, current_paths(engine, entry), entry.progress)
+            progress = await self._aside_or_here(partial(read_on, current_paths(engine, entry), entry.progress))
             if engine.board.tasks.get(entry.ref) is entry:
                 entry.progress = progress
         status = picture(engine, self.started_at, self.watcher, ended=ended)
         same = dump(status.model_copy(update={"updated_at": self.started_at}))
         self._written_at = now
         if same != self._last:
-            await engine.aside(write_quickly, engine.layout.status_file, dump(status), 0o600)
+            await self._aside_or_here(partial(write_status, engine.layout, status))
             self._last = same
+
+    async def _aside_or_here(self, action: Callable[[], T]) -> T:
+        """In a thread of its own; in the loop's where the machine refuses that: a fault must show."""
+        try:
+            return await self.engine.aside(action)
+        except NoThread:
+            return action()
 
 
 def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool = False) -> LiveStatus:
@@ -85,7 +97,9 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         counts={str(state): counts[str(state)] for state in TaskState},
         paused=engine.queue.reason if paused else None,
         paused_until=engine.queue.until if paused else None,
+        held=held_back(engine),
         trouble=engine.trouble.texts,
+        faults=engine.trouble.faults(),
         tasks=[task_status(engine, entry) for entry in shown] + finished,
         tasks_left_out=max(0, len(others) - MOST_OPEN),
         cost_usd=round(
@@ -139,4 +153,14 @@ def _state(engine: Engine, *, ended: bool) -> DaemonState:
         return "stopped"
     if engine.stopping.now or engine.stopping.detached.is_set():
         return "stopping"
-    return "draining" if engine.stopping.draining else "running"
+    if engine.stopping.draining:
+        return "draining"
+    return "faulted" if engine.trouble.holds_work else "running"
+
+
+def held_back(engine: Engine) -> str | None:
+    """Why nothing new starts, beside a pause and faults."""
+    count, most = engine.board.count(TaskState.ESCALATED), engine.settings.max_open_escalations
+    if count < most:
+        return None
+    return f"{count} questions are open, and max_open_escalations is {most}: only what is answered goes on"

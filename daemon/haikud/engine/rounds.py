@@ -16,7 +16,7 @@ from pathlib import Path
 from haikud.contracts.base import utc_now
 from haikud.contracts.states import TaskState
 from haikud.engine.aftermath import Aftermath, look_after
-from haikud.engine.board import OpenTask
+from haikud.engine.board import Board, OpenTask
 from haikud.engine.controls import STOPS, Controls
 from haikud.engine.ends import interrupt_all, next_limit, watch_limits
 from haikud.engine.engine import Engine
@@ -25,12 +25,14 @@ from haikud.engine.folders import WatchedFolder, open_drop_folder
 from haikud.engine.guidance import GuidanceDrops
 from haikud.engine.intake import Intake
 from haikud.engine.launchers.protocol import End, EndKind
-from haikud.engine.live_status import StatusWriter
+from haikud.engine.live_status import StatusWriter, held_back
+from haikud.engine.machine import Machine
 from haikud.engine.queue import end_quota_pause
 from haikud.engine.recovery import recover_drops, recover_tasks
 from haikud.engine.role_lookup import RoleLookup
 from haikud.engine.settlement import settle_attempt
 from haikud.engine.starting import start_what_may
+from haikud.engine.trouble import RETRY_SECONDS
 from haikud.engine.watcher import Watcher
 from haikud.spool.durable import remove_if_there
 
@@ -38,6 +40,8 @@ Step = Callable[[], Awaitable[None]]
 
 CONTROLS = "carrying out controls"
 STATUS = "writing status.json"
+SETTLING = "settling attempts"
+RECOVERY = "taking up what an earlier daemon left"
 
 PATIENCE_SECONDS = 0.2
 
@@ -64,6 +68,8 @@ class Rounds:
         self._status_stale = True
         self._check_at = 0.0
         self._watcher: Watcher | None = None
+        self._machine = Machine(engine)
+        self._told_held: str | None = None
 
     @property
     def folders(self) -> list[WatchedFolder]:
@@ -76,11 +82,27 @@ class Rounds:
             if folder.path == path:
                 folder.look()
 
-    async def recover(self, watcher: Watcher) -> None:
-        """Take up what an earlier daemon left. Raises OSError: a spool that cannot be read cannot be served."""
+    async def recover(self, watcher: Watcher) -> bool:
+        """Take up what an earlier daemon left; tried again while the machine refuses it. False: told to end first."""
         engine = self._engine
         self._watcher = watcher
-        self._status.watcher = watcher.kind
+        while not engine.stopping.detached.is_set():
+            await self._machine.look()
+            with engine.trouble.guard(RECOVERY):
+                await self._recover()
+                return True
+            await self._machine.look()
+            with engine.trouble.guard(STATUS):
+                await self._status.work()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(engine.stopping.detached.wait(), RETRY_SECONDS)
+        return False
+
+    async def _recover(self) -> None:
+        engine = self._engine
+        engine.board = Board()  # what a try before this one had put on it is read again
+        for folder in self.folders:
+            folder.pending.clear()
         for name in STOPS:
             await engine.write(remove_if_there, engine.layout.control / name)
         gone = await recover_tasks(engine)
@@ -145,17 +167,20 @@ class Rounds:
         engine = self._engine
         self._status_stale = True
         self._see_ends()
+        await self._machine.look()
         await self._check_watcher()
         for folder in self.folders:
-            if folder.scan_at <= engine.clock():
+            if folder.scan_at <= engine.clock() and not (folder is self._incoming and engine.trouble.holds_work):
                 await self._step(folder.doing, partial(folder.scan, engine, engine.settings.rescan_seconds))
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)
-        await self._step("settling attempts", self._settle)
-        await self._step("taking requests", self._intake.work)
+        await self._step(SETTLING, self._settle)
+        if not engine.trouble.holds_work:
+            await self._step("taking requests", self._intake.work)
         await self._step("carrying on", self._carry_on)
         await self._step("starting attempts", self._start)
         await self._step("publishing", self._publish)
+        await self._machine.look()
         await self._step(STATUS, self._write_status)
 
     async def _step(self, doing: str, step: Step) -> None:
@@ -191,7 +216,10 @@ class Rounds:
         if self._watcher is None or engine.clock() < self._check_at:
             return
         self._check_at = engine.clock() + engine.settings.rescan_seconds
-        if not engine.holds_spool():
+        holds = True
+        with engine.trouble.guard("looking at the spool's lock"):
+            holds = engine.holds_spool()
+        if not holds:
             engine.say(f"{engine.layout.lock_file} is not the file that was locked: the spool was replaced; leaving it")
             engine.stopping.detached.set()
             engine.wake.set()
@@ -200,9 +228,11 @@ class Rounds:
             self._watcher.check()
 
     async def _settle(self) -> None:
-        while self._settled:
-            await settle_attempt(self._engine, self._settled[0])
-            self._settled.popleft()
+        for aftermath in list(self._settled):
+            if not self._engine.trouble.must_wait(aftermath.doing):
+                with self._engine.trouble.apart(aftermath.doing):
+                    await settle_attempt(self._engine, aftermath)
+                    self._settled.remove(aftermath)
         await self._controls.finish_carried_out()
 
     async def _carry_on(self) -> None:
@@ -213,13 +243,19 @@ class Rounds:
         await watch_limits(engine)
         await end_quota_pause(engine, now)
         for entry in engine.board.in_state(TaskState.DEFERRED):
-            due = entry.decision.retry_at
-            if due is None or due <= now:
-                await engine.decide(entry, TaskState.QUEUED, f"due again: {entry.decision.reason}")
+            due, doing = entry.decision.retry_at, f"queueing {entry.ref} again"
+            if (due is None or due <= now) and not engine.trouble.must_wait(doing):
+                with engine.trouble.apart(doing):
+                    await engine.decide(entry, TaskState.QUEUED, f"due again: {entry.decision.reason}")
         await release_waiting(engine)
 
     async def _start(self) -> None:
-        self._settled += await start_what_may(self._engine, self._roles)
+        for entry, end in await start_what_may(self._engine, self._roles):
+            self._look_after(entry, end)
+        held = held_back(self._engine)
+        if (held is None) != (self._told_held is None):
+            self._engine.say(held or "fewer questions are open: new attempts start again")
+        self._told_held = held
 
     async def _publish(self) -> None:
         await release_waiting(self._engine)
@@ -234,17 +270,18 @@ class Rounds:
     def _seconds_to_sleep(self) -> float:
         """Until the next time that something is due by itself."""
         engine, now = self._engine, self._engine.clock()
-        if self._settled and not engine.trouble.must_wait("settling attempts"):
+        trouble = engine.trouble
+        if not trouble.must_wait(SETTLING) and any(not trouble.must_wait(one.doing) for one in self._settled):
             return 0.0
         pending = self._intake.pending or self._controls.pending or self._guidance.pending
-        if pending and not engine.trouble.texts:
+        if pending and not trouble.lasts_anything:
             return 0.0
         times = [folder.scan_at for folder in self.folders]
-        times += [time for time in (next_limit(engine), engine.trouble.next_try()) if time is not None]
+        times += [time for time in (next_limit(engine), trouble.next_try()) if time is not None]
         if self._status_stale or engine.board.count(TaskState.RUNNING):
             times.append(self._status.due_at())
         until = engine.queue.until if engine.queue.paused else None
         wall = [time for time in (engine.board.next_retry(), until) if time is not None]
         times += [now + (time - utc_now()).total_seconds() for time in wall]
         # What the environment refuses is due all the time: a little patience then.
-        return max(PATIENCE_SECONDS if engine.trouble.texts else 0.0, min(times) - now)
+        return max(PATIENCE_SECONDS if trouble.lasts_anything else 0.0, min(times) - now)

@@ -14,16 +14,18 @@ from datetime import datetime
 from haikud.contracts.attempt import Assignment, Question, ResolvedRole, Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.envelope import Response
+from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.engine.aftermath import Aftermath, not_started
 from haikud.engine.attempts import read_attempts, used_so_far
 from haikud.engine.board import OpenTask, Progress
 from haikud.engine.budgets import Allotment, Purse, allot
 from haikud.engine.day_spend import next_midnight
 from haikud.engine.engine import Engine
+from haikud.engine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.finishing import finish_task
-from haikud.engine.launchers.protocol import LaunchFailed, LaunchOrder
+from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
+from haikud.engine.live_status import held_back
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.scheduler import pick_next
 from haikud.engine.settlement import escalate_task
@@ -42,10 +44,11 @@ PASSED_ON = (
 """What a runner gets of the daemon's environment, beside what the settings name."""
 
 
-async def start_what_may(engine: Engine, roles: RoleLookup) -> list[Aftermath]:
+async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTask, End]]:
     """Start queued tasks as long as there is room; those that could not be started come back to be settled."""
-    failed: list[Aftermath] = []
-    passed_over: set[str] = set()
+    failed: list[tuple[OpenTask, End]] = []
+    queued = [engine.board.tasks[one.ref] for one in engine.board.queued()]
+    passed_over = {entry.ref for entry in queued if is_held_back(engine, entry)}
     while engine.may_start(utc_now()):
         pick = pick_next(
             engine.board.queued(),
@@ -59,13 +62,25 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[Aftermath]:
             break
         entry = engine.board.tasks[pick.chosen.ref]
         passed_over.add(entry.ref)
-        trouble = await _start(engine, roles, entry)
-        if trouble is not None:
-            failed.append(trouble)
+        with engine.trouble.apart(_doing(entry)):
+            end = await _start(engine, roles, entry)
+            if end is not None:
+                failed.append((entry, end))
     return failed
 
 
-async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> Aftermath | None:
+def _doing(entry: OpenTask) -> str:
+    return f"starting {entry.ref}"
+
+
+def is_held_back(engine: Engine, entry: OpenTask) -> bool:
+    """Whether a queued task must not start now, though others may."""
+    if held_back(engine) is not None and entry.decision.guidance is None:
+        return True
+    return engine.trouble.must_wait(_doing(entry))
+
+
+async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | None:
     now = utc_now()
     try:
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
@@ -103,9 +118,19 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> Aftermat
     try:
         entry.handle = engine.launcher.start(order)
     except LaunchFailed as error:
-        return await engine.aside(not_started, engine.store, entry.ref, number, str(error))
+        return _not_started(engine, entry, error)
     engine.say(f"started {entry.ref} attempt {number} pid {entry.handle.pid}")
     return None
+
+
+def _not_started(engine: Engine, entry: OpenTask, failed: LaunchFailed) -> End:
+    """A runner that could not be started. What the machine refuses to one it refuses to all: nothing else is tried."""
+    cause = failed.__cause__
+    kind = kind_of(cause, starting=True) if isinstance(cause, OSError) else None
+    refused = kind in OF_THE_MACHINE - {FaultKind.PERMISSION_DENIED}
+    if cause is not None and refused:
+        engine.trouble.note(_doing(entry), cause, kind=kind, once=True)
+    return End(EndKind.NOT_STARTED, why=str(failed), refused=refused)
 
 
 def calls_a_model(role: ResolvedRole, task: Task) -> bool:
@@ -161,6 +186,9 @@ def _write_order(engine: Engine, entry: OpenTask, role: ResolvedRole, usd: float
     store, task = engine.store, entry.task
     task_paths = engine.layout.task(entry.ref)
     decisions = store.decisions(entry.ref)
+    if not decisions or decisions[-1].number < entry.decision.number:
+        store.put_back(entry.decision, entry.plan)  # somebody deleted it
+        decisions = store.decisions(entry.ref)
     order = Order(
         plan=entry.plan,
         task=task,

@@ -171,6 +171,11 @@ class SpoolLayout:
         return self.root / "status.json"
 
     @property
+    def status_reserve(self) -> Path:
+        """Room for status.json on a full disk."""
+        return self.root / ".status.reserve"
+
+    @property
     def queue_file(self) -> Path:
         """Whether the queue as a whole is paused."""
         return self.root / "queue.json"

@@ -20,7 +20,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
-from haikud.spool.durable import Batch, fsync_folder, remove_if_there, write_durably, write_new_durably
+from haikud.spool.durable import Batch, fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
 from haikud.spool.layout import PlanPaths, SpoolLayout
 from haikud.spool.models import UnreadableFile, dump, read_model
 
@@ -130,6 +130,15 @@ class Store:
         if settle_link:
             self.move_link(decision.ref, decision.state, durable=is_final(decision.state))
 
+    def put_back(self, decision: Decision, plan: Plan) -> None:
+        """Write a decision again that was deleted; its folder too, and the plan's, where these are gone."""
+        if self.layout.plans.is_dir():
+            make_folder(self.layout.task(decision.ref).folder)
+        paths = self.layout.plan(plan.id)
+        if not paths.plan.exists():
+            write_durably(paths.plan, dump(plan))
+        write_durably(self.layout.task(decision.ref).decision(decision.number), dump(decision))
+
     def _decision_numbers(self, ref: str) -> list[int]:
         try:
             with os.scandir(self.layout.task(ref).folder) as listing:
@@ -185,7 +194,7 @@ class Store:
         """Remove the links that an admission left which never came to its commit point; their refs."""
         dropped: list[str] = []
         for ref in self.open_refs():
-            if not self.layout.task(ref).folder.is_dir():
+            if not self.layout.plan(split_ref(ref)[0]).folder.is_dir():  # a task's folder alone was deleted by somebody
                 self._drop_links(ref)
                 dropped.append(ref)
         return dropped

@@ -29,6 +29,7 @@ class End:
     kind: EndKind
     code: int | None = None  # negative: died of that signal; None: not our child, so not known
     why: str = ""  # where it could not be started
+    refused: bool = False  # the machine refused it: no process, no descriptor, no memory, no room
 
     def describe(self) -> str:
         """What became of the runner, in words."""
@@ -69,7 +70,7 @@ class Handle:
 
 
 class LaunchFailed(RuntimeError):  # noqa: N818 - reads as what it is
-    """The runner could not be started; nothing runs."""
+    """The runner could not be started; nothing runs. `__cause__`: what the machine refused, if it was that."""
 
 
 class Launcher(Protocol):

@@ -1,0 +1,103 @@
+"""Faults of the environment: what kind an error is of, and what a person can do about it. Pure.
+
+A fault is something that the machine refuses: no room, no right, no descriptor, no process. It is never a reason to
+crash and never an agent's failure. Everything else that is raised is a bug of ours and is not caught.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from haikud.contracts.live import FaultKind
+from haikud.sandbox.trees import TreeStillAlive
+from haikud.spool.models import UnreadableFile
+
+_BY_ERRNO = {
+    errno.ENOSPC: FaultKind.NO_SPACE,
+    errno.EDQUOT: FaultKind.NO_SPACE,
+    errno.EROFS: FaultKind.READ_ONLY,
+    errno.EACCES: FaultKind.PERMISSION_DENIED,
+    errno.EPERM: FaultKind.PERMISSION_DENIED,
+    errno.EMFILE: FaultKind.TOO_MANY_FILES,
+    errno.ENFILE: FaultKind.TOO_MANY_FILES,
+    errno.EAGAIN: FaultKind.NO_PROCESSES,
+    errno.ENOMEM: FaultKind.NO_MEMORY,
+    errno.EIO: FaultKind.IO_ERROR,
+    errno.EUCLEAN: FaultKind.IO_ERROR,
+    errno.ENODEV: FaultKind.IO_ERROR,
+    errno.ENXIO: FaultKind.IO_ERROR,
+    errno.ESTALE: FaultKind.IO_ERROR,
+    errno.ESHUTDOWN: FaultKind.IO_ERROR,
+}
+
+CURES = {
+    FaultKind.NO_SPACE: "free some room there (haikud prune removes finished plans), or raise the quota",
+    FaultKind.READ_ONLY: "see why it was made read-only (dmesg), mend it, and mount it writable: mount -o remount,rw",
+    FaultKind.PERMISSION_DENIED: "give the daemon's user the right to read and write there: chown, chmod, chattr -i",
+    FaultKind.TOO_MANY_FILES: "raise LimitNOFILE or `ulimit -n` of the daemon and start it again, or lower max_agents",
+    FaultKind.NO_PROCESSES: "raise TasksMax or `ulimit -u`, end other processes of that user, or lower max_agents",
+    FaultKind.NO_MEMORY: "end other processes or give the daemon more memory; a lower max_agents needs less",
+    FaultKind.WATCH_LIMIT: "raise it: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288",
+    FaultKind.EVENTS_LOST: "nothing is lost; if it comes often: sysctl fs.inotify.max_queued_events=65536",
+    FaultKind.CLOCK_JUMPED: "see that the time is kept (timedatectl); limits go by a clock that does not jump",
+    FaultKind.IO_ERROR: "look for a failing disk (dmesg, smartctl); copy the spool away while it can be read",
+    FaultKind.UNREADABLE: "stop the daemon and run: haikud doctor --repair",
+    FaultKind.OTHER: "mend what the message names",
+}
+"""Kind -> what a person can do."""
+
+OF_THE_MACHINE = frozenset(
+    {
+        FaultKind.NO_SPACE,
+        FaultKind.READ_ONLY,
+        FaultKind.PERMISSION_DENIED,
+        FaultKind.TOO_MANY_FILES,
+        FaultKind.NO_PROCESSES,
+        FaultKind.NO_MEMORY,
+        FaultKind.IO_ERROR,
+    }
+)
+"""Kinds that may concern all work, and not only the file or step where they were met."""
+
+OF_OUR_PROCESS = frozenset({FaultKind.TOO_MANY_FILES, FaultKind.NO_PROCESSES, FaultKind.NO_MEMORY})
+"""Kinds that concern all work wherever they are met: they belong to no place."""
+
+FOR_ALL = OF_OUR_PROCESS | {FaultKind.NO_SPACE, FaultKind.READ_ONLY}
+"""Kinds of which it makes no sense to try the next task."""
+
+FAULTS = (OSError, MemoryError, UnreadableFile, TreeStillAlive)
+"""What is a fault of the environment when it is raised."""
+
+
+NO_THREAD = "can't start new thread"
+"""What Python's RuntimeError says then."""
+
+
+class NoThread(BlockingIOError):  # noqa: N818 - reads as what it is
+    """The kernel refused a thread; Python raises a bare RuntimeError for that."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EAGAIN, "no new thread can be started")
+
+
+def kind_of(error: BaseException, *, starting: bool = False) -> FaultKind:
+    """The kind of an error. `starting`: a process was being started, where no memory means no process."""
+    if isinstance(error, UnreadableFile):
+        return FaultKind.UNREADABLE
+    if isinstance(error, MemoryError):
+        return FaultKind.NO_MEMORY
+    if not isinstance(error, OSError):
+        return FaultKind.OTHER
+    if error.errno is None and isinstance(error, PermissionError):
+        return FaultKind.PERMISSION_DENIED
+    kind = _BY_ERRNO.get(error.errno or 0, FaultKind.OTHER)
+    return FaultKind.NO_PROCESSES if starting and kind is FaultKind.NO_MEMORY else kind
+
+
+def describe(error: BaseException) -> str:
+    """The system's own words in one line, with the path where there is one."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} ..."
+
+
+_MOST_TEXT = 500
