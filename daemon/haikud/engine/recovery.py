@@ -87,14 +87,15 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
 async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     """Watch a living runner, with the limits and orders it was given. False where its claim is free."""
     paths = current_paths(engine, entry)
-    spec, orders = await engine.aside(_read_order, paths)
+    spec, orders, ordered_for = await engine.aside(_read_order, paths)
     limits = spec.limits if spec else engine.settings.limits
     entry.grace_seconds = limits.grace_seconds
     entry.allotted_usd = spec.budget_usd if spec else 0.0
     entry.role = spec.role.name if spec else entry.role
     entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.decision.at)
     if orders is not None and orders.end is not None:
-        kill_at = engine.clock() + limits.grace_seconds + MARGIN_SECONDS
+        # The grace began with the order: a daemon that dies again and again does not make it longer.
+        kill_at = engine.clock() + max(0.0, limits.grace_seconds + MARGIN_SECONDS - ordered_for)
         entry.ordered_end = OrderedEnd(orders.end, orders.reason, None, kill_at)
     name = attempt_name(entry.ref, entry.decision.attempt)
     entry.handle = engine.launcher.adopt(name, paths.folder)
@@ -110,12 +111,14 @@ def _age(moment: datetime) -> float:
     return max(0.0, (utc_now() - moment).total_seconds())
 
 
-def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None]:
-    """What the attempt was ordered; None where it cannot be read: then the settings hold."""
+def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None, float]:
+    """What the attempt was ordered, and for how many seconds; None where it cannot be read: then the settings hold."""
     try:
-        return read_model(paths.spec, Spec), read_model(paths.orders, Orders)
-    except UnreadableFile:
-        return None, None
+        spec, orders = read_model(paths.spec, Spec), read_model(paths.orders, Orders)
+        ordered_for = utc_now().timestamp() - paths.orders.lstat().st_mtime if orders is not None else 0.0
+    except (UnreadableFile, FileNotFoundError):
+        return None, None, 0.0
+    return spec, orders, max(0.0, ordered_for)
 
 
 def _read_disk(engine: Engine) -> list[Found]:
