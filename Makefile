@@ -9,13 +9,14 @@ KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 
-.PHONY: help demo test check format schemas clean
+.PHONY: help demo test check storm format schemas clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      show it all once: no key, no network"
 	@echo "make test      all tests"
 	@echo "make check     what CI runs: lint, format, types, schemas, tests"
+	@echo "make storm     the kill storm: 300 tasks, 300 kills, about 20 minutes"
 	@echo "make format    format the code"
 	@echo "make schemas   write schemas/ from the contracts"
 	@echo "make clean     remove .venv and what the tools left"
@@ -32,6 +33,9 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(BIN)/haikud schema --check schemas
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+storm: $(READY_DEV)
+	@$(BIN)/python -m tests.crash.storm
 
 format: $(READY_DEV)
 	$(BIN)/ruff check --fix-only .

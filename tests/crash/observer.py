@@ -80,7 +80,7 @@ def who_is(pid: int, spool: str, tag: str) -> Who | None:
         return None
     title = words[0].decode(errors="replace")
     out = _out_of(pid, spool)
-    if match := re.fullmatch(rf"haikud-agent ({re.escape(tag)}\S*)\s*", title):
+    if match := re.fullmatch(rf"haikud-agent ({re.escape(tag)}\S*)( .*)?", title, re.DOTALL):
         return Who(match[1], out[1] if out else None, is_runner=True)
     if b"haikud.agent" in words and b"--attempt" in words:
         folder = Path(os.fsdecode(words[words.index(b"--attempt") + 1]))

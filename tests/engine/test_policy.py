@@ -110,6 +110,13 @@ def test_failed_starts_cost_no_retry_but_are_bounded():
     assert isinstance(after(Out.FAILED_TO_START, starts=2), Finish)
 
 
+def test_where_many_runners_may_vanish_many_may_before_they_begin():
+    never_began = Ending(Out.FAILED_TO_START)
+    retries = RetrySettings(attempts=3, orphans=50, environment=10)
+    assert isinstance(decide_next(History(0, 0, 48, retries, 300.0), never_began, NOW), Retry)
+    assert isinstance(decide_next(History(0, 0, 49, retries, 300.0), never_began, NOW), Finish)
+
+
 def test_an_interrupted_attempt_is_queued_again_and_costs_nothing():
     assert after(Out.INTERRUPTED, failures=1, orphans=2) == Retry(None, "said", 1, 2)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_until
 
-from haikud.workspace.git import Git, GitError, clean_environment
+from haikud.workspace.git import Git, GitError, GitKilled, clean_environment
+from haikud.workspace.repository import inspect_repository, resolve
 
 
 def script(folder, name, text):
@@ -37,6 +38,17 @@ def test_a_failure_names_command_code_and_reason(bench):
     assert error.command == "git rev-parse --verify no-such-thing"
     assert "Needed a single revision" in str(error)
     assert error.code == "GIT_ERROR"
+
+
+def test_a_killed_git_has_said_neither_yes_nor_no(bench, tmp_path, monkeypatch):
+    script(tmp_path, "git", "kill -9 $$")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    git = Git(bench.repo / ".git")
+    for call in (lambda: git.ask("merge-base", ok=None), lambda: git.holds("merge-base"), lambda: resolve(git, "HEAD")):
+        with pytest.raises(GitKilled, match="signal 9"):
+            call()
+    with pytest.raises(GitKilled):
+        inspect_repository(bench.repo)
 
 
 def test_credentials_in_urls_are_never_shown(bench):

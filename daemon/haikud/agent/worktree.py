@@ -17,7 +17,7 @@ from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
 from haikud.workspace.commits import HAIKUD_IDENTITY
 from haikud.workspace.evidence import measure
-from haikud.workspace.git import Git, GitError, WorkspaceError
+from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
 
 
@@ -31,11 +31,12 @@ def git_work(operation: str) -> Iterator[None]:
 
 
 def git_failure(error: WorkspaceError, operation: str) -> AgentError:
-    """The report on an error of the workspace room. A lock of git's, or a call that took too long, may pass."""
+    """The report on an error of the workspace room. A lock of git's, a slow call or a killed one may pass."""
     if not isinstance(error, GitError):
         return AgentError(ErrorType.GIT_ERROR, error.code, str(error), operation=operation)
     locked = ".lock': File exists" in error.stderr or "index.lock" in error.stderr
-    passing = FailureClass.TEMPORARY if error.exit_code is None else FailureClass.PERMANENT
+    may_pass = error.exit_code is None or isinstance(error, GitKilled)
+    passing = FailureClass.TEMPORARY if may_pass else FailureClass.PERMANENT
     return AgentError(
         ErrorType.GIT_ERROR,
         error.code,

@@ -8,6 +8,7 @@ environment: the attempt stays unsettled, and no successor starts beside the sur
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, FailureClass, Result, WorkspaceOrder
@@ -26,6 +27,7 @@ from haikud.engine.trouble import RETRY_SECONDS
 from haikud.sandbox.cgroups import cgroup_name
 from haikud.spool.claims import release_claim
 from haikud.spool.layout import AttemptPaths
+from haikud.spool.leftovers import remove_leftovers, task_folders
 from haikud.spool.models import UnreadableFile
 from haikud.spool.store import Store
 
@@ -150,6 +152,8 @@ def _examine(
     workspace: WorkspaceOrder | None,
 ) -> Aftermath:
     attempt = entry.decision.attempt
+    # The runner is gone, and so is what it was writing; but we may be writing an order to it just now.
+    remove_leftovers(task_folders(store.layout.task(entry.ref).folder), spare=os.getpid())
     result: Result | None = None
     broken: str | None = None
     try:

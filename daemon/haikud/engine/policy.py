@@ -15,7 +15,7 @@ from haikud.contracts.settings import RetrySettings
 from haikud.contracts.states import AttemptOutcome, TaskState
 
 FAILED_STARTS = 3
-"""So many attempts in a row may fail to start before the task fails."""
+"""So many attempts in a row may fail to start before the task fails; more where more runners may vanish."""
 
 HINDERED_WAITS = (3.0, 10.0, 30.0, 60.0)
 """Seconds before a task goes on that the machine stopped; the last number holds for all later ones."""
@@ -166,7 +166,8 @@ def _after_a_vanished_runner(history: History, ending: Ending, now: datetime) ->
 def _after_a_failed_start(history: History, ending: Ending, now: datetime) -> Next:
     starts = history.failed_starts + 1
     said = ending.message or "the runner never began"
-    if starts >= FAILED_STARTS:
+    # A runner that was killed before it began has vanished like any other: where many may, many such may.
+    if starts >= max(FAILED_STARTS, history.retries.orphans):
         return Finish(TaskState.FAILED, f"{said}; {starts} times in a row")
     wait = _wait(history.retries.waits, starts)
     reason = f"{said}; once more in {wait:g} s"

@@ -27,6 +27,7 @@ from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.setting_aside import recorded_tokens
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.layout import AttemptPaths
+from haikud.spool.leftovers import remove_leftovers, shared_folders, task_folders
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.publish import retract_rejection
 from haikud.spool.store import Store
@@ -125,6 +126,7 @@ def _read_disk(engine: Engine) -> list[Found]:
     """Tidy up, move links that disagree, and read what is open. On the writing thread."""
     store = engine.store
     store.recover_builds()
+    remove_leftovers(shared_folders(store.layout))
     store.drop_links_without_plan()
     links = store.open_refs()
     by_plan: dict[str, set[str]] = {}
@@ -144,7 +146,17 @@ def _read_disk(engine: Engine) -> list[Found]:
             decision = one.decisions[task.id]
             if not is_final(decision.state) and links.get(task.ref) is not decision.state:
                 store.move_link(task.ref, decision.state)
+        _tidy_up(store, one)
     return found
+
+
+def _tidy_up(store: Store, found: Found) -> None:
+    """Remove what a killed daemon was writing. A running task's folders are its runner's too: its aftermath does it."""
+    paths = store.layout.plan(found.plan.id)
+    remove_leftovers([paths.folder])
+    for task_id in found.open_links:
+        if found.decisions[task_id].state is not TaskState.RUNNING:
+            remove_leftovers(task_folders(paths.task(task_id).folder))
 
 
 def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:

@@ -5,6 +5,7 @@ What the package and the settings' folder hold is read again only when the folde
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from haikud.roles.catalogue import (
     resolve_role,
 )
 from haikud.roles.files import RoleError, RoleFile
-from haikud.workspace.git import WorkspaceError
+from haikud.workspace.git import GitKilled, WorkspaceError
 from haikud.workspace.repository import RepositoryFacts, read_files_at
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -67,6 +68,8 @@ class RoleLookup:
             raise NoSuchRole(f"unknown model {error}; known are {known}, and model ids") from error
         except KeyError as error:
             raise NoSuchRole(f"there is no role {name!r}; known are {', '.join(sorted(roles))}") from error
+        except GitKilled as error:  # not the task's fault: its start is tried again
+            raise InterruptedError(errno.EINTR, str(error)) from error
         except WorkspaceError as error:
             raise NoSuchRole(f"the repository's roles cannot be read: {error}") from error
 

@@ -76,6 +76,12 @@ class GitError(WorkspaceError):
         self.stderr = stderr
 
 
+class GitKilled(GitError):  # noqa: N818 - says what is the case
+    """git died of a signal, so it said neither yes nor no: the same command may succeed. Nobody was told to end it."""
+
+    code = "GIT_KILLED"
+
+
 @dataclass(frozen=True)
 class Ran:
     """A finished command."""
@@ -149,6 +155,7 @@ class Git:
     ) -> Ran:
         """Run it and return everything. GitError where its exit code is not in `ok` (None: any will do).
 
+        GitKilled where it died of a signal, whatever `ok` says: that is no answer to take for a no.
         `settings` are further `NAME=VALUE` for this call, `env` further variables.
         """
         argv = [part for setting in (*_SAFE_SETTINGS, *settings) for part in ("-c", setting)]
@@ -161,6 +168,8 @@ class Git:
             [*argv, *args], shown, stdin, timeout, {**clean_environment(), **(env or {})}, self._cwd
         )
         ran = Ran(shown, exit_code, stdout, without_credentials(as_text(stderr).strip()))
+        if exit_code < 0:
+            raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         if ok is not None and exit_code not in ok:
             raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         return ran

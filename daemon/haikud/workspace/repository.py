@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from haikud.workspace.git import Git, GitError, WorkspaceError
+from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 
 LARGEST_FILE_READ = 262_144
 
@@ -115,6 +115,8 @@ def _locate(path: Path) -> tuple[Git, str, str, bool]:
             top = os.path.realpath(here.line("rev-parse", "--path-format=absolute", "--show-toplevel"))
         else:
             raise NotARepository(path, "lies inside a repository's .git folder")
+    except GitKilled:
+        raise
     except GitError as error:
         if "not a git repository" in error.stderr:
             raise NotARepository(path, "is not a git repository") from error

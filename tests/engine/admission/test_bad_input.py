@@ -302,3 +302,12 @@ def test_a_name_that_is_no_utf8_can_be_answered(desk: Desk):
     assert desk.prepare({"title": "T"}, name).id == "caf"
     assert desk.reject({"titel": "T"}, name).plan_id == "caf"
     assert desk.reject(b"", os.fsdecode(b"\xe9.json")).plan_id == "request"
+
+
+def test_a_git_that_was_killed_is_not_the_requests_fault(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fake = tmp_path / "git"
+    fake.write_text("#!/bin/sh\nkill -9 $$\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InterruptedError, match="signal 9"):
+        desk.prepare({"task_id": "a", "title": "A", "context": {"repository": str(desk.repository)}})

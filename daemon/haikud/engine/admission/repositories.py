@@ -6,6 +6,7 @@ a relative one from, and `~` would be the daemon's home, not the sender's. Fault
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.values import quoted
 from haikud.roles.catalogue import REPOSITORY_ROLES_FOLDER, repository_roles
 from haikud.roles.files import RoleFile
-from haikud.workspace.git import WorkspaceError
+from haikud.workspace.git import GitKilled, WorkspaceError
 from haikud.workspace.repository import NotARepository, RepositoryFacts, inspect_repository, read_files_at
 
 _EXPECTED = "the absolute path of a git repository on this machine, with at least one commit"
@@ -56,6 +57,8 @@ class Repositories:
         if facts.base_sha not in self._roles:
             try:
                 files = read_files_at(facts, facts.base_sha, REPOSITORY_ROLES_FOLDER)
+            except GitKilled as error:
+                raise InterruptedError(errno.EINTR, str(error), facts.top) from error
             except WorkspaceError as error:
                 self._notes.warn(f"the repository's roles cannot be read: {error}")
                 files = {}
@@ -89,6 +92,8 @@ class Repositories:
             else:
                 self._fault(candidate, f"which {error.why}", _fix(candidate))
             return None
+        except GitKilled as error:  # not the request's fault: it is looked at again
+            raise InterruptedError(errno.EINTR, str(error), path) from error
         except WorkspaceError as error:
             self._fault(candidate, f"which git cannot read: {error}", _fix(candidate))
             return None

@@ -1,0 +1,47 @@
+"""Temporary files that a writer left which was killed between writing and renaming.
+
+They were never anybody's word and nothing reads them. They are recognised by the form of their name alone, which only
+spool/durable.py gives; so nothing is removed but in folders whose writers are known to be gone. Fails with OSError.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from haikud.spool.durable import remove_if_there
+from haikud.spool.layout import SpoolLayout
+
+_TEMPORARY = re.compile(r"\..+\.([0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+
+
+def is_leftover(name: str, *, spare: int | None = None) -> bool:
+    """Whether a name is that of a temporary file; those of the process `spare` do not count."""
+    match = _TEMPORARY.fullmatch(name)
+    return match is not None and int(match[1]) != spare
+
+
+def remove_leftovers(folders: Iterable[Path], *, spare: int | None = None) -> list[Path]:
+    """Remove the temporary files in these folders, not below them; which they were. `spare`: a writer that lives."""
+    removed = []
+    for folder in folders:
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - names only
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        removed += [folder / name for name in names if is_leftover(name, spare=spare)]
+    for path in removed:
+        remove_if_there(path)
+    return removed
+
+
+def shared_folders(layout: SpoolLayout) -> list[Path]:
+    """The folders in which the daemon alone writes, whatever the tasks do."""
+    return [layout.root, layout.responses, layout.escalations, layout.rejected, layout.pruned]
+
+
+def task_folders(task: Path) -> list[Path]:
+    """A task's folder and those of its attempts: the daemon's, and a runner's while there is one."""
+    return [task, *task.glob("attempt-*")]
