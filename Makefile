@@ -9,7 +9,7 @@ KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 
-.PHONY: help demo test check storm format schemas clean
+.PHONY: help demo test check storm crash format schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test      all tests"
 	@echo "make check     what CI runs: lint, format, types, schemas, tests"
 	@echo "make storm     the kill storm: 300 tasks, 300 kills, about 20 minutes"
+	@echo "make crash     kill daemon and runners at every system call that changes something: an hour, as root on Linux"
 	@echo "make format    format the code"
 	@echo "make schemas   write schemas/ from the contracts"
 	@echo "make clean     remove .venv and what the tools left"
@@ -36,6 +37,9 @@ check: $(READY_DEV)
 
 storm: $(READY_DEV)
 	@$(BIN)/python -m tests.crash.storm
+
+crash: $(READY_DEV)
+	$(BIN)/python -m tests.crash.walk --parallel 2
 
 format: $(READY_DEV)
 	$(BIN)/ruff check --fix-only .
