@@ -94,6 +94,8 @@ class Controls:
         if refs:
             self._ordered[taken.token] = _Ordered(taken, refs)
         else:
+            # First the pause that this one may have undone: found again without it, that would be carried out anew.
+            await self.finish_carried_out()
             await engine.write(self._drops.finish, taken)
         return True
 
