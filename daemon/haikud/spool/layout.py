@@ -248,6 +248,10 @@ class SpoolLayout:
         """The folder in which admission builds a plan before its commit point."""
         return PlanPaths(self.plans / f".{plan_id}.new")
 
+    def plan_being_removed(self, plan_id: str) -> PlanPaths:
+        """The folder of a plan that is being pruned, behind its tombstone."""
+        return PlanPaths(self.plans / f".{plan_id}.pruned")
+
     def task(self, ref: str) -> TaskPaths:
         """The folder of a task, by its ref."""
         plan_id, task_id = split_ref(ref)
