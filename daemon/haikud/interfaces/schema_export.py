@@ -39,6 +39,7 @@ from haikud.contracts.plan import Plan
 from haikud.contracts.rejection import SetAside
 from haikud.contracts.requests import Request
 from haikud.contracts.settings import Settings
+from haikud.contracts.tombstone import Tombstone
 from haikud.contracts.transcript import TranscriptLine
 
 SCHEMAS: dict[str, tuple[str, Any]] = {
@@ -71,6 +72,7 @@ SCHEMAS: dict[str, tuple[str, Any]] = {
     "spec": ("spec.json: the engine's order for an attempt", Spec),
     "status": ("status.json: the live picture", LiveStatus),
     "task-completion": ("The payload of a task's response", CompletionPayload),
+    "tombstone": ("plans/.pruned/PLAN: what stays of a pruned plan", Tombstone),
     "transcript-line": ("A line of transcript.jsonl: the built-in agent's turns", TranscriptLine),
 }
 """File stem -> title, and the contract."""

@@ -69,6 +69,8 @@ TABLE: tuple[Row, ...] = (
     Row("spool", "FORMAT", Kind.FILE, "the format's version and the spool's identity"),
     Row("spool", r"daemon\.lock", Kind.FILE, "one daemon per spool"),
     Row("spool", r"status\.json", Kind.FILE, "the live picture"),
+    Row("spool", r"\.status\.reserve", Kind.FILE, "room for status.json on a disk that is full"),
+    Row("spool", r"\.examined", Kind.FILE, "a probe of the filesystem, there for a moment"),
     Row("spool", r"queue\.json", Kind.FILE, "whether the queue as a whole is paused"),
     Row("spool", r"day-spend\.json", Kind.FILE, "what today's agents have cost"),
     Row("spool", r"(queue|day-spend)\.json\.torn-[0-9]+", Kind.FILE, "what the doctor could not read"),
