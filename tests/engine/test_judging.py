@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.made import make_decision, make_plan, make_result, make_task
 
-from haikud.contracts.attempt import EndOrder
+from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder
 from haikud.contracts.settings import default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.aftermath import judge
@@ -46,6 +46,8 @@ def test_another_attempts_result_is_none():
         ({"order": EndOrder.INTERRUPT}, Out.INTERRUPTED),
         ({"order": EndOrder.TIME_LIMIT}, Out.TIMED_OUT),
         ({"began": False}, Out.FAILED_TO_START),
+        ({"end": End(EndKind.EXITED, EXIT_ENVIRONMENT)}, Out.ENVIRONMENT),
+        ({"end": End(EndKind.EXITED, EXIT_ENVIRONMENT), "began": False}, Out.ENVIRONMENT),
         ({"end": End(EndKind.EXITED, -9)}, Out.KILLED),
         ({"end": End(EndKind.EXITED)}, Out.ORPHANED),
         ({"end": End(EndKind.EXITED, 1)}, Out.ORPHANED),

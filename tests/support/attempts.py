@@ -29,6 +29,13 @@ from haikud.spool.models import dump
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 KEY = "sk-ant-made-up-key"
+DYING_RUNNER = Path(__file__).resolve().parents[1] / "agent" / "dying_runner.py"
+LIMITED = """
+import json, os, resource, sys
+for name, most in json.loads(sys.argv[1]).items():
+    resource.setrlimit(getattr(resource, name), (most, most))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass
@@ -150,11 +157,25 @@ class Bench:
         return self.paths
 
     def start(
-        self, *more: str, key: str | None = KEY, claim: bool = True, **environment: str
+        self,
+        *more: str,
+        key: str | None = KEY,
+        claim: bool = True,
+        limits: dict[str, int] | None = None,
+        dying: str = "",
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
-        """Start the runner on the newest attempt, as the daemon would."""
+        """Start the runner on the newest attempt, as the daemon would.
+
+        `limits`: the machine's (RLIMIT_FSIZE: bytes, ...) for it and all that it starts. `dying`: where it kills itself,
+        see tests/agent/dying_runner.py.
+        """
         paths, log = self.paths, self.spool.task(self.ref).log
         argv = [sys.executable, "-m", "haikud.agent", "--attempt", str(paths.folder)]
+        if dying:
+            argv[1:3] = [str(DYING_RUNNER), dying]
+        if limits:
+            argv = [sys.executable, "-c", LIMITED, json.dumps(limits), *argv]
         passed: list[int] = []
         if claim:
             descriptor = os.open(paths.claim, os.O_RDWR | os.O_CREAT, 0o600)

@@ -8,7 +8,8 @@ begun needs no file of the package any more.
 
 Without --claim-fd the runner takes the claim itself, and exits with 3 unless it is free and the task's last decision
 is `running` with this very attempt. Exits with 0 when result.json is written, whatever the outcome; with 2 on wrong
-arguments; with 70 after an unexpected error, which is in the log and, where possible, in result.json too.
+arguments; with 70 after an unexpected error, which is in the log and, where possible, in result.json too; with 74 when
+the machine refuses what an attempt cannot do without, and even the room for its result.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from haikud import __version__
 from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import become_subreaper, make_undumpable
 from haikud.spool.claims import runner_title, take_claim, write_runner_identity
+from haikud.spool.refusals import refused_by_machine
 
 EXIT_NOT_OURS = 3
 EXIT_BUG = 70  # EX_SOFTWARE
+EXIT_ENVIRONMENT = 74  # as in contracts/attempt.py, which is not imported before the claim is safe
 
 _MOST_KEY_BYTES = 65_536
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -49,15 +52,21 @@ def main(argv: list[str]) -> int:
     entered = arguments.cgroup is not None and enter_cgroup(arguments.cgroup)
     make_undumpable()
     become_subreaper()
-    write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
-    api_key = _read_key(arguments.key_fd)
-    _set_title(runner_title(arguments.ref, folder))
-    gc.disable()  # until all is imported: nothing of that is garbage, and looking for some costs a quarter of the time
+    api_key = None
     try:
+        write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
+        api_key = _read_key(arguments.key_fd)
+        _set_title(runner_title(arguments.ref, folder))
+        gc.disable()  # until all is imported: none of that is garbage, and looking for some costs a quarter of the time
         from haikud.agent.runner import run_attempt
 
         return run_attempt(folder, api_key, stop)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: the log must say why the runner broke
+        refusal = refused_by_machine(error)
+        if refusal is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"haikud-agent: the machine refused what an attempt needs: {refusal}\n")
+            return EXIT_ENVIRONMENT
         _log_bug(folder, error, api_key)
         return EXIT_BUG
     finally:

@@ -128,7 +128,7 @@ class Attempt:
         self.say(f"warning: {message}")
 
     def say(self, text: str) -> None:
-        """A line in the log where that is possible; a full disk must not keep us from ending the attempt properly."""
+        """A line in the log where that is possible; a log that is gone must not keep us from ending properly."""
         with contextlib.suppress(OSError):
             self.log.line(text)
 
@@ -193,6 +193,7 @@ class Attempt:
             )
         finally:
             self.log.flush(what)
+            self.log.release()
         self.left_running.extend(ended.left_running)
         if ended.stopped:
             self.check_stop()

@@ -22,6 +22,7 @@ from haikud.contracts.error_report import ErrorType
 from haikud.sandbox.commands import CannotStart
 from haikud.spool.agent_log import escape_text
 from haikud.spool.reading import UntrustedFile, open_untrusted, read_untrusted
+from haikud.spool.refusals import refused_by_machine
 
 EX_TEMPFAIL = 75
 ESCALATE = 79
@@ -41,6 +42,8 @@ def run_command_agent(attempt: Attempt) -> None:
     try:
         outcome = attempt.run_untrusted(command, what="the agent", timeout=None, tick=relay.look)
     except CannotStart as error:
+        if refused_by_machine(error):
+            raise
         raise Failed(
             AgentError(
                 ErrorType.AGENT_ERROR,

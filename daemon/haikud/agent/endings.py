@@ -31,6 +31,16 @@ class Failed(Ending):
         self.question = question  # what a budget that is used up asks
 
 
+class Hindered(Ending):
+    """The machine refused what the attempt needs (room, processes, memory): nothing is said about the task."""
+
+    outcome = AttemptOutcome.ENVIRONMENT
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(f"{error.code}: {error.message}")
+        self.error = error
+
+
 class Escalated(Ending):
     """The agent (or the runner, before a merge conflict) asks a question."""
 
@@ -73,13 +83,22 @@ class Stopped(Ending):
                 details=orders.reason,
                 suggested_action="Raise limits.attempt_seconds, or split the task into smaller ones",
             )
-        elif orders.end is not EndOrder.CANCEL:
+        elif orders.end is EndOrder.INTERRUPT:
             self.error = AgentError(
                 ErrorType.INTERRUPTED,
                 "INTERRUPTED",
                 "The attempt was interrupted before it was done",
                 details=reason,
                 suggested_action="Nothing: the task goes on when the daemon runs again",
+            )
+        elif orders.end is None:
+            self.error = AgentError(
+                ErrorType.INTERRUPTED,
+                "SIGNALLED",
+                "The runner was ended by a signal that haikud did not send",
+                details="Its agent or one of the task's commands, a person, or the system going down sent it",
+                suggested_action="Look in the log for a command that ends processes it did not start (kill, pkill, "
+                "killall); the task goes on by itself, but not for ever (retries.orphans)",
             )
 
 

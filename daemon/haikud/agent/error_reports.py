@@ -151,7 +151,7 @@ def _ask_version(attempt: Attempt, tool: str) -> str | None:
             on_output=output.append,
             stop=attempt.stop.is_set,
         )
-    except CannotStart:
+    except (CannotStart, OSError):  # the machine may be why there is a report at all
         return None
     found = re.search(rb"\d+(?:\.\d+)+[\w.+-]*", b"".join(output)[:2000])
     return found[0].decode("ascii", "replace") if found and ended.exit_code == 0 else None

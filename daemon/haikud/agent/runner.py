@@ -1,9 +1,10 @@
 """The runner: five phases, one result, and an attempt's place in order afterwards, whatever happens.
 
-An attempt ends in one of three ways: its last phase is done; a phase raised an Ending; something unexpected happened,
-which is logged with its traceback and reported as RUNNER_BUG. In all three the agent's tree is ended, its commits are
-taken over, the worktree gets its own `.git` back, and result.json is written. TERM only sets `stop`; the phases look
-at it, and what it means stands in orders.json. Work that is not committed then stays in the worktree as it is.
+An attempt ends in one of four ways: its last phase is done; a phase raised an Ending; the machine refused something
+(ENVIRONMENT); something unexpected happened, which is logged with its traceback and reported as RUNNER_BUG. In all of
+them the agent's tree is ended, its commits are taken over, the worktree gets its own `.git` back, and result.json is
+written, into a place that was reserved before anything was done. TERM only sets `stop`; the phases look at it, and what
+it means stands in orders.json. Work that is not committed then stays in the worktree as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt
@@ -19,22 +21,21 @@ from haikud.agent.endings import Ending, Failed
 from haikud.agent.error_reports import describe_exception
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
+from haikud.agent.hindrances import ending_after
 from haikud.agent.phases.deliver import deliver
 from haikud.agent.phases.implement import implement, needs_built_in_agent
 from haikud.agent.phases.report import report
 from haikud.agent.phases.setup import set_up
 from haikud.agent.phases.validate import validate
+from haikud.agent.result_place import ResultPlace
 from haikud.agent.worktree import put_in_order
-from haikud.contracts.attempt import Assignment, AttemptEvent, FailureClass, Result, Spec
+from haikud.contracts.attempt import Assignment, Result, Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.states import Phase
-from haikud.contracts.usage import UsageTotal
-from haikud.sandbox.commands import CannotStart
-from haikud.sandbox.trees import TreeStillAlive
-from haikud.spool.agent_log import AgentLog
+from haikud.spool.agent_log import AgentLog, make_up_tokens
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
-from haikud.spool.models import iter_lines, read_model
+from haikud.spool.models import read_model
 
 EXIT_BUG = 70
 
@@ -47,12 +48,15 @@ _PHASES: tuple[tuple[Phase, int, str, Callable[[Attempt], None]], ...] = (
 
 
 def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int:
-    """Run the attempt in that folder; 0 when its result is written, 70 when the runner itself broke on the way."""
+    """Run the attempt in that folder; 0 when its result is written, 70 when the runner itself broke on the way.
+
+    Raises OSError where the machine refuses what is needed before there is an attempt, or even the result's place.
+    """
     attempt = open_attempt(folder, api_key, stop)
+    place = ResultPlace(attempt.paths)
     _load_all(attempt)
     _say_hello(attempt)
     broke = False
-    ending: Ending | None
     try:
         ending = _work(attempt)
     except Exception as error:  # noqa: BLE001 -- our bug, whatever it is: reported as one, and the place is put in order
@@ -60,11 +64,10 @@ def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int
         attempt.say(f"the runner broke:\n{describe_exception(error, api_key)}")
         ending = Failed(_runner_bug(error, api_key))
     ending = _put_in_order(attempt, ending)
-    if not attempt.usage.requests:
-        _recover_usage(attempt)
     if ending is None:
         attempt.enter(Phase.REPORT, 100, "Reporting")
     result = report(attempt, ending)
+    place.put(result)
     _say_goodbye(attempt, ending, result)
     return EXIT_BUG if broke else 0
 
@@ -75,8 +78,7 @@ def open_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> At
     spec, assignment = read_model(paths.spec, Spec), read_model(paths.assignment, Assignment)
     if spec is None or assignment is None:
         raise FileNotFoundError(f"{folder} has no spec.json or no assignment.json")
-    log = AgentLog(task_paths.log)
-    log.flush()
+    log = AgentLog(task_paths.log, spec.limits.log_bytes)
     return Attempt(
         spec=spec,
         assignment=assignment,
@@ -114,38 +116,37 @@ def _work(attempt: Attempt) -> Ending | None:
                 run(attempt)
             finally:
                 attempt.phase_seconds[phase.value] = time.monotonic() - began
-    except Ending as ending:
+                attempt.log.flush()
+                attempt.log.release()
+    except Exception as error:
+        ending = ending_after(error)
+        if ending is None:
+            raise
+        if ending is not error:
+            attempt.say(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
         return ending
-    except TreeStillAlive as error:
-        return Failed(_processes_left(error))
-    except CannotStart as error:
-        return Failed(_cannot_start(error))
-    except OSError as error:
-        attempt.say(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
-        return Failed(_environment_trouble(error))
     return None
 
 
 def _put_in_order(attempt: Attempt, ending: Ending | None) -> Ending | None:
-    """End what runs, take over what is committed. Trouble here fails only an attempt that had not ended otherwise."""
+    """End what runs, take over what is committed. Trouble here counts only where there was none before."""
     try:
         put_in_order(attempt)
-    except Failed as failed:
-        trouble: Failed = failed
-    except TreeStillAlive as error:
-        trouble = Failed(_processes_left(error))
-    except OSError as error:
-        trouble = Failed(_environment_trouble(error))
-    else:
-        return ending
-    if ending is None:
-        return trouble
-    attempt.warn(f"afterwards: {trouble}")
+    except Exception as error:
+        trouble = ending_after(error)
+        if trouble is None:
+            raise
+        if ending is None:
+            return trouble
+        attempt.warn(f"afterwards: {trouble}")
     return ending
 
 
 def _say_hello(attempt: Attempt) -> None:
     spec = attempt.spec
+    if spec.spent.tokens_used:
+        with suppress(OSError):
+            make_up_tokens(attempt.task_paths.log, spec.spent.tokens_used)
     if spec.retry_reason:
         attempt.log.fact(f"retry {spec.attempt}/{spec.retry_of or spec.attempt} {spec.retry_reason}")
         attempt.events.retry(f"Attempt {spec.attempt}: {spec.retry_reason}")
@@ -166,16 +167,8 @@ def _say_goodbye(attempt: Attempt, ending: Ending | None, result: Result) -> Non
     why = f": {ending}" if ending else ""
     attempt.say(f"attempt {attempt.spec.attempt} ended, {result.outcome.value}{why} ({seconds:.1f} s{commits})")
     attempt.events.note(f"Attempt ended: {result.outcome.value}")
-
-
-def _recover_usage(attempt: Attempt) -> None:
-    """What was paid before the built-in agent broke off without a word stands in our own events."""
-    for event in iter_lines(attempt.paths.events, AttemptEvent):
-        if event.usage is not None:
-            attempt.usage = attempt.usage.plus_entry(event.usage)
-            model = event.usage.model
-            before = attempt.usage_by_model.get(model, UsageTotal())
-            attempt.usage_by_model[model] = before.plus_entry(event.usage)
+    with suppress(OSError):
+        attempt.log.close()
 
 
 def _runner_bug(error: Exception, secret: str | None) -> AgentError:
@@ -185,33 +178,4 @@ def _runner_bug(error: Exception, secret: str | None) -> AgentError:
         f"The runner broke: {type(error).__name__}",
         details=describe_exception(error, secret),
         suggested_action="This is a bug of haikud: report it with the end of the log",
-    )
-
-
-def _cannot_start(error: CannotStart) -> AgentError:
-    return AgentError(
-        ErrorType.AGENT_ERROR,
-        "CANNOT_START",
-        str(error),
-        suggested_action="Check the task's commands: no NUL, at most 128 KiB, and a worktree that is still there",
-    )
-
-
-def _processes_left(error: TreeStillAlive) -> AgentError:
-    return AgentError(
-        ErrorType.AGENT_ERROR,
-        "PROCESSES_LEFT",
-        f"Processes of the agent could not be ended: {error}",
-        details="\n".join(error.left),
-        suggested_action="End them by hand; they may hang in the kernel, or belong to another user",
-    )
-
-
-def _environment_trouble(error: OSError) -> AgentError:
-    return AgentError(
-        ErrorType.AGENT_ERROR,
-        "ENVIRONMENT",
-        f"The environment failed: {error}",
-        failure_class=FailureClass.TEMPORARY,
-        suggested_action="Look at free space and permissions of the spool and the worktree",
     )

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
+from haikud.agent.hindrances import hindered
 from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
+from haikud.spool.refusals import refusal_in, refused_by_machine
 from haikud.workspace.commits import HAIKUD_IDENTITY
 from haikud.workspace.evidence import measure
 from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
@@ -23,11 +25,19 @@ from haikud.workspace.private_git import attach_private_git, detach_private_git,
 
 @contextmanager
 def git_work(operation: str) -> Iterator[None]:
-    """Errors of the workspace room within become Failed with a git_error report."""
+    """Errors of the workspace room within become Failed with a git_error report, or Hindered."""
     try:
         yield
     except WorkspaceError as error:
+        check_refusal(error, operation)
         raise Failed(git_failure(error, operation)) from error
+
+
+def check_refusal(error: WorkspaceError, operation: str) -> None:
+    """Raise Hindered where the machine refused git what it needed."""
+    refusal = refused_by_machine(error) or (refusal_in(error.stderr) if isinstance(error, GitError) else None)
+    if refusal is not None:
+        raise hindered(OSError(refusal.errno, f"{refusal.strerror} ({error})"), operation) from error
 
 
 def git_failure(error: WorkspaceError, operation: str) -> AgentError:

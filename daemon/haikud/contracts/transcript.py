@@ -20,6 +20,8 @@ class LineKind(StrEnum):
     ASSISTANT = "assistant"  # one whole turn of the model, durable before its tools run
     TOOL_RESULT = "tool_result"  # one result, durable as soon as it is there
     REFUSED = "refused"  # a turn that the model refused; never sent back
+    CALL = "call"  # a model call begins; `usage` is the most that it can cost; no message
+    PAID = "paid"  # that call has ended without a turn; `usage` is what it cost, absent: nothing; no message
 
 
 class TranscriptLine(Model):
@@ -33,6 +35,6 @@ class TranscriptLine(Model):
     key: str = ""  # user: what was said, so that it is said once: "assignment", "guidance-0001.json", ...
     model: str = ""
     stop_reason: str = ""  # assistant
-    usage: UsageEntry | None = None  # assistant
+    usage: UsageEntry | None = None  # assistant, refused, call, paid
     tool_use_id: str = ""  # tool_result
     tool: str = ""  # tool_result

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, FailureClass, Result, WorkspaceOrder
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
-from haikud.engine.attempts import NO_USAGE, read_result, used_by_events
+from haikud.engine.attempts import NO_USAGE, read_result
 from haikud.engine.board import OpenTask
 from haikud.engine.clearing import clear_attempt
 from haikud.engine.engine import Engine
@@ -25,10 +26,12 @@ from haikud.engine.salvage import salvage
 from haikud.engine.specs import build_workspace
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.sandbox.cgroups import cgroup_name
+from haikud.spool.agent_log import make_up_tokens
 from haikud.spool.claims import release_claim
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import remove_leftovers, task_folders
 from haikud.spool.models import UnreadableFile
+from haikud.spool.spending import spent_by_transcript
 from haikud.spool.store import Store
 
 _ORDERED = {
@@ -122,10 +125,10 @@ def judge(  # noqa: C901, PLR0911 - a table
         return Ending(AttemptOutcome.UNKNOWN, message=said)
     if end.kind is EndKind.NOT_STARTED and end.refused:
         return Ending(AttemptOutcome.ENVIRONMENT, message=said)
-    if not began:
-        return Ending(AttemptOutcome.FAILED_TO_START, message=f"{said} and never began; its log says more")
     if end.code == EXIT_ENVIRONMENT:
         return Ending(AttemptOutcome.ENVIRONMENT, message="the machine refused even the room for its result")
+    if not began:
+        return Ending(AttemptOutcome.FAILED_TO_START, message=f"{said} and never began; its log says more")
     if end.code is not None and end.code < 0:
         return Ending(AttemptOutcome.KILLED, message=said)
     return Ending(AttemptOutcome.ORPHANED, message=f"{said} and left no result")
@@ -163,7 +166,11 @@ def _examine(
     began = paths.events.exists()
     ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
     evidence = salvage(workspace, entry.task) if result is None and workspace is not None and began else None
-    usage = result.usage if result is not None else used_by_events(paths)[0]
+    task_paths = store.layout.task(entry.ref)
+    usage = result.usage if result is not None else spent_by_transcript(task_paths.transcript, attempt)[0]
+    if result is None or ending.outcome is AttemptOutcome.ENVIRONMENT:
+        with suppress(OSError):  # the log is for people; the next runner makes up for it too
+            make_up_tokens(task_paths.log, entry.spent_tokens + usage.tokens_used)
     starts, hindered = (
         count_in_a_row(store, entry.ref, outcome)
         for outcome in (AttemptOutcome.FAILED_TO_START, AttemptOutcome.ENVIRONMENT)

@@ -1,4 +1,4 @@
-"""What a task's attempts left on disk: results, and where there is none, what their events say was spent.
+"""What a task's attempts left on disk: results, and where there is none, what the transcript says was spent.
 
 Reads only. A result that cannot be read counts as missing here; settlement has said so in the decision.
 """
@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from haikud.contracts.attempt import AttemptEvent, EventKind, Result
+from haikud.contracts.attempt import Result
 from haikud.contracts.decision import Decision
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.contracts.usage import UsageTotal
 from haikud.spool.layout import AttemptPaths, TaskPaths
-from haikud.spool.models import UnreadableFile, iter_lines, read_model
+from haikud.spool.models import UnreadableFile, read_model
+from haikud.spool.spending import spent_by_transcript
 
 NO_USAGE = UsageTotal()
 
@@ -36,22 +37,11 @@ def read_result(paths: AttemptPaths) -> Result | None:
     return read_model(paths.result, Result)
 
 
-def used_by_events(paths: AttemptPaths) -> tuple[UsageTotal, dict[str, UsageTotal]]:
-    """What the attempt's events say was spent, in all and by model: for an attempt without a result."""
-    total = NO_USAGE
-    by_model: dict[str, UsageTotal] = {}
-    for event in iter_lines(paths.events, AttemptEvent):
-        if event.kind is EventKind.USAGE and event.usage is not None:
-            total = total.plus_entry(event.usage)
-            by_model[event.usage.model] = by_model.get(event.usage.model, NO_USAGE).plus_entry(event.usage)
-    return total, by_model
-
-
 def read_attempts(paths: TaskPaths, decisions: Sequence[Decision]) -> list[AttemptRecord]:
     """All attempts of a task that have been settled, in order."""
     began = {d.attempt: d.at for d in decisions if d.state is TaskState.RUNNING}
     settled = {d.attempt: d for d in decisions if d.outcome is not None}
-    return [_read_attempt(paths.attempt(n), n, began.get(n), settled[n]) for n in sorted(settled)]
+    return [_read_attempt(paths, n, began.get(n), settled[n]) for n in sorted(settled)]
 
 
 def used_so_far(attempts: Sequence[AttemptRecord]) -> UsageTotal:
@@ -71,14 +61,14 @@ def used_by_model(attempts: Sequence[AttemptRecord]) -> dict[str, UsageTotal]:
     return sums
 
 
-def _read_attempt(paths: AttemptPaths, number: int, began: datetime | None, settled: Decision) -> AttemptRecord:
+def _read_attempt(paths: TaskPaths, number: int, began: datetime | None, settled: Decision) -> AttemptRecord:
     try:
-        result = read_result(paths)
+        result = read_result(paths.attempt(number))
     except UnreadableFile:
         result = None
     if result is not None:
         seconds = (result.ended_at - result.began_at).total_seconds()
         return AttemptRecord(number, result, settled.outcome, result.usage, result.usage_by_model, max(0.0, seconds))
-    usage, by_model = used_by_events(paths)
+    usage, by_model = spent_by_transcript(paths.transcript, number)
     seconds = (settled.at - began).total_seconds() if began else 0.0
     return AttemptRecord(number, None, settled.outcome, usage, by_model, max(0.0, seconds))

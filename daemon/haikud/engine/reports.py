@@ -27,6 +27,7 @@ _KINDS: dict[AttemptOutcome, tuple[ErrorType, str]] = {
     AttemptOutcome.LOST: (ErrorType.INTERRUPTED, "RUNNER_VANISHED"),
     AttemptOutcome.UNKNOWN: (ErrorType.INTERRUPTED, "RUNNER_VANISHED"),
     AttemptOutcome.INTERRUPTED: (ErrorType.INTERRUPTED, "INTERRUPTED"),
+    AttemptOutcome.ENVIRONMENT: (ErrorType.AGENT_ERROR, "ENVIRONMENT"),
     AttemptOutcome.BAD_RESULT: (ErrorType.AGENT_ERROR, "BAD_RESULT"),
     AttemptOutcome.FAILED_TO_START: (ErrorType.AGENT_ERROR, "FAILED_TO_START"),
 }

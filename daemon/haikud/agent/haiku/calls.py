@@ -1,12 +1,15 @@
 """One answer of the model, whatever it takes: the budget's clamp, the call, bounded retries, waiting out limits.
 
 Promises: every try is within the budget and stops for orders; each failed try is in the log (`retry K/MAX REASON`) and
-among the events, and what it cost is charged. Returns a whole answer, or leaves through AgentEnds: failed, quota,
-budget, paused, stopped. No message holds the key.
+among the events, and what it cost is charged. A try is noted in the transcript before it is made, and how it ended
+after it: a whole turn, or what was paid for none. Returns a whole answer, or leaves through AgentEnds: failed, quota,
+budget, paused, stopped. No message holds the key. Fails with OSError: the transcript's, or where the machine refuses
+the call itself (no descriptor left).
 """
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +22,11 @@ from haikud.agent.haiku.incoming import Incoming
 from haikud.agent.haiku.metering import LEAST_OUTPUT, Meter, estimate_context
 from haikud.agent.haiku.order import AgentEnds, HaikuOrder
 from haikud.agent.haiku.retries import GiveUp, StopForQuota, TryAgain, decide_retry
+from haikud.agent.haiku.transcript import Transcript
 from haikud.contracts.attempt import FailureClass, Question, QuotaStop
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.usage import UsageEntry
+from haikud.spool.refusals import refused_by_machine
 
 
 @dataclass(frozen=True)
@@ -49,33 +54,54 @@ class Caller:
         self._system = system
         self._tools = tools
 
-    def ask(self, conversation: Conversation) -> Answer:
-        """The model's next turn."""
+    def ask(self, transcript: Transcript) -> Answer:
+        """The model's next turn, recorded."""
+        conversation = transcript.conversation
         failed: Counter[FaultKind] = Counter()
         attempted: list[str] = []
         counted = 0  # tokens of context, by a broken try of this very call
         while True:
             self._obey_orders(conversation)
-            request = self._request(conversation, counted)
+            context = self._context(conversation, counted)
+            request = self._request(conversation, context)
             incoming = Incoming()
+            transcript.note_call(self._model, self._meter.price_at_most(context, request["max_tokens"]))
             try:
                 self._client.receive(request, incoming, self._order.stop)
                 content = incoming.finish()
             except CallStopped:
-                self._meter.charge(incoming)
+                self._pay(transcript, incoming)
                 raise AgentEnds("stopped", summary=conversation.last_words) from None
             except CALL_FAULTS as error:
-                paid = self._meter.charge(incoming)
+                paid = self._pay(transcript, incoming)
+                refusal = refused_by_machine(error)
+                if refusal is not None and refusal.errno != errno.EAGAIN:  # of a socket that only means "later"
+                    raise refusal from error
                 counted = max(counted, paid.context_tokens if paid else 0)
                 fault = self._without_key(classify(error, self._client.base_url))
                 failed[fault.kind] += 1
                 self._after(fault, failed[fault.kind], attempted, conversation)
                 continue
-            entry = self._meter.charge(incoming)
-            return Answer(content, incoming.stop_reason or "", incoming.stop_details, entry, int(request["max_tokens"]))
+            entry, reason = self._meter.price(incoming), incoming.stop_reason or ""
+            try:
+                transcript.record_turn(content, self._model, reason, entry)
+            finally:
+                self._meter.charge(entry)
+            return Answer(content, reason, incoming.stop_details, entry, int(request["max_tokens"]))
 
-    def _request(self, conversation: Conversation, counted: int) -> dict[str, Any]:
-        context = max(counted, estimate_context(conversation, self._model, [*self._system, *self._tools]))
+    def _pay(self, transcript: Transcript, incoming: Incoming) -> UsageEntry | None:
+        """Pay for a call that gave no turn."""
+        entry = self._meter.price(incoming)
+        try:
+            transcript.note_paid(self._model, entry)
+        finally:
+            self._meter.charge(entry)
+        return entry
+
+    def _context(self, conversation: Conversation, counted: int) -> int:
+        return max(counted, estimate_context(conversation, self._model, [*self._system, *self._tools]))
+
+    def _request(self, conversation: Conversation, context: int) -> dict[str, Any]:
         allowed = self._meter.allowed_output(context, self._api.max_output_tokens)
         if not allowed:
             raise self._over_budget(conversation, context)

@@ -47,13 +47,12 @@ class Loop:
                 "Split the task, raise limits.max_turns, or retry: it goes on from where it is.",
                 kind="max_turns",
             )
-        answer = self._caller.ask(self._transcript.conversation)
+        answer = self._caller.ask(self._transcript)
         self._turns += 1
-        self._record(answer)
+        self._log(answer)
         self._act(answer)
 
-    def _record(self, answer: Answer) -> None:
-        self._transcript.record_turn(answer.content, self._order.spec.role.model, answer.stop_reason, answer.usage)
+    def _log(self, answer: Answer) -> None:
         text = text_of(answer.content)
         if text:
             self._order.log.agent(text.encode() + b"\n", "model")

@@ -1,7 +1,8 @@
 """What the session has used, and what its budget still allows.
 
 Promises: every call that cost anything is one usage entry, one `tokens_used` and one `context_tokens` line in the log
-and one event, so that these always add up to the same. A call whose worst case would cross the budget is not made.
+and one event, so that these always add up to the same. A call whose worst case would cross the budget is not made. The
+entry goes into the transcript first, and is told after that: what a runner that dies has not told can be told later.
 """
 
 from __future__ import annotations
@@ -45,18 +46,27 @@ class Meter:
         """The totals per model: one session calls one."""
         return {self._model: self.usage} if self.usage.requests else {}
 
-    def charge(self, incoming: Incoming) -> UsageEntry | None:
-        """Pay for a call, whole or broken; None where there is nothing to pay."""
+    def price(self, incoming: Incoming) -> UsageEntry | None:
+        """What a call cost, whole or broken; None where there is nothing to pay."""
         if incoming.usage is None:
             return None
-        entry = price_message(
+        return price_message(
             self._model, incoming.usage, utc_now(), incoming.request_id, estimated=incoming.is_estimated
         )
+
+    def price_at_most(self, context_tokens: int, max_tokens: int) -> UsageEntry:
+        """The most that a call can cost: what counts where the runner dies in the middle of it."""
+        most = {"cache_creation_input_tokens": context_tokens, "output_tokens": max_tokens}
+        return price_message(self._model, most, utc_now(), estimated=True)
+
+    def charge(self, entry: UsageEntry | None) -> None:
+        """Count what was paid and tell it."""
+        if entry is None:
+            return
         self.usage = self.usage.plus_entry(entry)
         self._log.fact(f"context_tokens {entry.context_tokens}")
         self._log.fact(f"tokens_used {entry.tokens_used}")
         self._events.usage(entry)
-        return entry
 
     def allowed_output(self, context_tokens: int, ceiling: int) -> int:
         """`max_tokens` of the next call; 0 where the budget has no room for one of use."""

@@ -28,9 +28,9 @@ from haikud.spool.models import UnreadableFile
 __all__ = ["HaikuEnd", "HaikuOrder", "run_haiku"]
 
 
-def run_haiku(order: HaikuOrder) -> HaikuEnd:
-    """Work on the order until there is an end."""
-    meter = Meter(order.spec.role.model, order.spec.budget_usd, order.log, order.events)
+def run_haiku(order: HaikuOrder, meter: Meter | None = None) -> HaikuEnd:
+    """Work on the order until there is an end. A `meter` of the caller's tells what was used where this raises."""
+    meter = meter or Meter(order.spec.role.model, order.spec.budget_usd, order.log, order.events)
     try:
         _run(order, meter)
     except AgentEnds as end:

@@ -1,5 +1,7 @@
 """`transcript.jsonl`: every turn durable before its tools run, every tool result as soon as it is there.
 
+Every model call is noted before it is made and when it has ended, with its cost: see spool/spending.py.
+
 Promises: what a method here has recorded survives a crash and a power cut, and nothing is done on account of a turn
 that is not recorded. Fails with OSError (the disk), or UnreadableFile where a whole line is broken: a conversation
 with a hole in it would not be the one that the model remembers.
@@ -37,6 +39,14 @@ class Transcript:
         """Words of ours to the model."""
         content: list[Block] = [{"type": "text", "text": text}]
         self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.USER, content=content, key=key))
+
+    def note_call(self, model: str, most: UsageEntry) -> None:
+        """A model call begins, which costs `most` at most."""
+        self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.CALL, model=model, usage=most))
+
+    def note_paid(self, model: str, usage: UsageEntry | None) -> None:
+        """That call has ended without a turn; None: for nothing."""
+        self._add(TranscriptLine(at=utc_now(), attempt=self._attempt, kind=LineKind.PAID, model=model, usage=usage))
 
     def record_turn(self, content: list[Block], model: str, stop_reason: str, usage: UsageEntry | None) -> None:
         """A whole turn of the model, or one that it refused."""

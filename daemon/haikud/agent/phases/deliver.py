@@ -7,7 +7,7 @@ import dataclasses
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
-from haikud.agent.worktree import git_failure, order_of
+from haikud.agent.worktree import check_refusal, git_failure, order_of
 from haikud.contracts.attempt import FailureClass
 from haikud.workspace.delivery import push_branch
 from haikud.workspace.git import WorkspaceError
@@ -25,7 +25,9 @@ def deliver(attempt: Attempt) -> None:
     try:
         push_branch(order, settings.remote)
     except WorkspaceError as error:
-        failure = git_failure(error, f"Pushing {order.branch} to {settings.remote}")
+        operation = f"Pushing {order.branch} to {settings.remote}"
+        check_refusal(error, operation)
+        failure = git_failure(error, operation)
         raise Failed(_perhaps_network(failure)) from error
     attempt.log.line(f"pushed {order.branch} to {settings.remote}")
 

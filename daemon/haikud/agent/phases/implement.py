@@ -12,6 +12,7 @@ from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.guidance import Guidance
+from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import UnreadableFile, read_model
 
 _MOST_GUIDANCE = 65_536
@@ -35,30 +36,36 @@ def implement(attempt: Attempt) -> None:
 
 
 def _run_built_in(attempt: Attempt) -> None:
+    from haikud.agent.haiku.metering import Meter
     from haikud.agent.haiku.session import run_haiku
 
-    paths = attempt.paths
-    end = run_haiku(
-        HaikuOrder(
-            spec=attempt.spec,
-            assignment=attempt.assignment,
-            worktree=attempt.worktree,
-            transcript=attempt.task_paths.transcript,
-            log=attempt.log,
-            events=attempt.events,
-            api_key=attempt.api_key,
-            environment=attempt.environment,
-            dependencies_file=paths.dependencies if paths.dependencies.exists() else None,
-            guidance_text=_guidance_text(attempt),
-            read_orders=attempt.read_orders,
-            stop=attempt.stop,
-            resume_note=attempt.spec.resume_note,
-        )
-    )
+    spec, paths = attempt.spec, attempt.paths
+    meter = Meter(spec.role.model, spec.budget_usd, attempt.log, attempt.events)
+    try:
+        end = run_haiku(_order(attempt, paths), meter)
+    finally:  # also where the machine or a bug ends it
+        attempt.usage = meter.usage
+        attempt.usage_by_model = meter.usage_by_model
     attempt.summary = end.summary
-    attempt.usage = end.usage
-    attempt.usage_by_model = end.usage_by_model
     _judge(attempt, end)
+
+
+def _order(attempt: Attempt, paths: AttemptPaths) -> HaikuOrder:
+    return HaikuOrder(
+        spec=attempt.spec,
+        assignment=attempt.assignment,
+        worktree=attempt.worktree,
+        transcript=attempt.task_paths.transcript,
+        log=attempt.log,
+        events=attempt.events,
+        api_key=attempt.api_key,
+        environment=attempt.environment,
+        dependencies_file=paths.dependencies if paths.dependencies.exists() else None,
+        guidance_text=_guidance_text(attempt),
+        read_orders=attempt.read_orders,
+        stop=attempt.stop,
+        resume_note=attempt.spec.resume_note,
+    )
 
 
 def _judge(attempt: Attempt, end: HaikuEnd) -> None:

@@ -1,4 +1,4 @@
-"""report: `result.json`, last and durably. Everything in it is known by now; nothing is measured here."""
+"""report: what result.json says, and the task's issue. Everything in it is known by now; nothing is measured here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from haikud.contracts.attempt import FailureClass, Result
 from haikud.contracts.base import utc_now
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
-from haikud.spool.durable import write_durably
-from haikud.spool.models import dump
+from haikud.spool.models import UnreadableFile
 
 _MOST_SUMMARY = 20_000
 
 
 def report(attempt: Attempt, ending: Ending | None) -> Result:
-    """Write the result: of a completed attempt where there is no `ending`. Raises OSError."""
+    """Make the result, of a completed attempt where there is no `ending`; the issue is told."""
     spec = attempt.spec
     outcome = ending.outcome if ending else AttemptOutcome.COMPLETED
     error = ending.error if ending else None
@@ -48,9 +47,8 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
     )
     try:
         tell_issue(attempt, result)
-    except OSError as error:  # the issue is for people; the result is what counts
-        attempt.log.line(f"the task's issue could not be told: {error}")
-    write_durably(attempt.paths.result, dump(result))
+    except (OSError, UnreadableFile) as error:  # the issue is for people; the result is what counts
+        attempt.say(f"the task's issue could not be told: {error}")
     return result
 
 

@@ -3,7 +3,8 @@
 Promises: a command's output goes to the log as it comes; the model gets its head and tail, and is told the exit code,
 a timeout and what the command had left running (which is ended). The directory that the command ended in is read from
 a file in HAIKUD_OUT, which the command could have forged: it is used only where it is a folder beneath the worktree.
-Fails with TreeStillAlive where a command's processes cannot be ended; every other failure is a result for the model.
+Fails with TreeStillAlive where a command's processes cannot be ended, and with CannotStart where the machine has no
+room for another process; every other failure is a result for the model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.modes import wrap_command
 from haikud.spool.agent_log import AgentLog
 from haikud.spool.reading import UntrustedFile, read_untrusted
+from haikud.spool.refusals import refused_by_machine
 
 _CWD_FILE = ".cwd"
 _MOST_PATH_BYTES = 4096
@@ -63,6 +65,8 @@ class BashTool:
         try:
             ended, output = self._run(command)
         except CannotStart as error:
+            if refused_by_machine(error):
+                raise
             return ToolOutcome(f"{error}\nWrite long text with the editor tool, not in a command.", is_error=True)
         notes += self._carry_over()
         return _told(ended, output, notes, self._shell.limits.tool_seconds)

@@ -1,0 +1,111 @@
+"""The machine refuses something: the attempt ends as ENVIRONMENT with a report, and goes on when there is room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.attempts import Bench
+from tests.support.messages_double import MessagesDouble, calls, says
+
+from haikud.agent.result_place import RESERVED_BYTES, ResultPlace
+from haikud.contracts.attempt import EXIT_ENVIRONMENT, Result
+from haikud.contracts.base import utc_now
+from haikud.contracts.evidence import Evidence
+from haikud.contracts.states import AttemptOutcome
+from haikud.contracts.usage import UsageTotal
+from haikud.spool.agent_log import tokens_told
+from haikud.spool.layout import AttemptPaths
+from haikud.spool.leftovers import is_leftover
+from haikud.spool.models import read_model
+from haikud.spool.spending import spent_by_transcript
+
+ROLE = {"tools": ["bash", "edit"], "prompt": "You do tasks."}
+MOST_BYTES = 200_000
+
+
+def test_a_refused_transcript_stops_the_attempt_and_the_next_one_goes_on(bench: Bench):
+    """RLIMIT_FSIZE is a refusal that needs no root: the second turn does not fit into the transcript any more."""
+    turns = [calls("bash", "toolu_1", command="echo one >> ran"), says("x" * MOST_BYTES), says("All done.")]
+    with MessagesDouble(turns) as api:
+        given = {"role": ROLE, "api": {"base_url": api.base_url}}
+        bench.order(**given)
+        result = bench.run(limits={"RLIMIT_FSIZE": MOST_BYTES})
+        assert result.outcome is AttemptOutcome.ENVIRONMENT, bench.log()
+        assert result.failure_class is None
+        assert result.error_report is not None
+        assert "File too large" in result.error_report.error.message
+        assert "transcript.jsonl" in result.error_report.error.details
+        assert result.usage.requests == 2
+        log = bench.spool.task(bench.ref).log
+        assert tokens_told(log) == result.usage.tokens_used == 2200
+        by_transcript, _ = spent_by_transcript(bench.spool.task(bench.ref).transcript, 1)
+        assert by_transcript.cost_usd > result.usage.cost_usd  # of the second call only the most is known there
+        assert sorted(path.name for path in bench.paths.folder.glob(".*")) == []
+
+        bench.order(**given)
+        result = bench.run()
+        assert result.outcome is AttemptOutcome.COMPLETED, bench.log()
+        assert len(api.journal) == 3
+        assert (bench.worktree / "ran").read_text() == "one\n"
+        assert api.journal[2].body["messages"] == api.journal[1].body["messages"]
+
+
+def test_without_descriptors_the_result_says_so_and_without_any_the_exit_code(bench: Bench):
+    bench.order("true")
+    report = bench.run(limits={"RLIMIT_NOFILE": 7}).error_report
+    assert report is not None
+    assert report.error.code == "TOO_MANY_FILES"
+    assert "LimitNOFILE" in report.next_steps.suggested_action
+    bench.order("true")
+    process = bench.start(limits={"RLIMIT_NOFILE": 5})
+    assert process.wait(timeout=30) == EXIT_ENVIRONMENT, bench.log()
+    assert "Too many open files" in bench.log()
+    assert not bench.paths.result.exists()
+
+
+def made_result(**fields: object) -> Result:
+    now = utc_now()
+    facts = {"ref": "t", "attempt": 2, "outcome": "completed", "usage": UsageTotal(), "began_at": now, "ended_at": now}
+    return Result.model_validate({**facts, **fields})
+
+
+def place_in(folder: Path) -> tuple[ResultPlace, AttemptPaths]:
+    paths = AttemptPaths(folder / "attempt-2")
+    paths.folder.mkdir()
+    return ResultPlace(paths), paths
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_result_goes_into_its_reserve_where_no_file_can_be_written(tmp_path: Path, monkeypatch):
+    place, paths = place_in(tmp_path)
+    (reserve,) = paths.folder.iterdir()
+    assert is_leftover(reserve.name)  # so that what a killed runner leaves is removed
+    assert reserve.stat().st_blocks * 512 >= RESERVED_BYTES
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "cannot write durably: No space left on device", str(path))
+
+    monkeypatch.setattr("haikud.agent.result_place.write_durably", full)
+    many = [f"src/{'deep/' * 20}{number}.py" for number in range(5000)]
+    result = made_result(
+        summary="s" * 20_000, payload={"big": "x" * 500_000}, evidence=Evidence(files_changed=many), warnings=many
+    )
+    place.put(result)
+    assert names(tmp_path) == ["attempt-2/result.json"]
+    assert paths.result.stat().st_size <= RESERVED_BYTES
+    written = read_model(paths.result, Result)
+    assert written is not None
+    assert (written.outcome, written.usage) == (result.outcome, result.usage)
+    assert written.evidence is not None
+    assert written.evidence.files_changed == many[:20]
+    assert "no room for the whole result" in written.warnings[-1]
+
+
+def test_an_ordinary_result_gives_its_reserve_back(tmp_path: Path):
+    place, paths = place_in(tmp_path)
+    place.put(made_result(summary="done"))
+    assert names(tmp_path) == ["attempt-2/result.json"]
+    assert read_model(paths.result, Result) is not None
