@@ -9,7 +9,7 @@ KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 
-.PHONY: help demo test check storm crash format schemas clean
+.PHONY: help demo test check storm crash power-cut full-disk format schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make crash     kill daemon and runners at every system call that changes something: an hour, as root on Linux"
 	@echo "make format    format the code"
 	@echo "make schemas   write schemas/ from the contracts"
+	@echo "make power-cut cut the power at random moments on ext4, xfs and btrfs (root; minutes)"
+	@echo "make full-disk fill the disk at every step (root; minutes)"
 	@echo "make clean     remove .venv and what the tools left"
 
 demo: $(READY)
@@ -47,6 +49,12 @@ format: $(READY_DEV)
 
 schemas: $(READY)
 	$(BIN)/haikud schema schemas
+
+power-cut: $(READY_DEV)
+	@$(BIN)/python -m tests.crash.power_cut
+
+full-disk: $(READY_DEV)
+	@$(BIN)/python -m tests.crash.full_disk
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

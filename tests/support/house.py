@@ -50,6 +50,7 @@ class House:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    wrapper: list[str] = field(default_factory=list)  # a command that the daemon is started by, and becomes
 
     def __post_init__(self) -> None:
         self.repository = make_repository(self.root / "project")
@@ -80,7 +81,11 @@ class House:
         (self.root / "home").mkdir(exist_ok=True)
         with (self.root / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "haikud.interfaces", "run", "--spool", str(self.spool), "--config", self.config],
+                [
+                    *self.wrapper,
+                    *(sys.executable, "-m", "haikud.interfaces", "run"),
+                    *("--spool", str(self.spool), "--config", str(self.config)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from haikud.contracts.base import Model
 
 
@@ -20,4 +22,6 @@ class Owner(Model):
     stage: Literal["creating", "ready"] = "creating"
     merged: list[str] | None = None  # the dependencies' branches it starts from, once they are merged
     attached_tip: str | None = None  # the branch's head when the agent's own git folder was put in place
+    boot_id: str | None = None  # the machine's boot in which an attempt last began here
+    emptied: list[str] = Field(default_factory=list)  # files that a power cut emptied, put back and not yet told of
     detached: bool = False  # put back without a harvest: what the agent committed waits in its git folder

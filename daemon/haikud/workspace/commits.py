@@ -15,6 +15,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import check_worktree, clear_branch_lock, clear_stale_lock
+from haikud.workspace.durability import sync_branch, sync_worktree
 from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError, as_text
 from haikud.workspace.ownership import expect_owner, update_owner
 from haikud.workspace.repository import resolve
@@ -78,6 +79,7 @@ def commit_leftovers(
         ran = git.ask("commit-tree", tree, "-p", head, "-F", "-", stdin=text.encode(), env=_identity(identity))
         commit = ran.text.strip()
         git.run("update-ref", "-m", "haikud: left by the agent", f"refs/heads/{order.branch}", commit, head)
+        sync_branch(order, head)
         return commit
 
 
@@ -104,6 +106,7 @@ def merge_dependencies(
         for name in branches:
             _merge(git, order, name, owner.start_sha, identity)
         start = git.line("rev-parse", "HEAD")
+        sync_worktree(order)
         update_owner(order, owner, start_sha=start, merged=branches)
         return start
 

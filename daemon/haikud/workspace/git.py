@@ -37,6 +37,7 @@ _SAFE_SETTINGS = (
     "core.pager=cat",
     "commit.gpgSign=false",
     "tag.gpgSign=false",
+    "core.fsync=all",  # a power cut must not take what a durable result names; see durability.py for the folders
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",

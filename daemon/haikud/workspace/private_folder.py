@@ -170,6 +170,7 @@ def _write_settings(order: WorkspaceOrder) -> None:
         ("core.repositoryformatversion", "0" if object_format == "sha1" else "1"),
         ("core.bare", "false"),
         ("core.logallrefupdates", "true"),
+        ("core.fsync", "all"),  # a power cut shall not leave an agent's commits as empty objects
         ("gc.auto", "0"),
         ("maintenance.auto", "false"),
         ("commit.gpgsign", "false"),

@@ -28,8 +28,9 @@ from haikud.workspace.checks import (
     git_file_text,
     names_folder,
 )
+from haikud.workspace.durability import boot_id, mend_files, sync_branch
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, write_atomically
-from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, WorkspaceError
+from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import expect_owner, ref_of, update_owner
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
@@ -58,9 +59,11 @@ def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = ()) -> li
         own_git = check_worktree(order, owner)
         tip = _tip(order)
         _refresh_index(own_git, order)
+        owner = _after_power_cut(order, owner)
+        warnings.extend(_tell_of_emptied(owner))
         private_folder.build(order, entry, tip, list(exclude))
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
-        update_owner(order, owner, attached_tip=tip, detached=False)
+        update_owner(order, owner, attached_tip=tip, detached=False, boot_id=boot_id(), emptied=[])
         _point_git_file(order, f"gitdir: {order.private_git}\n".encode())
     return warnings
 
@@ -78,12 +81,17 @@ def harvest(order: WorkspaceOrder) -> Harvest:
         if owner.attached_tip is not None:
             try:
                 _take_branch(order, owner, owner.attached_tip, warnings)
-            except WorkspaceError:
-                # What cannot be taken now may be later; the worktree must be one like any other all the same.
-                _put_back(order, owner, warnings)
-                update_owner(order, owner, detached=True)
-                raise
+            except WorkspaceError as error:
+                if not isinstance(error, GitError) or not _power_was_cut(owner):
+                    # What cannot be taken now may be later; the worktree must be one like any other all the same.
+                    _put_back(order, owner, warnings)
+                    update_owner(order, owner, detached=True)
+                    raise
+                warnings.append(_set_aside_damaged(order, error))
         _put_back(order, owner, warnings)
+        owner = _after_power_cut(order, owner)
+        if owner.attached_tip is not None:
+            sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
         update_owner(order, owner, attached_tip=None, detached=False)
         return Harvest(_tip(order), warnings)
 
@@ -176,6 +184,34 @@ def _set_aside_folder(order: WorkspaceOrder) -> str:
     return f"the agent replaced its git folder, which now lies in {moved}; {order.branch} stays as it was"
 
 
+def _power_was_cut(owner: Owner) -> bool:
+    """Whether the machine went down since an attempt last began here: what was not synced may be gone."""
+    return owner.boot_id is not None and owner.boot_id != boot_id()
+
+
+def _after_power_cut(order: WorkspaceOrder, owner: Owner) -> Owner:
+    """Put back the files that a power cut emptied, before anybody commits them; told of at the next attach."""
+    if not _power_was_cut(owner) or not is_folder(Path(order.worktree)):
+        return owner
+    emptied = mend_files(Git(expect_entry(order), order.worktree))
+    return update_owner(order, owner, boot_id=boot_id(), emptied=sorted({*owner.emptied, *emptied}))
+
+
+def _tell_of_emptied(owner: Owner) -> Iterable[str]:
+    if owner.emptied:
+        names = ", ".join(owner.emptied[:10])
+        yield f"the machine went down during an attempt and emptied files that were being edited; put back: {names}"
+
+
+def _set_aside_damaged(order: WorkspaceOrder, error: GitError) -> str:
+    private = Path(order.private_git)
+    moved = move_aside(private, private, ".damaged-")
+    return (
+        f"the machine went down during an attempt and damaged the agent's git folder, which now lies in {moved}; "
+        f"{order.branch} stays as it was ({error})"
+    )
+
+
 def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
     """The worktree's own `.git` and an index that agrees with the branch; no other file of the worktree is touched."""
     entry = expect_entry(order)
@@ -199,7 +235,10 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
 def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
     """Make the index agree with the branch; what it knows about unchanged files is kept, so this is quick."""
     clear_stale_lock(Path(str(git.git_dir)) / "index.lock")
-    git.run("read-tree", "--reset", f"refs/heads/{order.branch}", timeout=WRITE_SECONDS)
+    read = ("read-tree", "--reset", f"refs/heads/{order.branch}")
+    if git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
+        remove_entry(Path(str(git.git_dir)) / "index")  # damaged; all that is in it can be had again
+        git.run(*read, timeout=WRITE_SECONDS)
     git.ask("update-index", "-q", "--refresh", "--ignore-submodules", ok=(0, 1), timeout=WRITE_SECONDS)
 
 

@@ -23,7 +23,8 @@ from haikud.workspace.checks import (
     expect_entry,
     find_entry,
 )
-from haikud.workspace.files import is_folder, is_there, move_aside, read_small, remove_entry
+from haikud.workspace.durability import drop_broken_branch, is_broken_entry, sync_worktree
+from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry
 from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import (
     BranchTaken,
@@ -89,6 +90,7 @@ def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
             take_ownership(order, owner)
         _keep_out_of_git(order)
         clear_branch_lock(order)
+        drop_broken_branch(order)
         tip = current_head(order.git_common_dir, order.branch)
         if owner.stage == "ready" and is_there(Path(order.worktree)):
             if tip is None:
@@ -107,6 +109,7 @@ def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
         entry = _register(order, start, has_branch=tip is not None)
     # The checkout can take long and touches nothing that others write: it runs outside the lock.
     Git(entry, order.worktree).run("reset", "--hard", "--quiet", "HEAD", timeout=WRITE_SECONDS)
+    sync_worktree(order)
     update_owner(order, owner, stage="ready", real_worktree=os.path.realpath(order.worktree))
     return PreparedWorktree(owner.start_sha, created=True, branch_tip=start)
 
@@ -180,9 +183,9 @@ def _register(order: WorkspaceOrder, start: str, *, has_branch: bool) -> Path:
 def _drop_entry(order: WorkspaceOrder) -> None:
     """What `git worktree prune` does, for our entry alone."""
     entry = find_entry(order.git_common_dir, order.worktree)
-    if entry is None:  # or one that a killed `git worktree add` began and did not get to name
+    if entry is None:  # or one that `git worktree add` did not get to name before a kill or a power cut
         begun = Path(order.git_common_dir) / "worktrees" / Path(order.worktree).name
-        if is_folder(begun) and not is_there(begun / "gitdir") and read_small(begun / "locked") is not None:
+        if is_broken_entry(begun):
             entry = begun
     if entry is not None:
         shutil.rmtree(entry)
