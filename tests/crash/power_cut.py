@@ -65,7 +65,7 @@ class Figures:
 
 def cut_power(filesystem: str, moments: int, seed: int, *, requests: int = 18, seconds: float = 8.0) -> Figures:
     """One life with so many cuts, and the recovery from each."""
-    rng = random.Random(f"{seed} {filesystem}")
+    rng = random.Random(f"{seed} {filesystem}")  # noqa: S311 - a seed is to give the same moments again
     figures = Figures(filesystem)
     folder = Path(tempfile.mkdtemp(prefix="haikud-power-cut-", dir=MEMORY))
     outside = folder / "outside"
