@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from haikud.contracts.settings import Settings
+from haikud.engine.trouble import Trouble
 from haikud.engine.watcher import Watcher
 
 
@@ -21,7 +22,9 @@ class Looks:
         self.looks = 0
         self.said: list[str] = []
         made = Settings.model_validate({"poll_seconds": 0.05, **settings})
-        self.watcher = Watcher([self.folder], asyncio.get_running_loop(), self.look, made, self.said.append)
+        self.trouble = Trouble(self.said.append, time.monotonic)
+        loop = asyncio.get_running_loop()
+        self.watcher = Watcher([self.folder], loop, self.look, made, self.trouble, self.said.append)
         self.watcher.start()
 
     def look(self, folder: Path) -> None:

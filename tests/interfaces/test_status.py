@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from rich.cells import cell_len
@@ -11,6 +12,7 @@ from tests.interfaces.conftest import FakeSpool
 
 from haikud.contracts.base import format_time, utc_now
 from haikud.interfaces.picture import read_picture
+from haikud.interfaces.picture_faults import all_faults
 from haikud.interfaces.picture_live import draw
 from haikud.interfaces.picture_text import picture_lines
 
@@ -47,13 +49,39 @@ def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: in
     told = spool.run("status").output.splitlines()
     assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work"
     assert told[1] == "The queue is paused (the API's limits) until 2026-11-23T11:00:00Z"
-    assert told[2] == "Trouble: the disk is full"
+    assert told[2] == "Fault: the disk is full"
     assert told[4].startswith("  running   p.a  Auth page - validate 80%, $0.02 so far, 0 s, Running tests")
     assert told[5] == '  escalated p.c  Charts - answer it: haikud answer p.c "TEXT", which?'
     assert told[6] == "  deferred  p.d  Later - until 2026-11-23T11:00:00Z"
     assert told[7] == "  succeeded p.b  Dashboard - $0.04"
     assert "Running Cost: $0.06 (today: $0.50)" in told
     assert told[-1].startswith("Time Elapsed: ")
+
+
+def test_faults_are_shown_with_since_when_and_the_cure(spool: FakeSpool, daemon: int):
+    since = format_time(utc_now() - timedelta(minutes=3, seconds=5))
+    fault = {"kind": "no_space", "doing": "taking requests", "message": "0 KiB are free", "cure": "free some room"}
+    spool.live(pid=daemon, faults=[{**fault, "since": since, "holds_work": True}], trouble=["x"], held="too many")
+    told = spool.run("status").output.splitlines()
+    assert told[1] == "Nothing new is started: too many"
+    assert told[2].startswith("Fault for 3 min ")
+    assert told[2].endswith("no work is taken: no_space: taking requests: 0 KiB are free")
+    assert told[3] == "  Cure: free some room"
+    picture = json.loads(spool.run("status", "--json").stdout)
+    assert [one["kind"] for one in picture["faults"]] == ["no_space"]
+    assert picture["filesystem"]["read_only"] is False
+    assert picture["filesystem"]["free_bytes"] > 0
+
+
+def test_what_the_daemon_cannot_say_is_seen_here(spool: FakeSpool):
+    seen = {"read_only": True, "free_bytes": 7}
+    (fault,) = all_faults(spool.layout, None, seen)
+    assert (fault["kind"], fault["since"]) == ("read_only", None)
+    assert "remount" in fault["cure"]
+    assert all_faults(spool.layout, [{"kind": "read_only", "since": "x"}], seen) == [
+        {"kind": "read_only", "since": "x"}
+    ]
+    assert [one["kind"] for one in all_faults(spool.layout, [], {"read_only": False, "free_bytes": 7})] == ["no_space"]
 
 
 def test_a_picture_that_an_earlier_daemon_left_is_not_taken_for_this_ones(spool: FakeSpool, daemon: int):

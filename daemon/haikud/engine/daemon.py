@@ -19,16 +19,19 @@ from pathlib import Path
 
 import haikud
 from haikud.contracts.base import utc_now
+from haikud.contracts.decision import QueueState
+from haikud.contracts.format import SpoolFormat
 from haikud.contracts.settings import Settings
-from haikud.engine.day_spend import read_day_spend
+from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.engine import Engine
+from haikud.engine.faults import CURES, describe, kind_of
 from haikud.engine.launchers.subprocess import SubprocessLauncher
 from haikud.engine.rounds import Rounds
 from haikud.engine.secrets import Secrets
 from haikud.engine.trouble import Trouble
 from haikud.engine.watcher import Watcher
 from haikud.sandbox.prctl import make_undumpable
-from haikud.spool.daemon_lock import SpoolIsTaken, hold_daemon_lock
+from haikud.spool.daemon_lock import DaemonLock, SpoolIsTaken, hold_daemon_lock
 from haikud.spool.drops import ignore_sigio
 from haikud.spool.format import SpoolFormatError, open_spool
 from haikud.spool.layout import SpoolLayout
@@ -59,13 +62,10 @@ async def run_daemon(
     make_undumpable()
     # One spelling of every path, whoever starts us how: processes of an attempt are found again by it.
     layout = SpoolLayout(layout.root.resolve())
-    try:
-        spool = open_spool(layout.root, group=settings.group)
-        lock = hold_daemon_lock(layout)
-        queue = read_queue_state(layout)
-    except (SpoolFormatError, SpoolIsTaken, UnreadableFile) as error:
-        say(str(error))
+    opened = _open(layout, settings, say)
+    if opened is None:
         return 1
+    spool, lock, queue, day = opened
     with lock:
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
@@ -79,7 +79,7 @@ async def run_daemon(
             launcher=SubprocessLauncher(loop, wake.set, spool_id=spool.spool_id),
             trouble=Trouble(say, time.monotonic),
             queue=queue,
-            day=read_day_spend(layout, utc_now()),
+            day=day,
             clock=time.monotonic,
             wake=wake,
             holds_spool=lock.holds,
@@ -94,6 +94,35 @@ async def run_daemon(
     return 0
 
 
+def _open(
+    layout: SpoolLayout, settings: Settings, say: Say
+) -> tuple[SpoolFormat, DaemonLock, QueueState, DaySpend] | None:
+    """The spool, locked; None where it cannot be served, which was said then.
+
+    On a full disk an existing spool can be locked all the same: the daemon begins then, and waits for room.
+    """
+    try:
+        spool = open_spool(layout.root, group=settings.group)
+        lock = hold_daemon_lock(layout)
+    except (SpoolFormatError, SpoolIsTaken) as error:
+        say(str(error))
+        return None
+    except OSError as error:
+        say(_cannot_serve(layout, error))
+        return None
+    try:
+        return spool, lock, read_queue_state(layout), read_day_spend(layout, utc_now())
+    except (OSError, UnreadableFile) as error:
+        say(_cannot_serve(layout, error))
+        lock.release()
+        return None
+
+
+def _cannot_serve(layout: SpoolLayout, error: Exception) -> str:
+    kind = kind_of(error)
+    return f"{layout.root} cannot be served: {kind}: {describe(error)}; {CURES[kind]}; then start again"
+
+
 async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callable[[], None] | None) -> None:
     rounds = Rounds(engine)
 
@@ -101,7 +130,8 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callabl
         rounds.look(folder)
         engine.wake.set()
 
-    watcher = Watcher([folder.path for folder in rounds.folders], loop, look, engine.settings, engine.say)
+    folders = [folder.path for folder in rounds.folders]
+    watcher = Watcher(folders, loop, look, engine.settings, engine.trouble, engine.say)
     watcher.start()
     try:
         if await rounds.recover(watcher):

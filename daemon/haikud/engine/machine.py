@@ -24,7 +24,7 @@ LOOK_SECONDS = 1.0
 """How often the free room is asked for."""
 
 WRITTEN_BYTES = 65_536
-"""What is written to see whether there is room: a few decisions and a status.json."""
+"""What is written to see whether there is room, and the least that must be free: a few decisions, a status.json."""
 
 FILES_NEEDED = 12
 """So many descriptors must be free: a start takes about six, and its pidfd."""
@@ -43,7 +43,7 @@ class Machine:
     async def look(self) -> None:
         """Examine what is due, and let the log be told. Cheap when nothing is wrong: one statvfs a second."""
         engine, trouble = self.engine, self.engine.trouble
-        layout, least = engine.layout, engine.settings.min_free_bytes
+        layout, least = engine.layout, max(engine.settings.min_free_bytes, WRITTEN_BYTES)
         now = engine.clock()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS

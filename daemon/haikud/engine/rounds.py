@@ -86,6 +86,7 @@ class Rounds:
         """Take up what an earlier daemon left; tried again while the machine refuses it. False: told to end first."""
         engine = self._engine
         self._watcher = watcher
+        self._status.watcher = watcher.kind
         while not engine.stopping.detached.is_set():
             await self._machine.look()
             with engine.trouble.guard(RECOVERY):
@@ -226,6 +227,7 @@ class Rounds:
             return
         with engine.trouble.guard("watching the drop folders"):
             self._watcher.check()
+        self._status.watcher = self._watcher.kind
 
     async def _settle(self) -> None:
         for aftermath in list(self._settled):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from haikud.interfaces.looking import entries, plan_of, read_json, refs_by_state
+from haikud.interfaces.picture_faults import all_faults, look_at_filesystem
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
 
@@ -33,12 +34,16 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
     queue = read_json(layout.queue_file) or {}
     if not is_live and queue.get("paused"):
         picture |= {"paused": queue.get("reason") or "paused", "paused_until": queue.get("until")}
+    filesystem = look_at_filesystem(layout)
     dropped = [entry.name for entry in entries(layout.incoming) if not entry.name.startswith(".")]
     return {
         "spool": str(layout.root),
         "daemon_pid": pid,
         "from": "status.json" if is_live else "tasks/",
         **picture,
+        "faults": all_faults(layout, live.get("faults") if is_live else None, filesystem),
+        "filesystem": filesystem,
+        "updated_seconds_ago": seconds_since(live.get("updated_at")),
         "incoming": len(dropped),
     }
 

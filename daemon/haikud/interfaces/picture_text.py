@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from haikud.interfaces.picture import OPEN, STATES, listed_tasks, seconds_elapsed, seconds_since
+from haikud.interfaces.picture_faults import fault_lines
 from haikud.interfaces.plain import dollars, one_line, span
 
 ICONS = {
@@ -58,9 +59,9 @@ def head_lines(picture: dict[str, Any]) -> Iterator[str]:
         until = picture.get("paused_until")
         ends = f" until {one_line(until)}" if until else "; go on: haikud resume all"
         yield f"The queue is paused ({one_line(picture['paused'])}){ends}"
-    trouble = picture.get("trouble")
-    for fault in trouble if isinstance(trouble, list) else []:
-        yield f"Trouble: {one_line(fault)}"
+    if picture.get("held"):
+        yield f"Nothing new is started: {one_line(picture['held'], 300)}"
+    yield from fault_lines(picture, seconds_since)
 
 
 def foot_lines(picture: dict[str, Any]) -> Iterator[str]:

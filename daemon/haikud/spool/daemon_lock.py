@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,7 +53,8 @@ class DaemonLock:
     def release(self) -> None:
         """Let another daemon have the spool. A second call does nothing."""
         if self._descriptor is not None:
-            _write(self._descriptor, {})
+            with suppress(OSError):  # on a disk that is read-only by now; the lock itself is the kernel's
+                _write(self._descriptor, {})
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -77,7 +79,11 @@ def hold_daemon_lock(layout: SpoolLayout) -> DaemonLock:
     except BaseException:
         os.close(descriptor)
         raise
-    _write(descriptor, {**own_identity()._asdict(), "started_at": format_time(utc_now()), "version": __version__})
+    try:
+        _write(descriptor, {**own_identity()._asdict(), "started_at": format_time(utc_now()), "version": __version__})
+    except BaseException:
+        os.close(descriptor)
+        raise
     return DaemonLock(descriptor, layout.lock_file)
 
 

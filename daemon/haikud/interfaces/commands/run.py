@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,10 @@ def _check_roles(settings: Settings) -> None:
 
 
 def say(text: str) -> None:
-    """One line of the daemon's log."""
+    """One line of the daemon's log; lost where that cannot be written (it may lie on the disk that is full)."""
     from haikud.contracts.base import format_time, utc_now
 
     line = " ".join(text.splitlines())
-    sys.stderr.write(f"{format_time(utc_now())} {line}\n")
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.write(f"{format_time(utc_now())} {line}\n")
+        sys.stderr.flush()
