@@ -166,11 +166,11 @@ class Trouble:
         if ended is None:
             return
         self._end(ended)
-        for doing, step in list(self._steps.items()):
+        for name, step in list(self._steps.items()):
             if step.kind is kind:  # what it had kept from working is tried again at once, and shown if it still fails
                 step.retry_at = 0.0
                 if step.said_at is None:
-                    self._steps.pop(doing, None)
+                    self._steps.pop(name, None)
 
     def _begin(self, kind: FaultKind, doing: str, message: str) -> None:
         now = self._clock()
