@@ -24,8 +24,8 @@ from haikud.spool.drops import (
     Taken,
     ignore_sigio,
     is_left_alone,
-    taken_name,
 )
+from haikud.spool.taken import taken_name
 
 PLAN = json.dumps({"id": "t1", "prompt": "z" * 9000}).encode()
 NEVER = 3600.0  # a settling time that no test outlives: what is taken with it was taken at once
@@ -334,7 +334,7 @@ def test_a_clock_that_jumps_changes_nothing(inbox: Path):
 def test_a_file_replaced_under_the_scan_is_put_back_for_its_own_look(inbox: Path):
     drops = drop_folder(inbox)
     (inbox / "plan.yaml").write_bytes(b"old")
-    entry = next(iter(drops._all()))
+    entry = next(drops._all())
     descriptor = os.open(entry.path, os.O_RDONLY)
     (inbox / ".new").write_bytes(b"new")
     (inbox / ".new").rename(inbox / "plan.yaml")
@@ -346,7 +346,7 @@ def test_a_file_replaced_under_the_scan_is_put_back_for_its_own_look(inbox: Path
 def test_a_folder_that_took_a_files_place_is_odd(inbox: Path):
     drops = drop_folder(inbox)
     (inbox / "plan.yaml").write_bytes(b"old")
-    entry = next(iter(drops._all()))
+    entry = next(drops._all())
     descriptor = os.open(entry.path, os.O_RDONLY)
     entry.path.unlink()
     entry.path.mkdir()
@@ -357,7 +357,7 @@ def test_a_folder_that_took_a_files_place_is_odd(inbox: Path):
 def test_a_file_that_vanishes_is_no_trouble(inbox: Path):
     drops = drop_folder(inbox)
     (inbox / "plan.yaml").write_bytes(b"old")
-    entry = next(iter(drops._all()))
+    entry = next(drops._all())
     entry.path.unlink()
     assert drops._look_at(entry, 0.0) is None
     assert drops._take(entry) is None

@@ -12,7 +12,7 @@ import pytest
 from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan, make_response
 
 from haikud.contracts.states import TaskState
-from haikud.spool.aside import move_aside
+from haikud.spool.aside import leave_folder, place_aside
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import (
     append_durably,
@@ -23,7 +23,14 @@ from haikud.spool.durable import (
     write_quickly,
 )
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.publish import publish_response, retract, rotate_response, write_rejection
+from haikud.spool.publish import (
+    publish_rejection,
+    publish_response,
+    rejection_name,
+    retract,
+    rotate_response,
+    write_rejection,
+)
 from haikud.spool.store import Store
 
 
@@ -126,8 +133,9 @@ def test_answers(layout: SpoolLayout, journal: Journal):
     assert publish_response(layout, folder / "response.json", "plan-1.json")
     rotate_response(folder)
     retract(layout, "plan-1.json")
-    write_rejection(layout, "other", make_response())
-    write_rejection(layout, "plan-1", make_response())
+    for plan_id in ("other", "plan-1"):
+        write_rejection(layout, "0" * 16, make_response())
+        publish_rejection(layout, "0" * 16, rejection_name(layout, plan_id))
 
 
 def test_taking_and_setting_aside(layout: SpoolLayout, journal: Journal):
@@ -137,4 +145,7 @@ def test_taking_and_setting_aside(layout: SpoolLayout, journal: Journal):
     drops = DropFolder(layout.incoming, max_bytes=100, settle_seconds=0.0)
     (taken,) = drops.scan().ready
     assert journal.unsynced_folders == set()
-    move_aside(taken.path, taken.name, layout.rejected)
+    stored = place_aside(taken.path, taken.name, taken.token, layout.rejected)
+    assert journal.unsynced_folders == set()
+    leave_folder(taken.path, stored, taken.token, layout.rejected)
+    journal.unsynced_folders.discard(str(layout.incoming))  # were it to come back: its token is recorded

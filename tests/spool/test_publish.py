@@ -10,15 +10,18 @@ import pytest
 from tests.spool.dying import every_death
 from tests.spool.records import REQUEST, first_decisions, make_plan, make_response
 
-from haikud.contracts.envelope import Status
+from haikud.contracts.envelope import Response, Status
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 from haikud.spool.publish import (
-    next_rejected_name,
+    drop_unpublished_rejections,
+    first_free,
     older_responses,
     publish_escalation,
+    publish_rejection,
     publish_response,
+    rejection_name,
     retract,
     retract_escalation,
     retract_rejection,
@@ -94,29 +97,61 @@ def test_publishing_killed_at_any_step_is_finished_by_the_next(layout: SpoolLayo
         retract(layout, NAME)
 
 
+TOKEN = "0123456789abcdef"
+
+
+def reject(layout: SpoolLayout, plan_id: str, response: Response, token: str = TOKEN) -> str:
+    write_rejection(layout, token, response)
+    return publish_rejection(layout, token, rejection_name(layout, plan_id))
+
+
 def test_a_rejection_takes_the_plain_name_and_a_newer_one_replaces_it(layout: SpoolLayout):
-    assert write_rejection(layout, "plan-1", REJECTION) == NAME
+    assert reject(layout, "plan-1", REJECTION) == NAME
     newer = make_response(Status.REJECTED, why="still wrong")
-    assert write_rejection(layout, "plan-1", newer) == NAME
+    assert reject(layout, "plan-1", newer) == NAME
     assert published(layout) == dump(newer)
     assert [p.name for p in layout.responses.iterdir()] == [NAME]
 
 
 def test_a_rejection_of_an_id_in_use_gets_a_name_of_its_own(layout: SpoolLayout, source: Path):
     # Also where the answer is not there: not yet, or taken away.
-    assert write_rejection(layout, "plan-1", REJECTION) == "plan-1.rejected.1.json"
-    assert write_rejection(layout, "plan-1", REJECTION) == "plan-1.rejected.2.json"
-    assert next_rejected_name(layout, "plan-1") == "plan-1.rejected.3.json"
+    assert reject(layout, "plan-1", REJECTION) == "plan-1.rejected.1.json"
+    assert reject(layout, "plan-1", REJECTION) == "plan-1.rejected.2.json"
+    assert rejection_name(layout, "plan-1") == "plan-1.rejected.3.json"
     (layout.pruned / "gone").touch()
-    assert write_rejection(layout, "gone", REJECTION) == "gone.rejected.1.json"
+    assert reject(layout, "gone", REJECTION) == "gone.rejected.1.json"
     (layout.responses / "other.json").write_bytes(dump(make_response()))
-    assert write_rejection(layout, "other", REJECTION) == "other.rejected.1.json"
+    assert reject(layout, "other", REJECTION) == "other.rejected.1.json"
+
+
+def test_a_rejection_is_published_once_and_not_where_another_answer_has_come(layout: SpoolLayout):
+    write_rejection(layout, TOKEN, REJECTION)
+    (layout.responses / NAME).write_bytes(dump(make_response()))
+    assert publish_rejection(layout, TOKEN, NAME) == "plan-1.rejected.1.json"
+    (layout.responses / "plan-1.rejected.1.json").unlink()  # its reader took it away
+    assert publish_rejection(layout, TOKEN, "plan-1.rejected.1.json") == "plan-1.rejected.1.json"
+    assert published(layout) == dump(make_response())
+    write_rejection(layout, TOKEN, REJECTION)
+    drop_unpublished_rejections(layout)
+    assert [p.name for p in layout.responses.iterdir()] == [NAME]
+
+
+def test_a_free_name_is_found_without_trying_them_all(layout: SpoolLayout):
+    asked: list[int] = []
+
+    def is_taken(name: str) -> bool:
+        asked.append(int(name))
+        return int(name) <= 100_000
+
+    assert first_free(str, is_taken) == "100001"
+    assert len(asked) < 100
+    assert first_free(str, lambda name: int(name) <= 3) == "4"
 
 
 def test_retracting(layout: SpoolLayout):
     assert not retract(layout, NAME)
     assert not retract_rejection(layout, "plan-1")
-    write_rejection(layout, "plan-1", REJECTION)
+    (layout.responses / NAME).write_bytes(dump(REJECTION))
     assert retract_rejection(layout, "plan-1")
     (layout.responses / NAME).write_bytes(dump(make_response()))
     assert not retract_rejection(layout, "plan-1")
@@ -148,7 +183,7 @@ def test_the_newest_question_is_the_one_that_is_open(layout: SpoolLayout, source
 def test_where_a_group_reads_it_gets_copies_of_its_own(layout: SpoolLayout, source: Path):
     open_spool(layout.root, group=str(os.getgid()))
     assert publish_response(layout, source, NAME)
-    write_rejection(layout, "x", REJECTION)
+    reject(layout, "x", REJECTION)
     for name in (NAME, "x.json"):
         assert stat.S_IMODE((layout.responses / name).stat().st_mode) == 0o660
     assert not (layout.responses / NAME).samefile(source)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.states import TaskState, is_final
+from haikud.engine.admission.rejection import printable
 from haikud.engine.ends import order_end, order_pause
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
@@ -88,8 +89,8 @@ class Controls:
         except NoSense as error:
             if isinstance(error, UnknownPlan) and self._requests_wait():
                 return False
-            await engine.write(set_aside, engine.layout, self._drops, "control", taken, str(error))
-            engine.say(f"set aside control/{taken.name}: {error}")
+            await engine.write(set_aside, engine.layout, "control", taken, str(error))
+            engine.say(f"set aside control/{printable(taken.name)}: {error}")
             return True
         if refs:
             self._ordered[taken.token] = _Ordered(taken, refs)

@@ -24,7 +24,7 @@ class WatchedFolder:
     pending: deque[Taken | OddEntry]
     in_hand: Callable[[], set[str]]  # tokens of files that were taken, left `pending` and are not finished yet
     scan_at: float = 0.0  # monotonic seconds
-    missed: bool = False  # a scan failed half-way: what it had taken is to be found again
+    missed: bool = True  # a scan failed half-way, or recovery left some: what was taken is to be found again
 
     @property
     def path(self) -> Path:
@@ -51,15 +51,20 @@ class WatchedFolder:
         missed, self.missed = self.missed, True
         if missed:
             known = {taken.token for taken in self.pending} | self.in_hand()
-            self.pending += [taken for taken in await engine.write(self.drops.left_over) if taken.token not in known]
+            left = await engine.write(self.drops.left_over, known)
+            self.pending += left
+            if left:  # perhaps there are more, and they were taken earlier than what a scan would bring
+                self.scan_at = now
+                return
         found = await engine.write(self.drops.scan)
         self.missed = False
         self.pending += found.ready
         self.pending += found.odd
         if found.wait_seconds is not None:
             self.scan_at = now + min(found.wait_seconds, rescan_seconds)
-        if found.stuck:
-            raise PermissionError("; ".join(found.stuck[:5]))
+        with engine.trouble.guard(f"{self.doing}: some of it"):  # which keeps nobody from taking the rest
+            if found.stuck:
+                raise PermissionError("; ".join(found.stuck[:5]))
 
 
 def open_drop_folder(path: Path, settings: Settings, *, empty_is_fine: bool = False) -> DropFolder:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from haikud.contracts.base import utc_now
 from haikud.contracts.guidance import DroppedGuidance, Guidance, GuidanceAction
 from haikud.contracts.states import TaskState
+from haikud.engine.admission.rejection import printable
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
@@ -51,8 +52,8 @@ class GuidanceDrops:
                 await self._apply(taken)
             except NoSense as error:
                 engine = self._engine
-                await engine.write(set_aside, engine.layout, self._drops, "guidance", taken, str(error))
-                engine.say(f"set aside guidance/{taken.name}: {error}")
+                await engine.write(set_aside, engine.layout, "guidance", taken, str(error))
+                engine.say(f"set aside guidance/{printable(taken.name)}: {error}")
             self.pending.popleft()
 
     async def _apply(self, taken: Taken | OddEntry) -> None:

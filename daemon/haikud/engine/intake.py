@@ -159,7 +159,7 @@ class Intake:
 
     async def _reject(self, taken: Taken | OddEntry, rejected: Rejected) -> None:
         engine = self._engine
-        name = await engine.write(reject_request, engine.layout, self._drops, taken, rejected)
+        name = await engine.write(reject_request, engine.layout, taken, rejected)
         engine.say(f"rejected {printable(taken.name)} (responses/{name}): {rejected.reason}")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from haikud.contracts.attempt import Orders, Spec
 from haikud.contracts.base import utc_now
@@ -24,13 +25,15 @@ from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.ends import MARGIN_SECONDS, current_paths
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
-from haikud.engine.setting_aside import recorded_tokens
+from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.spool.drops import DropFolder, OddEntry, Taken
+from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import remove_leftovers, shared_folders, task_folders
 from haikud.spool.models import UnreadableFile, read_model
-from haikud.spool.publish import retract_rejection
+from haikud.spool.publish import drop_unpublished_rejections, retract_rejection
 from haikud.spool.store import Store
+from haikud.spool.taken import taken_at
 
 CLOCK_SLACK_SECONDS = 60.0
 """By how much the clock may have been set back between taking a file and admitting its plan."""
@@ -68,21 +71,23 @@ async def recover_tasks(engine: Engine) -> list[OpenTask]:
 
 
 async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool = False) -> list[Taken | OddEntry]:
-    """The files that an earlier daemon took and did not finish; without those whose consequence is recorded."""
-    left = await engine.write(drops.left_over)
-    if not left:
-        return []
-    done = await engine.aside(recorded_tokens, engine.layout)
-    plans = await engine.aside(_tokens_of_plans, engine.store, left) if are_requests else {}
-    todo: list[Taken | OddEntry] = []
-    for taken in left:
-        if taken.token in plans:
-            await engine.write(retract_rejection, engine.layout, plans[taken.token])
-        if taken.token in done or taken.token in plans:
-            await engine.write(drops.finish, taken)
-        else:
-            todo.append(taken)
-    return todo
+    """The files that an earlier daemon took and did not finish: as many as a scan brings, the others come with scans.
+
+    Where the consequence of one is recorded, what was left to do is done here, and it is not among them.
+    """
+    taken = await engine.write(drops.taken_tokens)
+    if taken:
+        reasons = await engine.aside(recorded_reasons, engine.layout)
+        plans = await engine.aside(_tokens_of_plans, engine.store, taken) if are_requests else {}
+        for token, path in taken:
+            if token in plans:
+                await engine.write(retract_rejection, engine.layout, plans[token])
+                await engine.write(remove_if_there, path)
+            elif token in reasons:
+                await engine.write(finish_setting_aside, engine.layout, reasons[token], path)
+    if are_requests:
+        await engine.write(drop_unpublished_rejections, engine.layout)
+    return list(await engine.write(drops.left_over)) if taken else []
 
 
 async def _adopt(engine: Engine, entry: OpenTask) -> bool:
@@ -176,9 +181,13 @@ def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:
     return Found(plan, decisions, open_links, spent)
 
 
-def _tokens_of_plans(store: Store, left: list[Taken]) -> dict[str, str]:
-    """Token -> plan id, of the plans that were admitted after the first of these files was taken (its ctime)."""
-    since = min((one.path.lstat().st_ctime for one in left), default=0.0) - CLOCK_SLACK_SECONDS
+def _tokens_of_plans(store: Store, left: list[tuple[str, Path]]) -> dict[str, str]:
+    """Token -> plan id, of the plans that were admitted after the first of these files was taken.
+
+    When that was its token says; its ctime may be older but never counts as later, since anyone who has a link to the
+    file can change it.
+    """
+    since = min(min(taken_at(token), path.lstat().st_ctime) for token, path in left) - CLOCK_SLACK_SECONDS
     tokens: dict[str, str] = {}
     for plan_id in store.plan_ids():
         folder = store.layout.plan(plan_id).folder

@@ -1,29 +1,36 @@
 """Setting a dropped file aside: into rejected/, byte for byte, under a name that is safe to print and free.
 
-Promises: nothing that lies in rejected/ is ever replaced; a move that a crash cut short is found and finished by the
-next call. What is no regular file is moved by rename and never opened.
+Two halves, so that the reason can be durable between them: `place_aside` finds the name, and gives it to a regular
+file beside its taken one; `leave_folder` takes the old name away, or moves what is no regular file (never opened).
 
-Fails with OSError.
+Promises: nothing that lies in rejected/ is ever replaced; each half may be repeated after a crash and then finds what
+it had done. Fails with OSError.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from haikud.spool.durable import LINK_REFUSED, fsync_folder, remove_if_there, write_new_durably
 from haikud.spool.reading import UntrustedFile, read_untrusted
+from haikud.spool.renaming import rename_without_replacing
 
 REASON_SUFFIX = ".reason.json"
 ODD_PREFIX = ".odd-"
 LONGEST_STORED_NAME = 200
 """So that a number and `.reason.json` fit behind it."""
 
-MOST_COPIED_BYTES = 64 * 1024 * 1024
+MOST_COPIED_BYTES = 4 * 1024 * 1024
 """A larger file that may not be linked is moved by rename."""
+
+MOST_NUMBERS = 20
+"""Tried before the token makes the name: the same name over and over again must not make each try longer."""
+
+_CANNOT_LEAVE = frozenset({errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY})
 
 
 def stored_name(name: str) -> str:
@@ -45,91 +52,85 @@ def reason_path(rejected: Path, stored: str) -> Path:
     return rejected / f"{stored}{REASON_SUFFIX}"
 
 
-def _candidates(name: str) -> Iterator[str]:
+def candidates(name: str, token: str) -> Iterator[str]:
+    """The names that a file dropped as `name` may get in rejected/, the best first; the last one is its alone."""
     first = stored_name(name)
     yield first
     stem, suffix = Path(first).stem, Path(first).suffix
-    for number in range(1, 20):
+    for number in range(1, MOST_NUMBERS):
         yield f"{stem}.{number}{suffix}"
-    while True:  # the same name over and over again: numbers would make each try longer
-        yield f"{stem}.{secrets.token_hex(6)}{suffix}"
+    yield f"{stem}.{token}{suffix}"
 
 
-def move_aside(path: Path, name: str, rejected: Path, *, keep: bool = False) -> str:
-    """Move `path`, dropped as `name`, into rejected/; its name there.
-
-    With `keep` a regular file stays under its old name too, until the caller has recorded why. A folder that may not
-    be moved out (another user's) becomes FOLDER/.odd-..., which scans leave alone; the name says so then.
-    """
-    mode = path.lstat().st_mode
-    for stored in _candidates(name):
+def place_aside(path: Path, name: str, token: str, rejected: Path) -> str:
+    """The name in rejected/ for `path`, dropped as `name`. A regular file lies there too from now on, if it can."""
+    is_file = stat.S_ISREG(path.lstat().st_mode)
+    for stored in candidates(name, token):
         target = rejected / stored
-        if stat.S_ISREG(mode):
-            placed = _is_same_file(path, target) or (_is_free(rejected, stored) and _place_file(path, target))
-        else:
-            try:
-                placed = _is_free(rejected, stored) and _place_by_rename(path, target, folder=stat.S_ISDIR(mode))
-            except PermissionError:
-                hidden = path.with_name(f"{ODD_PREFIX}{secrets.token_hex(8)}")
-                path.rename(hidden)
-                return f"../{path.parent.name}/{hidden.name}"
-        if placed:
-            fsync_folder(rejected)
-            if not keep:
-                remove_if_there(path)
-            return stored
-    raise AssertionError  # the candidates never end
+        if os.path.lexists(reason_path(rejected, stored)):
+            continue
+        if is_file and (_is_same_file(path, target) or _is_copy(path, target)):  # an earlier call was cut short
+            break
+        if os.path.lexists(target):
+            continue
+        if is_file:
+            _place_file(path, target)
+        break
+    fsync_folder(rejected)
+    return stored
 
 
-def _is_free(rejected: Path, stored: str) -> bool:
-    return not os.path.lexists(rejected / stored) and not os.path.lexists(reason_path(rejected, stored))
+def leave_folder(path: Path, stored: str, token: str, rejected: Path) -> str:
+    """`path` goes from its drop folder; where it lies now, from rejected/ seen. Does nothing where it is gone.
+
+    What may not be moved out (another user's folder, a mount) becomes FOLDER/.odd-TOKEN, which scans leave alone.
+    """
+    try:
+        is_file = stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return stored
+    target = rejected / stored
+    if is_file and os.path.lexists(target):
+        remove_if_there(path)
+        return stored
+    try:
+        rename_without_replacing(path, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_LEAVE:
+            raise
+        hidden = path.with_name(f"{ODD_PREFIX}{token}")
+        path.rename(hidden)
+        return f"../{path.parent.name}/{hidden.name}"
+    fsync_folder(rejected)
+    return stored
 
 
 def _is_same_file(path: Path, target: Path) -> bool:
-    """Whether an earlier call has put it there already and was cut short."""
     try:
         return os.path.samestat(path.lstat(), target.lstat())
     except FileNotFoundError:
         return False
 
 
-def _place_file(path: Path, target: Path) -> bool:
+def _is_copy(path: Path, target: Path) -> bool:
+    """Whether a file without a reason is the copy that an earlier call made."""
+    try:
+        if target.lstat().st_size != path.lstat().st_size or path.lstat().st_size > MOST_COPIED_BYTES:
+            return False
+        return read_untrusted(path, MOST_COPIED_BYTES) == read_untrusted(target, MOST_COPIED_BYTES)
+    except (UntrustedFile, FileNotFoundError):
+        return False
+
+
+def _place_file(path: Path, target: Path) -> None:
+    """Give it its second name. Another user's file may not be linked (protected_hardlinks): a copy, if it is small."""
     try:
         os.link(path, target, follow_symlinks=False)
-    except FileExistsError:
-        return False
     except OSError as error:
         if error.errno not in LINK_REFUSED:
             raise
-        return _place_copy(path, target)
-    return True
-
-
-def _place_copy(path: Path, target: Path) -> bool:
-    """Another user's file may not be linked: the kernel's protected_hardlinks."""
-    try:
-        data = read_untrusted(path, MOST_COPIED_BYTES)
-    except UntrustedFile:
-        return _place_by_rename(path, target, folder=False)
-    try:
+        try:
+            data = read_untrusted(path, MOST_COPIED_BYTES)
+        except UntrustedFile:
+            return  # it is moved by rename, in the second half
         write_new_durably(target, data)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _place_by_rename(path: Path, target: Path, *, folder: bool) -> bool:
-    """Rename without replacing: the name is reserved first, by what a rename may replace."""
-    try:
-        if folder:
-            target.mkdir(mode=0o700)
-        else:
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return False
-    try:
-        path.rename(target)
-    except OSError:
-        target.rmdir() if folder else target.unlink()
-        raise
-    return True

@@ -21,64 +21,44 @@ import errno
 import fcntl
 import json
 import os
-import re
-import secrets
 import signal
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
-from haikud.spool.aside import move_aside
 from haikud.spool.durable import fsync_folder, remove_if_there
-from haikud.spool.reading import UntrustedFile, open_untrusted, read_at_most
+from haikud.spool.reading import read_at_most
+from haikud.spool.renaming import rename_without_replacing
+from haikud.spool.taken import (
+    DropFault,
+    OddEntry,
+    Taken,
+    Terms,
+    new_token,
+    read_taken,
+    split_taken_name,
+    taken_name,
+)
+
+__all__ = ["DropFault", "DropFolder", "OddEntry", "Scan", "Taken", "ignore_sigio", "is_left_alone"]
 
 LEFT_ALONE_SUFFIXES = ("~", ".tmp", ".part", ".swp")
-TAKEN_PREFIX = ".taken-"
 MOST_PER_SCAN = 100
 MOST_BYTES_PER_SCAN = 16 * 1024 * 1024
-LONGEST_NAME = 255  # bytes: NAME_MAX of every filesystem that matters
+MOST_LOOKS_PER_SCAN = 1_000
+"""So that one scan of a folder full of files that are not finished holds up nobody."""
 
-_TAKEN = re.compile(r"\.taken-([0-9a-f]{16})-(.+)", re.DOTALL)
+MOST_SIGNS_LOOKED_AT = 100_000
+"""A JSON file with more brackets and commas is not parsed to see whether it is whole: only stillness tells then."""
+
+_MAY_NOT_BE_TAKEN = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EXDEV})
+"""Not ours to rename (a sticky folder, an immutable file), or something is mounted there."""
+
 _SHORTEST_WAIT = 0.02  # seconds: what is about to be finished is looked at again soon, but not in a busy loop
-
-
-class DropFault(StrEnum):
-    """Why a taken file's bytes are of no use."""
-
-    EMPTY = "empty"
-    ALL_NUL = "all NUL"  # what a power cut leaves of a careless drop
-    TOO_LARGE = "too large"
-    NOT_OWNED = "not owned by an allowed user"
-    UNREADABLE = "unreadable"
-    ODD = "not a regular file"  # only from left_over()
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A file that was taken. `data` is None exactly where there is a fault."""
-
-    token: str  # 16 hex digits: what the file caused records it
-    name: str  # as dropped; with surrogate escapes where it is no UTF-8
-    path: Path  # FOLDER/.taken-TOKEN-NAME
-    data: bytes | None = field(repr=False)
-    fault: DropFault | None
-    mtime: float  # seconds since the epoch
-    why: str = ""  # the fault in a sentence
-
-
-@dataclass(frozen=True)
-class OddEntry:
-    """A symlink, FIFO, socket, device or folder: never opened, renamed to its taken name, to be set aside."""
-
-    token: str
-    name: str
-    why: str
-    moved_as: str  # .taken-TOKEN-NAME
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -89,15 +69,6 @@ class Scan:
     odd: list[OddEntry]
     wait_seconds: float | None  # scan again after so long, without any event; None: no need
     stuck: list[str] = field(default_factory=list)  # what may not be renamed, and why: left where it is
-
-
-class _Faulty(Exception):  # noqa: N818 - never leaves this file
-    """A taken file's bytes are of no use."""
-
-    def __init__(self, fault: DropFault, why: str) -> None:
-        super().__init__(why)
-        self.fault = fault
-        self.why = why
 
 
 @dataclass
@@ -131,17 +102,6 @@ def is_left_alone(name: str) -> bool:
     return name.startswith(".") or name.endswith(LEFT_ALONE_SUFFIXES)
 
 
-def taken_name(token: str, name: str) -> str:
-    """`.taken-TOKEN-NAME`; where that is too long NAME loses the end of its stem, never its suffix."""
-    room = LONGEST_NAME - len(TAKEN_PREFIX) - len(token) - 1
-    raw = os.fsencode(name)
-    if len(raw) > room:
-        stem, dot, suffix = raw.rpartition(b".")
-        suffix = dot + suffix if stem and len(suffix) <= 16 else b""
-        raw = raw[: room - len(suffix)] + suffix
-    return f"{TAKEN_PREFIX}{token}-{os.fsdecode(raw)}"
-
-
 class DropFolder:
     """One drop folder: incoming/, guidance/ or control/. Not thread-safe: one scanner per folder."""
 
@@ -156,36 +116,41 @@ class DropFolder:
     ) -> None:
         """`allowed_uids` come on top of root and this process's user; `empty_is_fine` is for control/."""
         self.path = path
-        self._max_bytes = max_bytes
         self._settle_seconds = settle_seconds
-        self._uids = {0, os.geteuid(), *allowed_uids}
-        self._empty_is_fine = empty_is_fine
+        self._terms = Terms(max_bytes, frozenset({0, os.geteuid(), *allowed_uids}), empty_is_fine)
         self._sights: dict[str, _Sight] = {}
+        self._listed: deque[str] = deque()  # names of the last listing that were not looked at yet
+        self._look_again: float | None = None  # monotonic: when the first of those looked at may be finished
 
     def scan(self) -> Scan:
-        """Take what is finished: the oldest first, MOST_PER_SCAN at most."""
+        """Take what is finished: the oldest first, MOST_PER_SCAN at most.
+
+        A long listing is worked through scan by scan, so that ten thousand files are listed once and not a hundred
+        times; what comes meanwhile is in the next listing.
+        """
         now = time.monotonic()
-        entries = sorted(
-            (entry for entry in self._all() if not is_left_alone(entry.name)),
-            key=lambda entry: (entry.status.st_mtime_ns, entry.name),
-        )
-        self._sights = {entry.name: self._sights[entry.name] for entry in entries if entry.name in self._sights}
+        if not self._listed:
+            self._list()
         ready: list[Taken] = []
         odd: list[OddEntry] = []
         stuck: list[str] = []
-        waits: list[float] = []
-        size = 0
-        for entry in entries:
-            if len(ready) + len(odd) >= MOST_PER_SCAN or size >= MOST_BYTES_PER_SCAN:
-                waits.append(0.0)
+        size = looks = 0
+        while self._listed:
+            if len(ready) + len(odd) >= MOST_PER_SCAN or size >= MOST_BYTES_PER_SCAN or looks >= MOST_LOOKS_PER_SCAN:
                 break
+            looks += 1
+            name = self._listed.popleft()
             try:
-                found = self._look_at(entry, now)
-            except PermissionError as error:
-                stuck.append(f"{entry.path} cannot be taken: {error.strerror}")
+                entry = self._entry(name)
+                found = self._look_at(entry, now) if entry is not None else None
+            except OSError as error:
+                if error.errno not in _MAY_NOT_BE_TAKEN:
+                    self._listed.clear()
+                    raise
+                stuck.append(f"{self.path / name} cannot be taken: {error.strerror}")
                 continue
             if isinstance(found, float):
-                waits.append(found)
+                self._look_again = min(now + found, self._look_again or now + found)
             elif isinstance(found, Taken):
                 ready.append(found)
                 size += len(found.data or b"")
@@ -194,24 +159,37 @@ class DropFolder:
         if ready or odd:
             # Before anything is done about them: a power cut must not bring an old name back, under a new token.
             fsync_folder(self.path)
-        return Scan(ready, odd, min(waits, default=None), stuck)
+        return Scan(ready, odd, self._seconds_to_wait(now), stuck)
 
-    def left_over(self) -> list[Taken]:
-        """The files that were taken and not finished: recovery compares their tokens with what is recorded."""
+    def taken_tokens(self) -> list[tuple[str, Path]]:
+        """Token and path of every file that was taken and not finished: recovery compares with what is recorded."""
+        left = [(split_taken_name(name), name) for name in self._names()]
+        return [(parts[0], self.path / name) for parts, name in left if parts]
+
+    def left_over(self, skip: Collection[str] = ()) -> list[Taken]:
+        """The files that were taken and not finished, the oldest first; as many as one scan brings.
+
+        Those of the tokens in `skip` are left out. Where something comes back there may be more.
+        """
+        entries = [(parts, entry) for entry in self._all() if (parts := split_taken_name(entry.name))]
+        entries.sort(key=lambda one: (one[1].status.st_mtime_ns, one[0][1]))
         left: list[Taken] = []
-        for entry in self._all():
-            match = _TAKEN.fullmatch(entry.name)
-            if not match:
+        size = 0
+        for (token, name), entry in entries:
+            if token in skip:
                 continue
-            found = self._read(match[1], match[2], entry.path)
+            if len(left) >= MOST_PER_SCAN or size >= MOST_BYTES_PER_SCAN:
+                break
+            found = read_taken(token, name, entry.path, self._terms)
             if isinstance(found, OddEntry):
                 mtime = entry.status.st_mtime
                 found = Taken(found.token, found.name, found.path, None, DropFault.ODD, mtime, found.why)
             if found is not None:
                 left.append(found)
+                size += len(found.data or b"")
         if left:
             fsync_folder(self.path)
-        return sorted(left, key=lambda taken: (taken.mtime, taken.name))
+        return left
 
     def finish(self, taken: Taken | OddEntry, *, durable: bool = False) -> None:
         """Unlink a file whose consequence is durable. Were it to come back after a power cut: its token is known."""
@@ -219,19 +197,41 @@ class DropFolder:
         if durable:
             fsync_folder(self.path)
 
-    def set_aside(self, taken: Taken | OddEntry, rejected: Path, *, keep_taken: bool = False) -> str:
-        """Move it into rejected/, byte for byte and durably; the name it has there.
-
-        With `keep_taken` a regular file keeps its taken name until `finish`: so that its reason and its answer can be
-        durable before it is gone from here. A call that a crash cut short may be repeated.
-        """
-        return move_aside(taken.path, taken.name, rejected, keep=keep_taken)
-
-    def _all(self) -> Iterator[_Entry]:
+    def _names(self) -> Iterator[str]:
         with os.scandir(self.path) as listing:
             for found in listing:
-                with suppress(FileNotFoundError):
-                    yield _Entry(found.name, self.path / found.name, found.stat(follow_symlinks=False))
+                yield found.name
+
+    def _all(self) -> Iterator[_Entry]:
+        for name in self._names():
+            entry = self._entry(name)
+            if entry is not None:
+                yield entry
+
+    def _entry(self, name: str) -> _Entry | None:
+        """The entry as it is now; None where it is gone."""
+        path = self.path / name
+        with suppress(FileNotFoundError):
+            return _Entry(name, path, path.lstat())
+        return None
+
+    def _list(self) -> None:
+        """List what lies there, the oldest first."""
+        found: list[tuple[int, str]] = []
+        with os.scandir(self.path) as listing:
+            for entry in listing:
+                if not is_left_alone(entry.name):
+                    with suppress(FileNotFoundError):
+                        found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+        found.sort()
+        self._listed = deque(name for _, name in found)
+        self._sights = {name: self._sights[name] for _, name in found if name in self._sights}
+        self._look_again = None
+
+    def _seconds_to_wait(self, now: float) -> float | None:
+        if self._listed:
+            return 0.0
+        return None if self._look_again is None else round(max(0.0, self._look_again - now), 6)
 
     def _look_at(self, entry: _Entry, now: float) -> Taken | OddEntry | float | None:
         """Take the entry; or seconds to wait, where it is not finished; or None, where it is gone."""
@@ -270,10 +270,10 @@ class DropFolder:
         if wait is None or not leased:
             return wait
         if status.st_size == 0:
-            return None if self._empty_is_fine else wait
-        if entry.name.endswith(".json") and status.st_size <= self._max_bytes:
+            return None if self._terms.empty_is_fine else wait
+        if entry.name.endswith(".json") and status.st_size <= self._terms.max_bytes:
             if sight.whole_json is None:
-                sight.whole_json = _is_whole_json(read_at_most(descriptor, self._max_bytes))
+                sight.whole_json = _is_whole_json(read_at_most(descriptor, self._terms.max_bytes))
             return None if sight.whole_json else wait
         return None
 
@@ -293,7 +293,7 @@ class DropFolder:
         return max(self._settle_seconds, _SHORTEST_WAIT)
 
     def _take(self, entry: _Entry, seen: int | None = None) -> Taken | OddEntry | float | None:
-        token = secrets.token_hex(8)
+        token = new_token()
         path = self.path / taken_name(token, entry.name)
         try:
             entry.path.rename(path)
@@ -302,58 +302,12 @@ class DropFolder:
         self._sights.pop(entry.name, None)
         if seen is not None and not _is_open_as(seen, path) and _put_back(path, entry.path):
             return _SHORTEST_WAIT  # it was replaced between the look and the rename: the new one gets its own look
-        return self._read(token, entry.name, path)
-
-    def _read(self, token: str, name: str, path: Path) -> Taken | OddEntry | None:
-        """What lies under a taken name, checked on the opened file; None where it is gone."""
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            return None
-        if not stat.S_ISREG(status.st_mode):
-            why = f"{kind_of(status.st_mode)} was dropped; only regular files are taken"
-            return OddEntry(token, name, why, path.name, path)
-
-        try:
-            data = self._read_checked(path)
-        except _Faulty as error:
-            return Taken(token, name, path, None, error.fault, status.st_mtime, error.why)
-        return None if data is None else Taken(token, name, path, data, None, status.st_mtime)
-
-    def _read_checked(self, path: Path) -> bytes | None:
-        try:
-            descriptor = open_untrusted(path)
-        except UntrustedFile as error:
-            if error.missing:
-                return None
-            raise _Faulty(DropFault.UNREADABLE, error.why) from error
-        try:
-            status = os.fstat(descriptor)
-            if status.st_uid not in self._uids:
-                allowed = ", ".join(map(str, sorted(self._uids)))
-                raise _Faulty(DropFault.NOT_OWNED, f"it belongs to user {status.st_uid}; allowed are {allowed}")
-            data = read_at_most(descriptor, self._max_bytes + 1)
-        except OSError as error:
-            raise _Faulty(DropFault.UNREADABLE, f"it cannot be read: {error.strerror}") from error
-        finally:
-            os.close(descriptor)
-        if len(data) > self._max_bytes:
-            size = max(status.st_size, len(data))
-            raise _Faulty(DropFault.TOO_LARGE, f"it has {size} bytes; at most {self._max_bytes} are read")
-        if not data and not self._empty_is_fine:
-            raise _Faulty(DropFault.EMPTY, "it is empty")
-        if data.count(0) == len(data) and not self._empty_is_fine:
-            raise _Faulty(DropFault.ALL_NUL, f"it holds nothing but {len(data)} NUL bytes")
-        return data
-
-
-def kind_of(mode: int) -> str:
-    """What an entry is that is no regular file, in words."""
-    kinds = {stat.S_IFLNK: "a symlink", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
+        return read_taken(token, entry.name, path, self._terms)
 
 
 def _is_whole_json(data: bytes) -> bool:
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_SIGNS_LOOKED_AT:
+        return False
     try:
         json.loads(data)
     except (ValueError, RecursionError):
@@ -373,8 +327,7 @@ def _put_back(path: Path, name: Path) -> bool:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
-        os.link(path, name, follow_symlinks=False)
+        rename_without_replacing(path, name)
     except OSError:
         return False
-    path.unlink()
     return True

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 
 from haikud.contracts.envelope import Response, Status
@@ -23,16 +23,19 @@ from haikud.spool.durable import (
     fsync_folder,
     remove_if_there,
     write_durably,
-    write_new_durably,
 )
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 from haikud.spool.reading import UntrustedFile, read_untrusted
+from haikud.spool.renaming import rename_without_replacing
 
 GROUP_FILE_MODE = 0o660
 MOST_ANSWER_BYTES = 256 * 1024 * 1024
 """More than any answer has: a bound on what a reader may have put in an answer's place."""
 
+MOST_TRIED_IN_TURN = 50
+
+_UNPUBLISHED = ".rejected-"
 _OLDER = re.compile(r"response\.([0-9]+)\.json")
 
 
@@ -87,38 +90,86 @@ def publish_response(layout: SpoolLayout, source: Path, name: str) -> bool:
     return ours
 
 
-def next_rejected_name(layout: SpoolLayout, plan_id: str) -> str:
-    """The next free `ID.rejected.N.json` of responses/."""
-    names = (f"{plan_id}.rejected.{number}.json" for number in count(1))
-    return next(name for name in names if not os.path.lexists(layout.responses / name))
-
-
-def write_rejection(layout: SpoolLayout, plan_id: str, response: Response) -> str:
-    """Publish a rejection durably; the name it got in responses/.
+def rejection_name(layout: SpoolLayout, plan_id: str) -> str:
+    """The name in responses/ for a rejection under that id, free now.
 
     `ID.json` where no plan has or had that id and nothing but an older rejection is there; else `ID.rejected.N.json`.
     """
-    data = dump(response)
-    mode = _group_mode(layout.responses) or 0o600
     if not os.path.lexists(layout.plan(plan_id).folder) and not os.path.lexists(layout.pruned / plan_id):
         name = f"{plan_id}.json"
-        present = _present(layout.responses / name)
-        if present is not None and _is_rejection(present):
-            write_durably(layout.responses / name, data, mode)
+        if _makes_way(layout.responses / name):
             return name
-        try:
-            write_new_durably(layout.responses / name, data, mode)
-        except FileExistsError:
-            pass
-        else:
-            return name
-    while True:
-        name = next_rejected_name(layout, plan_id)
-        try:
-            write_new_durably(layout.responses / name, data, mode)
-        except FileExistsError:
-            continue
+    return first_free(
+        lambda number: f"{plan_id}.rejected.{number}.json", lambda name: os.path.lexists(layout.responses / name)
+    )
+
+
+def write_rejection(layout: SpoolLayout, token: str, response: Response) -> None:
+    """Write a rejection durably, under a dot-name that its request's token gives: nobody's answer yet.
+
+    Between here and `publish_rejection` its reason is recorded. So a crash in between leaves either no word on the
+    request, or a word with the answer ready; and what was published once is gone from here.
+    """
+    mode = _group_mode(layout.responses) or 0o600
+    write_durably(_unpublished(layout, token), dump(response), mode)
+
+
+def publish_rejection(layout: SpoolLayout, token: str, name: str) -> str:
+    """Publish what `write_rejection` wrote, as responses/NAME; the name it got where that is no longer free.
+
+    Does nothing where it was published already.
+    """
+    source = _unpublished(layout, token)
+    if not os.path.lexists(source):
         return name
+    plan_id = name.removesuffix(".json").partition(".")[0]
+    while True:
+        target = layout.responses / name
+        try:
+            if name == f"{plan_id}.json" and _makes_way(target):
+                source.replace(target)
+            else:
+                rename_without_replacing(source, target)
+        except FileExistsError:
+            name = rejection_name(layout, plan_id)
+            continue
+        fsync_folder(layout.responses)
+        return name
+
+
+def drop_unpublished_rejections(layout: SpoolLayout) -> None:
+    """Remove the rejections without a recorded reason that a crash left; call it when the others are published."""
+    for path in layout.responses.glob(f"{_UNPUBLISHED}*.json"):
+        remove_if_there(path)
+
+
+def _unpublished(layout: SpoolLayout, token: str) -> Path:
+    return layout.responses / f"{_UNPUBLISHED}{token}.json"
+
+
+def _makes_way(path: Path) -> bool:
+    """Whether a rejection may have that name: nothing is there, or an older rejection."""
+    if not os.path.lexists(path):
+        return True
+    present = _present(path)
+    return present is not None and _is_rejection(present)
+
+
+def first_free(name_of: Callable[[int], str], is_taken: Callable[[str], bool]) -> str:
+    """The first free of name_of(1), name_of(2), ...; of very many a free one, found without trying them all."""
+    for number in range(1, MOST_TRIED_IN_TURN):
+        if not is_taken(name_of(number)):
+            return name_of(number)
+    taken, free = MOST_TRIED_IN_TURN - 1, MOST_TRIED_IN_TURN
+    while is_taken(name_of(free)):
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if is_taken(name_of(middle)):
+            taken = middle
+        else:
+            free = middle
+    return name_of(free)
 
 
 def retract(layout: SpoolLayout, name: str) -> bool:
