@@ -133,7 +133,7 @@ def test_what_is_no_regular_file_is_moved_aside_and_never_opened(house: House, f
 
     os.mkfifo(house.spool / folder / "fifo.json")
     wait_until(lambda: len(house.rejected()) == 3, what="three entries set aside")
-    assert list((house.spool / folder).iterdir()) == []
+    wait_until(lambda: not list((house.spool / folder).iterdir()), what="the last to be moved")
     assert not (house.spool / "plans/stolen").exists()
     house.request("still-alive", role="worker")
     assert house.response("still-alive")["status"] == "success"
