@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.engine import Engine
 from haikud.spool.drops import DropFolder, OddEntry, Taken
@@ -62,9 +63,11 @@ class WatchedFolder:
         self.pending += found.odd
         if found.wait_seconds is not None:
             self.scan_at = now + min(found.wait_seconds, rescan_seconds)
-        with engine.trouble.guard(f"{self.doing}: some of it"):  # which keeps nobody from taking the rest
-            if found.stuck:
-                raise PermissionError("; ".join(found.stuck[:5]))
+        some = f"{self.doing}: some of it"  # which keeps nobody from taking the rest
+        if found.stuck:
+            engine.trouble.mention(FaultKind.PERMISSION_DENIED, some, "; ".join(found.stuck[:5]))
+        elif self.drops.is_through:
+            engine.trouble.heal(some)
 
 
 def open_drop_folder(path: Path, settings: Settings, *, empty_is_fine: bool = False) -> DropFolder:

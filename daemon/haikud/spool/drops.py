@@ -161,6 +161,11 @@ class DropFolder:
             fsync_folder(self.path)
         return Scan(ready, odd, self._seconds_to_wait(now), stuck)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether the last listing was worked through."""
+        return not self._listed
+
     def taken_tokens(self) -> list[tuple[str, Path]]:
         """Token and path of every file that was taken and not finished: recovery compares with what is recorded."""
         left = [(split_taken_name(name), name) for name in self._names()]
