@@ -13,11 +13,11 @@ from tests.spool.dying import every_death
 
 from haikud.contracts.rejection import SetAside
 from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault
-from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons, reject_request, set_aside
+from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons, reject_request, set_aside, tokens_done
 from haikud.spool.drops import DropFolder
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.publish import drop_unpublished_rejections
+from haikud.spool.publish import drop_rejection, unpublished_rejections
 from haikud.spool.taken import OddEntry, Taken, split_taken_name
 
 
@@ -58,7 +58,8 @@ def recover(layout: SpoolLayout, again: Callable[[Taken | OddEntry], object]) ->
     for token, path in drops.taken_tokens():
         if token in reasons:
             finish_setting_aside(layout, reasons[token], path)
-    drop_unpublished_rejections(layout)
+    for token in unpublished_rejections(layout):
+        drop_rejection(layout, token)
     for taken in drops.left_over():
         again(taken)
 
@@ -96,6 +97,7 @@ def test_what_was_said_once_holds_though_the_request_would_be_good_now(layout: S
     reject_request(layout, taken, rejection("a"))
     os.link(layout.rejected / "a.yaml", taken.path)  # as if the last step had not been done
     (layout.responses / "a.json").unlink()  # its reader took it
+    assert tokens_done(layout) == {taken.token}
     recover(layout, lambda taken: pytest.fail(f"{taken} is asked about again"))
     assert list(layout.incoming.iterdir()) == []
     assert list(layout.responses.iterdir()) == []

@@ -15,7 +15,7 @@ from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 from haikud.spool.publish import (
-    drop_unpublished_rejections,
+    drop_rejection,
     first_free,
     older_responses,
     publish_escalation,
@@ -26,6 +26,7 @@ from haikud.spool.publish import (
     retract_escalation,
     retract_rejection,
     rotate_response,
+    unpublished_rejections,
     write_rejection,
 )
 from haikud.spool.store import Store
@@ -132,7 +133,8 @@ def test_a_rejection_is_published_once_and_not_where_another_answer_has_come(lay
     assert publish_rejection(layout, TOKEN, "plan-1.rejected.1.json") == "plan-1.rejected.1.json"
     assert published(layout) == dump(make_response())
     write_rejection(layout, TOKEN, REJECTION)
-    drop_unpublished_rejections(layout)
+    assert unpublished_rejections(layout) == {TOKEN}
+    drop_rejection(layout, TOKEN)
     assert [p.name for p in layout.responses.iterdir()] == [NAME]
 
 

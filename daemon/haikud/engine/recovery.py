@@ -31,7 +31,7 @@ from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import remove_leftovers, shared_folders, task_folders
 from haikud.spool.models import UnreadableFile, read_model
-from haikud.spool.publish import drop_unpublished_rejections, retract_rejection
+from haikud.spool.publish import drop_rejection, publish_rejection, retract_rejection, unpublished_rejections
 from haikud.spool.store import Store
 from haikud.spool.taken import taken_at
 
@@ -75,19 +75,26 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
 
     Where the consequence of one is recorded, what was left to do is done here, and it is not among them.
     """
+    layout = engine.layout
     taken = await engine.write(drops.taken_tokens)
-    if taken:
-        reasons = await engine.aside(recorded_reasons, engine.layout)
-        plans = await engine.aside(_tokens_of_plans, engine.store, taken) if are_requests else {}
-        for token, path in taken:
-            if token in plans:
-                await engine.write(retract_rejection, engine.layout, plans[token])
-                await engine.write(remove_if_there, path)
-            elif token in reasons:
-                await engine.write(finish_setting_aside, engine.layout, reasons[token], path)
-    if are_requests:
-        await engine.write(drop_unpublished_rejections, engine.layout)
-    return list(await engine.write(drops.left_over)) if taken else []
+    unpublished = await engine.aside(unpublished_rejections, layout) if are_requests else set()
+    if not taken and not unpublished:
+        return []
+    reasons = await engine.aside(recorded_reasons, layout)
+    plans = await engine.aside(_tokens_of_plans, engine.store, taken) if are_requests and taken else {}
+    for token, path in taken:
+        if token in plans:
+            await engine.write(retract_rejection, layout, plans[token])
+            await engine.write(remove_if_there, path)
+        elif token in reasons:
+            await engine.write(finish_setting_aside, layout, reasons[token], path)
+    for token in unpublished:
+        answered_as = reasons[token].answered_as if token in reasons else None
+        if answered_as is None:
+            await engine.write(drop_rejection, layout, token)
+        else:
+            await engine.write(publish_rejection, layout, token, answered_as)
+    return list(await engine.write(drops.left_over))
 
 
 async def _adopt(engine: Engine, entry: OpenTask) -> bool:

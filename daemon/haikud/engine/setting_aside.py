@@ -8,6 +8,7 @@ which nothing was said; after it, what is missing is made up without asking agai
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ from haikud.spool.aside import REASON_SUFFIX, candidates, leave_folder, place_as
 from haikud.spool.durable import write_durably
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import UnreadableFile, dump, read_model
-from haikud.spool.publish import publish_rejection, rejection_name, write_rejection
+from haikud.spool.publish import publish_rejection, rejection_name, unpublished_rejections, write_rejection
 from haikud.spool.taken import OddEntry, Taken
 
 Folder = Literal["incoming", "guidance", "control"]
@@ -67,6 +68,16 @@ def recorded_reasons(layout: SpoolLayout) -> dict[str, SetAside]:
         if record is not None:
             found[record.token] = record
     return found
+
+
+def tokens_done(layout: SpoolLayout) -> set[str]:
+    """The tokens of files of which only the taken name may be left: they lie in rejected/, and were answered."""
+    waiting = unpublished_rejections(layout)
+    return {
+        token
+        for token, record in recorded_reasons(layout).items()
+        if token not in waiting and os.path.lexists(layout.rejected / record.stored_as)
+    }
 
 
 def _record_of(layout: SpoolLayout, name: str, token: str) -> SetAside | None:

@@ -137,10 +137,15 @@ def publish_rejection(layout: SpoolLayout, token: str, name: str) -> str:
         return name
 
 
-def drop_unpublished_rejections(layout: SpoolLayout) -> None:
-    """Remove the rejections without a recorded reason that a crash left; call it when the others are published."""
-    for path in layout.responses.glob(f"{_UNPUBLISHED}*.json"):
-        remove_if_there(path)
+def unpublished_rejections(layout: SpoolLayout) -> set[str]:
+    """The tokens of the rejections that were written and not published."""
+    found = (path.stem.removeprefix(_UNPUBLISHED) for path in layout.responses.glob(f"{_UNPUBLISHED}*.json"))
+    return set(found)
+
+
+def drop_rejection(layout: SpoolLayout, token: str) -> None:
+    """Remove a rejection without a recorded reason that a crash left: nothing was said on its request."""
+    remove_if_there(_unpublished(layout, token))
 
 
 def _unpublished(layout: SpoolLayout, token: str) -> Path:

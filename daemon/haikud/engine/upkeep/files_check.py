@@ -11,7 +11,7 @@ from haikud.contracts.decision import QueueState
 from haikud.contracts.ids import split_ref
 from haikud.contracts.live import LiveStatus
 from haikud.contracts.states import TaskState
-from haikud.engine.setting_aside import recorded_tokens
+from haikud.engine.setting_aside import tokens_done
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Look
 from haikud.sandbox.process_table import look_at
@@ -99,7 +99,7 @@ def _taken(entry: Entry, done: set[str]) -> Finding:
 
 def finished_tokens(look: Look) -> set[str]:
     """The tokens of dropped files that may go: requests that became plans, and all that was set aside with a reason."""
-    return {seen.plan.token for seen in look.plans.values()} | recorded_tokens(look.layout)
+    return {seen.plan.token for seen in look.plans.values()} | tokens_done(look.layout)
 
 
 def _tombstones(look: Look) -> Iterator[Finding]:
