@@ -195,7 +195,7 @@ class Observer:
             older = [seen for seen in older if _still([seen])]
             if older and newer:
                 words = [_words(seen.pid) for seen in (*older, *newer)]
-                self._say(f"processes of attempts {min(by_attempt)} and {max(by_attempt)} of {ref} alive: {words}")
+                self._say(f"processes of attempts {min(by_attempt)} and {max(by_attempt)} of {ref} alive", f": {words}")
 
     def _check_claims(self, refs: set[str]) -> None:
         if not refs:
@@ -247,9 +247,11 @@ class Observer:
                 self._say(f"the runner {seen.pid} of {who.ref} holds no claim")
             self._unlocked.add(key)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, more: str = "") -> None:
+        """Once for each text."""
         if text not in self._said:
             self._said.add(text)
+            text += more
             self.report.violations.append(text)
             with self._file.open("a", encoding="utf-8") as stream:
                 stream.write(f"observer: {text}\n")

@@ -61,7 +61,7 @@ for ((step = 1; step <= steps; step++)); do
             leave 75
         }
     fi
-    read -rt "0.$((RANDOM % 2))$((RANDOM % 9 + 1))" -u 9
+    read -rt "0.$((RANDOM % 5))$((RANDOM % 9 + 1))" -u 9
 done
 [[ $kind == fails ]] && leave 3
 echo "STORM DONE $ref"

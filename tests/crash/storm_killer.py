@@ -22,6 +22,9 @@ from tests.crash.storm_stage import Stage
 BURST = 0.35
 """The share of daemons that die 50 to 400 ms after their start: while they import or recover."""
 
+AT_WORK = 0.7
+"""The share of runner kills that look for one whose agent lives; a random one would nearly always be starting."""
+
 
 class Killer:
     """See the module's head. `progress` is the storm's, from 0 to 1."""
@@ -115,16 +118,18 @@ class Killer:
         if dice < 0.15:
             self._kill_after_result()
         elif dice < 0.3:
-            self._kill_git_of_runner()
+            self._kill_git()
         elif runner := self._some_runner():
             self._kill_runner(runner)
 
-    def _runners(self) -> list[tuple[Seen, Path | None]]:
-        """Living runners, each with the folder of its attempt where that may be known."""
+    def _runners(self, *, at_work: bool = False) -> list[tuple[Seen, Path | None]]:
+        """Living runners, each with the folder of its attempt where that may be known; `at_work`: with an agent."""
         spool = self._stage.house.spool
+        everyone = spool_processes(str(spool), self._stage.tag).values()
+        busy = {who.ref for _, who in everyone if not who.is_runner}
         found = []
-        for seen, who in spool_processes(str(spool), self._stage.tag).values():
-            if who.is_runner:
+        for seen, who in everyone:
+            if who.is_runner and (who.ref in busy or not at_work):
                 plan, _, task = who.ref.partition(".")
                 folder = spool / "plans" / plan / (task or plan) / f"attempt-{who.attempt}" if who.attempt else None
                 found.append((seen, folder))
@@ -132,7 +137,7 @@ class Killer:
         return [(seen, folder) for seen, folder in found if seen.parent not in pids]
 
     def _some_runner(self) -> Seen | None:
-        found = self._runners()
+        found = self._runners(at_work=self._dice.random() < AT_WORK) or self._runners()
         return self._dice.choice(found)[0] if found else None
 
     def _kill_runner(self, runner: Seen) -> bool:
@@ -154,15 +159,16 @@ class Killer:
                     return
             time.sleep(0.001)
 
-    def _kill_git_of_runner(self) -> None:
-        """The runner sees its own git die; it goes on living."""
-        runners = [seen for seen, _ in self._runners()]
+    def _kill_git(self) -> None:
+        """A runner, or the daemon, sees its own git die and goes on living."""
+        daemon = self._stage.house.process
+        parents = [seen.pid for seen, _ in self._runners()] + ([daemon.pid] if daemon else [])
         until = time.monotonic() + 0.5
-        while runners and time.monotonic() < until:
-            for runner in runners:
-                for child in _children(runner.pid):
+        while time.monotonic() < until:
+            for parent in parents:
+                for child in _children(parent):
                     if _name_of(child.pid) == "git" and deliver(child, signal.SIGKILL):
-                        self.counts["git processes of runners killed"] += 1
+                        self.counts["git processes of runners and daemons killed"] += 1
                         return
             time.sleep(0.001)
 
