@@ -128,6 +128,9 @@ def _check_tidy(house: House, scenario: Scenario) -> list[str]:
     found = {path.name for path in (house.spool / "rejected").iterdir()}
     if found != wanted:
         wrong.append(f"rejected/ holds {sorted(found)}, not {sorted(wanted)}")
+    temporary = [str(path.relative_to(house.spool)) for path in house.spool.rglob(".*.tmp")]
+    if temporary:
+        wrong.append(f"temporary files are left: {temporary}")
     logs = {path.name for path in (house.spool / "logs").iterdir()}
     if logs != {f"agent-{ref}.log" for ref in scenario.tasks}:
         wrong.append(f"logs/ holds {sorted(logs)}")

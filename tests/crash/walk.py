@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -53,7 +54,16 @@ class Walk:
     reached: int = 0
     missed: list[str] = field(default_factory=list)
     failed: list[tuple[str, Outcome]] = field(default_factory=list)
+    enough: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def walk_one_of(self, point: str) -> None:
+        """One point of many; nothing once somebody has had enough."""
+        if not self.enough.is_set():
+            self.walk(point)
+            walked = self.reached + len(self.missed)
+            if walked % 50 == 0:
+                say(f"{walked} walked")
 
     def walk(self, point: str) -> Outcome:
         """One point, tried again where it is not reached."""
@@ -164,11 +174,13 @@ def main() -> int:
         chosen = points[arguments.offset :: arguments.every]
         say(f"{len(points)} points, walking {len(chosen)}: every {arguments.every} from {arguments.offset}")
         with ThreadPoolExecutor(arguments.parallel) as pool:
-            list(pool.map(walk.walk, chosen))
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: walk.enough.set())
+            list(pool.map(walk.walk_one_of, chosen))
         for point in walk.missed:
             say(f"not reached: {point}")
         say(
-            f"{len(chosen)} points of {len(points)}: {walk.reached} reached, {len(walk.missed)} not reached, "
+            f"{len(chosen)} points of {len(points)}{' (cut short)' if walk.enough.is_set() else ''}: {walk.reached} reached, {len(walk.missed)} not reached, "
             f"{len(walk.failed)} failed, {time.monotonic() - began:.0f} s"
         )
         return 1 if walk.failed else 0
