@@ -91,10 +91,13 @@ def test_an_illegal_move_is_a_bug_and_said_so():
 
 def test_the_days_spending_survives_a_restart_and_ends_with_the_day(tmp_path: Path):
     spend = read_day_spend(SpoolLayout(tmp_path), NOW)
-    spend.add(1.5, NOW)
-    spend.save()
+    spend.count("p.1", 1.5, NOW)
     assert read_day_spend(SpoolLayout(tmp_path), NOW).at(NOW) == 1.5
     assert read_day_spend(SpoolLayout(tmp_path), NOW + timedelta(days=1)).at(NOW + timedelta(days=1)) == 0
+    again = read_day_spend(SpoolLayout(tmp_path), NOW)
+    again.count("p.1", 1.5, NOW)  # as after a crash between this file and the decision that settles the attempt
+    again.count("p.2", 0.25, NOW)
+    assert read_day_spend(SpoolLayout(tmp_path), NOW).at(NOW) == 1.75
     assert spend.at(next_midnight(NOW)) == 0
 
 

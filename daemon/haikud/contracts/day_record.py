@@ -14,3 +14,4 @@ class DayRecord(Model):
 
     day: date
     cost_usd: float = Field(0.0, ge=0)
+    counted: list[str] = Field(default_factory=list)  # REF.N of the last attempts in it, so that none counts twice

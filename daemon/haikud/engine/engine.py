@@ -158,14 +158,6 @@ class Engine:
         with self.trouble.guard("writing a ledger", once=True):
             append_entry(self.layout.plan(plan_id), entry)
 
-    def save_day(self) -> None:
-        """Write what was spent today, by and by: a crash before loses one attempt's cost from the day's budget."""
-        self._writer.submit(self._save_day)
-
-    def _save_day(self) -> None:
-        with self.trouble.guard("writing what was spent today", once=True):
-            self.day.save()
-
     # -- what is so
 
     def may_start(self, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 A person's word outranks policy: a cancelled task is cancelled however its attempt ended, and one that was to pause is
 not tried again before it is resumed. The claim is held until the decision is durable. Everything before that may be
-repeated after an OSError; money is counted afterwards, once.
+repeated after an OSError, and after a crash; what the day has cost is counted before, by the attempt's name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from haikud.engine.board import OpenTask, Progress
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
 from haikud.engine.history import read_history
+from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.policy import (
     Escalate,
     Finish,
@@ -45,8 +46,11 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
     now = utc_now()
     following = what_follows(engine, entry, aftermath, now)
     entry.evidence = aftermath.evidence
+    if aftermath.usage.cost_usd > 0:
+        name = attempt_name(aftermath.ref, aftermath.attempt)
+        await engine.write(engine.day.count, name, aftermath.usage.cost_usd, now)
     await _carry_out(engine, entry, aftermath, following)
-    _count_money(engine, entry, aftermath, now)
+    _count_money(engine, entry, aftermath)
     entry.handle = None
     entry.ordered_end = None
     entry.pause_token = None
@@ -82,7 +86,7 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
 async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, following: Next) -> None:
     outcome = aftermath.ending.outcome
     ordered = entry.ordered_end
-    fresh = entry.decision.fresh and outcome is AttemptOutcome.FAILED_TO_START
+    fresh = entry.decision.fresh and not aftermath.began
     match following:
         case Finish(state, reason):
             token = ordered.token if ordered and state is TaskState.CANCELLED else None
@@ -138,7 +142,7 @@ def _write_question(store: Store, entry: OpenTask, planned: Decision, question: 
     write_durably(store.layout.task(entry.ref).escalation(number), dump(message))
 
 
-def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: datetime) -> None:
+def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath) -> None:
     used = aftermath.usage
     entry.spent_usd += used.cost_usd
     entry.spent_tokens += used.tokens_used
@@ -156,6 +160,3 @@ def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
         usage=used,
         detail=detail,
     )
-    if used.cost_usd > 0:
-        engine.day.add(used.cost_usd, now)
-        engine.save_day()
