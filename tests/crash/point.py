@@ -32,7 +32,7 @@ TRACER = Path(__file__).with_name("tracer.py")
 SECONDS = 60.0
 """Longer than any story takes, dead processes and waits for them included."""
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
 """How often /proc is looked through for two living attempts of one task."""
 
 
@@ -149,7 +149,7 @@ def _tell(scenario: Scenario, house: House, traced: _Traced, outcome: Outcome) -
         if now >= end:
             left = f"{len(steps)} steps are left" if steps else "not all is answered"
             raise AssertionError(f"after {SECONDS:g} s {left}")
-        time.sleep(0.01)
+        time.sleep(0.02)
     _end(house, traced, succeeded=succeeded_by)
 
 

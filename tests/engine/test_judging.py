@@ -48,6 +48,8 @@ def test_another_attempts_result_is_none():
         ({"began": False}, Out.FAILED_TO_START),
         ({"end": End(EndKind.EXITED, EXIT_ENVIRONMENT)}, Out.ENVIRONMENT),
         ({"end": End(EndKind.EXITED, EXIT_ENVIRONMENT), "began": False}, Out.ENVIRONMENT),
+        ({"began": False, "end": End(EndKind.NEVER_LAUNCHED)}, Out.INTERRUPTED),
+        ({"end": End(EndKind.NEVER_LAUNCHED)}, Out.ORPHANED),
         ({"end": End(EndKind.EXITED, -9)}, Out.KILLED),
         ({"end": End(EndKind.EXITED)}, Out.ORPHANED),
         ({"end": End(EndKind.EXITED, 1)}, Out.ORPHANED),

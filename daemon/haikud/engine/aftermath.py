@@ -53,6 +53,7 @@ class Aftermath:
     hindered: int = 0  # attempts that the machine stopped, in a row, just before this one
     evidence: Evidence | None = None  # measured here, where the runner could not
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
+    began: bool = True  # whether its runner ever did
     claim: int | None = None  # its descriptor, to be closed after settling
 
     @property
@@ -100,7 +101,7 @@ def _used_as_shown(entry: OpenTask) -> UsageTotal:
     return UsageTotal(cost_usd=entry.progress.cost_usd, tokens_used=entry.progress.tokens_used)
 
 
-def judge(  # noqa: C901, PLR0911 - a table
+def judge(  # noqa: C901, PLR0911, PLR0912 - a table
     result: Result | None, broken: str | None, end: End, order: EndOrder | None, *, ref: str, attempt: int, began: bool
 ) -> Ending:
     """How the attempt ended. Pure. `broken`: why its result cannot be read; `began`: whether the runner ever did."""
@@ -125,6 +126,8 @@ def judge(  # noqa: C901, PLR0911 - a table
         return Ending(AttemptOutcome.UNKNOWN, message=said)
     if end.kind is EndKind.NOT_STARTED and end.refused:
         return Ending(AttemptOutcome.ENVIRONMENT, message=said)
+    if end.kind is EndKind.NEVER_LAUNCHED and not began:
+        return Ending(AttemptOutcome.INTERRUPTED, message=said)
     if end.code == EXIT_ENVIRONMENT:
         return Ending(AttemptOutcome.ENVIRONMENT, message="the machine refused even the room for its result")
     if not began:
@@ -175,7 +178,7 @@ def _examine(
         count_in_a_row(store, entry.ref, outcome)
         for outcome in (AttemptOutcome.FAILED_TO_START, AttemptOutcome.ENVIRONMENT)
     )
-    return Aftermath(entry.ref, attempt, ending, usage, starts, hindered, evidence)
+    return Aftermath(entry.ref, attempt, ending, usage, starts, hindered, evidence, began=began)
 
 
 def _message(result: Result) -> str:

@@ -10,6 +10,7 @@ Nothing but open tasks is read: the history may be long.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from haikud.engine.attempts import read_attempts, used_so_far
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.ends import MARGIN_SECONDS, current_paths
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import remove_if_there
@@ -49,10 +50,10 @@ class Found:
     spent: dict[str, tuple[float, int]]  # dollars and tokens, by task id
 
 
-async def recover_tasks(engine: Engine) -> list[OpenTask]:
+async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
     """Put everything open on the board; the running tasks whose runner is gone come back."""
     found = await engine.write(_read_disk, engine)
-    gone: list[OpenTask] = []
+    gone: list[tuple[OpenTask, End]] = []
     for one in found:
         costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
         states = {task_id: decision.state for task_id, decision in one.decisions.items()}
@@ -63,8 +64,10 @@ async def recover_tasks(engine: Engine) -> list[OpenTask]:
             if is_final(decision.state) and task.id not in one.open_links:
                 continue
             entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
-            if decision.state is TaskState.RUNNING and not await _adopt(engine, entry):
-                gone.append(entry)
+            if decision.state is TaskState.RUNNING:
+                never = await engine.aside(_was_never_launched, current_paths(engine, entry), decision)
+                if not await _adopt(engine, entry):
+                    gone.append((entry, End(EndKind.NEVER_LAUNCHED if never else EndKind.EXITED)))
     if engine.board.tasks:
         engine.say(f"recovered {len(engine.board.tasks)} open tasks")
     return gone
@@ -95,6 +98,13 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
         else:
             await engine.write(publish_rejection, layout, token, answered_as)
     return list(await engine.write(drops.left_over))
+
+
+def _was_never_launched(paths: AttemptPaths, decision: Decision) -> bool:
+    """Whether the daemon died before it tried: a launcher makes the claim first. After a power cut nobody can tell."""
+    is_of_this_boot = _age(decision.at) < time.clock_gettime(time.CLOCK_BOOTTIME)
+    made = (paths.claim, paths.runner, paths.events, paths.result)
+    return is_of_this_boot and paths.spec.exists() and not any(path.exists() for path in made)
 
 
 async def _adopt(engine: Engine, entry: OpenTask) -> bool:

@@ -24,7 +24,7 @@ from haikud.engine.finishing import publish_answers, publish_questions, release_
 from haikud.engine.folders import WatchedFolder, open_drop_folder
 from haikud.engine.guidance import GuidanceDrops
 from haikud.engine.intake import Intake
-from haikud.engine.launchers.protocol import End, EndKind
+from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back
 from haikud.engine.machine import Machine
 from haikud.engine.queue import end_quota_pause
@@ -116,8 +116,8 @@ class Rounds:
                     folder.pending.append(taken)
         with engine.trouble.guard(CONTROLS):
             await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
-        for entry in gone:
-            self._look_after(entry, End(EndKind.EXITED))
+        for entry, end in gone:
+            self._look_after(entry, end)
 
     async def run(self) -> None:
         """Round after round, until told to end."""

@@ -18,6 +18,7 @@ class EndKind(StrEnum):
 
     EXITED = "exited"  # the runner is gone; `code` where it was our child
     NOT_STARTED = "not_started"  # it could not be started at all
+    NEVER_LAUNCHED = "never_launched"  # the daemon died after it had decided to start it, and before it tried
     LOST = "lost"  # the host is gone
     UNKNOWN = "unknown"  # there is no record
 
@@ -35,6 +36,8 @@ class End:
         """What became of the runner, in words."""
         if self.kind is EndKind.NOT_STARTED:
             return f"the runner could not be started: {self.why}"
+        if self.kind is EndKind.NEVER_LAUNCHED:
+            return "the daemon ended before it had started the runner"
         if self.kind is EndKind.LOST:
             return "the runner's host is gone"
         if self.kind is EndKind.UNKNOWN:
