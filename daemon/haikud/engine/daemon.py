@@ -11,6 +11,7 @@ Ends: SIGTERM detaches (agents go on), a drain waits for the last attempt, stop-
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -134,7 +135,11 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callabl
     watcher = Watcher(folders, loop, look, engine.settings, engine.trouble, engine.say)
     watcher.start()
     try:
-        if await rounds.recover(watcher):
+        gc.disable()  # what recovery reads stays: looking for garbage in it again and again costs a third of its time
+        recovered = await rounds.recover(watcher)
+        gc.freeze()
+        gc.enable()
+        if recovered:
             if ready is not None:
                 ready()
             await rounds.run()

@@ -58,7 +58,8 @@ async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
         costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
         states = {task_id: decision.state for task_id, decision in one.decisions.items()}
         engine.board.add_plan(one.plan, states, costs)
-        engine.board.touched.add(one.plan.id)
+        if TaskState.WAITING in states.values():
+            engine.board.touched.add(one.plan.id)
         for task in one.plan.tasks:
             decision = one.decisions[task.id]
             if is_final(decision.state) and task.id not in one.open_links:

@@ -24,6 +24,8 @@ MOST_RECORD_BYTES = 256 * 1024 * 1024
 MOST_LINE_BYTES = 64 * 1024 * 1024
 """More than any record or line of ours has."""
 
+_CHUNK = 1024 * 1024
+
 
 class UnreadableFile(Exception):  # noqa: N818 - reads as what it is
     """A file of ours that is there but does not hold what it should."""
@@ -54,11 +56,21 @@ def read_model(path: Path, cls: type[M]) -> M | None:
         descriptor = _open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with os.fdopen(descriptor, "rb") as stream:
-        data = stream.read(MOST_RECORD_BYTES + 1)
+    try:
+        data = _read_record(descriptor)
+    finally:
+        os.close(descriptor)
     if len(data) > MOST_RECORD_BYTES:
         raise UnreadableFile(path, f"it has more than {MOST_RECORD_BYTES} bytes")
     return parse_model(data, cls, path)
+
+
+def _read_record(descriptor: int) -> bytes:
+    """All of a file, or more than MOST_RECORD_BYTES of it. No room is asked for that its size does not call for."""
+    data = os.read(descriptor, min(os.fstat(descriptor).st_size, MOST_RECORD_BYTES) + 1)
+    while len(data) <= MOST_RECORD_BYTES and (more := os.read(descriptor, _CHUNK)):
+        data += more
+    return data
 
 
 def _open_regular(path: Path) -> int:

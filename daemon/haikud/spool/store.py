@@ -21,7 +21,7 @@ from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
 from haikud.spool.durable import Batch, fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
-from haikud.spool.layout import PlanPaths, SpoolLayout
+from haikud.spool.layout import PlanPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, read_model
 
 _DECISION = re.compile(r"decision-([0-9]{4,})\.json")
@@ -95,15 +95,17 @@ class Store:
 
     def last_decision(self, ref: str) -> Decision | None:
         """The last whole decision on a task; None where there is no such task."""
-        for number in sorted(self._decision_numbers(ref), reverse=True):
-            decision = self._read_decision(ref, number)
+        paths = self.layout.task(ref)
+        for number in sorted(_decision_numbers(paths), reverse=True):
+            decision = _read_decision(paths, ref, number)
             if decision is not None:
                 return decision
         return None
 
     def decisions(self, ref: str) -> list[Decision]:
         """All whole decisions on a task, in order."""
-        found = (self._read_decision(ref, number) for number in sorted(self._decision_numbers(ref)))
+        paths = self.layout.task(ref)
+        found = (_read_decision(paths, ref, number) for number in sorted(_decision_numbers(paths)))
         return [decision for decision in found if decision is not None]
 
     def decide(self, decision: Decision, *, settle_link: bool = True) -> None:
@@ -120,11 +122,12 @@ class Store:
             # A retry leaves a final state, and recovery never walks those: the link goes first, so that a crash
             # between the two leaves a link where recovery looks, and a decision that tells it to move it back.
             self.move_link(decision.ref, decision.state, durable=True)
-        path = self.layout.task(decision.ref).decision(decision.number)
+        paths = self.layout.task(decision.ref)
+        path = paths.decision(decision.number)
         try:
             write_new_durably(path, dump(decision))
         except FileExistsError:
-            if self._read_decision(decision.ref, decision.number) is not None:
+            if _read_decision(paths, decision.ref, decision.number) is not None:
                 raise
             write_durably(path, dump(decision))  # what is there is broken, and so was never anybody's word
         if settle_link:
@@ -138,21 +141,6 @@ class Store:
         if not paths.plan.exists():
             write_durably(paths.plan, dump(plan))
         write_durably(self.layout.task(decision.ref).decision(decision.number), dump(decision))
-
-    def _decision_numbers(self, ref: str) -> list[int]:
-        try:
-            with os.scandir(self.layout.task(ref).folder) as listing:
-                matches = [_DECISION.fullmatch(found.name) for found in listing]
-        except FileNotFoundError:
-            return []
-        return [int(match[1]) for match in matches if match]
-
-    def _read_decision(self, ref: str, number: int) -> Decision | None:
-        try:
-            decision = read_model(self.layout.task(ref).decision(number), Decision)
-        except UnreadableFile:
-            return None
-        return decision if decision and (decision.number, decision.ref) == (number, ref) else None
 
     # -- links
 
@@ -202,10 +190,11 @@ class Store:
     def recover_builds(self) -> list[str]:
         """Remove plans that were being built when the daemon died; their ids. None of them was admitted."""
         removed: list[str] = []
-        for folder in list(self.layout.plans.iterdir()):
-            match = _BUILD.fullmatch(folder.name)
+        with os.scandir(self.layout.plans) as listing:
+            matches = [_BUILD.fullmatch(found.name) for found in listing]
+        for match in matches:
             if match:
-                self._drop_build(folder, match[1])
+                self._drop_build(self.layout.plans / match[0], match[1])
                 removed.append(match[1])
         return removed
 
@@ -225,6 +214,23 @@ class Store:
         for state in OPEN_STATES:
             remove_if_there(self.layout.link(state, ref))
         remove_if_there(self.layout.log_link(ref))
+
+
+def _decision_numbers(paths: TaskPaths) -> list[int]:
+    try:
+        with os.scandir(paths.folder) as listing:
+            matches = [_DECISION.fullmatch(found.name) for found in listing]
+    except FileNotFoundError:
+        return []
+    return [int(match[1]) for match in matches if match]
+
+
+def _read_decision(paths: TaskPaths, ref: str, number: int) -> Decision | None:
+    try:
+        decision = read_model(paths.decision(number), Decision)
+    except UnreadableFile:
+        return None
+    return decision if decision and (decision.number, decision.ref) == (number, ref) else None
 
 
 def _check_first_decisions(plan: Plan, decisions: dict[str, Decision]) -> None:
