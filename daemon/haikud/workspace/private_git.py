@@ -109,6 +109,27 @@ def detach_private_git(order: WorkspaceOrder) -> list[str]:
         return warnings
 
 
+def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
+    """What lies in the agent's git folder and in no ref of the repository, in words; the agent has ended.
+
+    The folder is made trustworthy first, as `harvest` does. Nothing is taken over.
+    """
+    with repository_lock(order.git_common_dir):
+        left = private_folder.reclaim(order)
+        if left is None:
+            return []
+        private, repository = Git(order.private_git), Git(order.git_common_dir)
+        tip = resolve(private, f"refs/heads/{order.branch}")
+        found = list(_other_work(order, private, left, tip))
+        if tip is not None and not _is_somewhere(repository, tip):
+            found.append(f"the agent's {tip[:12]} on {order.branch} is in {order.private_git} alone")
+        return found
+
+
+def _is_somewhere(git: Git, sha: str) -> bool:
+    return resolve(git, sha) is not None and bool(git.run("for-each-ref", "--count=1", f"--contains={sha}").strip())
+
+
 def _tip(order: WorkspaceOrder) -> str:
     tip = resolve(Git(order.git_common_dir), f"refs/heads/{order.branch}")
     if tip is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import find_entry
-from haikud.workspace.commits import find_leftovers
+from haikud.workspace.commits import Leftovers, find_leftovers
 from haikud.workspace.files import is_there, remove_entry, sync_folder
 from haikud.workspace.git import Git, WorkspaceError, as_text
 from haikud.workspace.ownership import all_owners, expect_owner, give_up_ownership, read_owner, ref_of
@@ -143,21 +143,30 @@ def remove_worktree(order: WorkspaceOrder, copied: Iterable[str] = (), *, keep_b
 
 
 def _refuse_uncommitted(order: WorkspaceOrder, copied: Iterable[str]) -> None:
-    left = find_leftovers(order, copied)
+    words = uncommitted_words(find_leftovers(order, copied))
+    if words:
+        raise WorkInDanger(f"{order.worktree} holds uncommitted work: {words}")
+
+
+def uncommitted_words(left: Leftovers) -> str:
+    """The first few paths that are not committed, nested repositories among them; "" where there are none."""
     paths = [as_text(path) for path in (*left.changed, *left.removed)] + left.nested
-    if paths:
-        more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-        raise WorkInDanger(f"{order.worktree} holds uncommitted work: {', '.join(paths[:5])}{more}")
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"{', '.join(paths[:5])}{more}"
 
 
 def _refuse_unsaved(order: WorkspaceOrder, tip: str, start: str) -> None:
-    if _safety(order, tip, start) is not Safety.NOWHERE:
-        return
-    raise WorkInDanger(unsaved(order, tip, start))
+    if _safety(order, tip, start) is Safety.NOWHERE:
+        raise WorkInDanger(_unsaved_words(order, tip, start))
 
 
-def unsaved(order: WorkspaceOrder, tip: str, start: str) -> str:
-    """In words: how much of a branch is nowhere else."""
+def unsaved_words(order: WorkspaceOrder) -> str:
+    """How much of a branch is nowhere else."""
+    owner = expect_owner(order)
+    return _unsaved_words(order, current_head(order.git_common_dir, order.branch) or owner.start_sha, owner.start_sha)
+
+
+def _unsaved_words(order: WorkspaceOrder, tip: str, start: str) -> str:
     git = Git(order.git_common_dir)
     main = resolve(git, f"refs/heads/{order.main_branch}")
     safe = [sha for sha in (main, start) if sha is not None]

@@ -95,6 +95,11 @@ def current_head(git_common_dir: str | Path, branch: str) -> str | None:
     return resolve(Git(git_common_dir), f"refs/heads/{branch}")
 
 
+def resolve_ref(git_common_dir: str | Path, name: str) -> str | None:
+    """The commit of a full ref name, or None where there is no such ref."""
+    return resolve(Git(git_common_dir), name)
+
+
 def resolve(git: Git, name: str) -> str | None:
     """The commit that a full ref name or commit id stands for, or None."""
     ran = git.ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", ok=None)

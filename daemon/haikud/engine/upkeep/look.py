@@ -122,14 +122,21 @@ def look_at_spool(layout: SpoolLayout, *, daemon: Callable[[], int | None] | Non
 
 def _read_plan(seen: Look, store: Store, plan_id: str) -> None:
     try:
-        plan = store.plan(plan_id)
+        plan = read_plan(store, plan_id)
     except UnreadableFile as error:
         seen.unreadable[plan_id] = error.why
         return
+    if plan is not None:
+        seen.plans[plan_id] = plan
+    elif store.has_plan(plan_id):
+        seen.unreadable[plan_id] = "it is missing"
+
+
+def read_plan(store: Store, plan_id: str) -> SeenPlan | None:
+    """A plan as it lies on disk; None where there is none. UnreadableFile where its plan.json is broken."""
+    plan = store.plan(plan_id)
     if plan is None:
-        if store.has_plan(plan_id):
-            seen.unreadable[plan_id] = "it is missing"
-        return
+        return None
     tasks = [
         SeenTask(
             task,
@@ -139,7 +146,7 @@ def _read_plan(seen: Look, store: Store, plan_id: str) -> None:
         )
         for task in plan.tasks
     ]
-    seen.plans[plan_id] = SeenPlan(plan, tasks)
+    return SeenPlan(plan, tasks)
 
 
 def decision_numbers(folder: Path) -> list[int]:
