@@ -8,6 +8,7 @@ contract says is a warning and otherwise as good as none.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
@@ -29,7 +30,11 @@ ESCALATE = 79
 
 _RELAY_SECONDS = 0.25
 _MOST_EVENT_BYTES = 1_048_576
+_MOST_EVENTS = 2000
 _MOST_LINE_BYTES = 4096
+_CHUNK = 65_536
+_MOST_DEPTH = 64
+"""Levels of an agent's own payload; readers of our answers may stop at a hundred or two."""
 
 _FACTS = frozenset(CompletionPayload.model_fields)
 """Fields of an answer that come from evidence; an agent's payload does not get to set them."""
@@ -66,7 +71,11 @@ def read_report(attempt: Attempt) -> AgentReport:
     path = attempt.paths.out / "result.json"
     try:
         data = read_untrusted(path, attempt.spec.limits.agent_report_bytes)
-        return AgentReport.model_validate_json(data)
+        report = AgentReport.model_validate_json(data)
+        fault = _fault_in(report.payload)
+        if fault is None:
+            return report
+        attempt.warn(f"the agent's result.json was not used: payload: {fault}")
     except UntrustedFile as error:
         if not error.missing:
             attempt.warn(f"the agent's result.json was not used: {error.why}")
@@ -75,6 +84,20 @@ def read_report(attempt: Attempt) -> AgentReport:
         place = "/".join(str(part) for part in fault["loc"])
         attempt.warn(f"the agent's result.json was not used: {place or 'the document'}: {fault['msg']}")
     return AgentReport()
+
+
+def _fault_in(payload: dict[str, object]) -> str | None:
+    """What of a payload no answer could carry: it is read and written again inside of other documents."""
+    waiting: list[tuple[object, int]] = [(payload, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > _MOST_DEPTH:
+            return f"nested deeper than {_MOST_DEPTH} levels"
+        if isinstance(value, float) and not math.isfinite(value):
+            return "it holds a number that JSON does not have (NaN or Infinity)"
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting.extend((each, depth + 1) for each in inner)
+    return None
 
 
 def _own_words(attempt: Attempt, report: AgentReport) -> dict[str, object]:
@@ -119,14 +142,21 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
 
 
 class EventRelay:
-    """Follows `out/events.jsonl` while the agent runs and tells the engine and the log."""
+    """Follows `out/events.jsonl` while the agent runs and tells the engine and the log.
+
+    At most _MOST_EVENT_BYTES are read and _MOST_EVENTS told in all; what cannot be used is said once.
+    """
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._path = attempt.paths.out / "events.jsonl"
+        self._file: tuple[int, int] | None = None  # which one was read last
         self._offset = 0
+        self._room = _MOST_EVENT_BYTES
+        self._left = _MOST_EVENTS
         self._partial = b""
         self._next = 0.0
+        self._said = False
 
     def look(self, *, last: bool = False) -> None:
         """Relay what is new. Cheap when called often; a file that cannot be read safely is left alone."""
@@ -135,18 +165,38 @@ class EventRelay:
         self._next = time.monotonic() + _RELAY_SECONDS
         try:
             descriptor = open_untrusted(self._path)
-        except UntrustedFile:
+        except UntrustedFile as error:
+            if not error.missing:
+                self._say(error.why)
             return
         try:
-            wanted = min(65_536, _MOST_EVENT_BYTES - self._offset)
-            while wanted > 0 and (data := os.pread(descriptor, wanted, self._offset)):
-                self._offset += len(data)
-                self._relay(data)
-                wanted = min(65_536, _MOST_EVENT_BYTES - self._offset) if last else 0
+            self._read(descriptor, most=_MOST_EVENT_BYTES if last else _CHUNK)
+        except OSError as error:
+            self._say(str(error))
         finally:
             os.close(descriptor)
         if last and self._partial:
             self._relay(b"\n")
+
+    def _read(self, descriptor: int, most: int) -> None:
+        facts = os.fstat(descriptor)
+        if self._file != (facts.st_dev, facts.st_ino) or facts.st_size < self._offset:
+            self._file, self._offset, self._partial = (facts.st_dev, facts.st_ino), 0, b""  # another one, or begun anew
+        while most > 0 and self._room > 0:
+            data = os.pread(descriptor, min(_CHUNK, most, self._room), self._offset)
+            if not data:
+                return
+            self._offset += len(data)
+            self._room -= len(data)
+            most -= len(data)
+            self._relay(data)
+        if self._room <= 0:
+            self._say(f"more than {_MOST_EVENT_BYTES} bytes: the rest is not read")
+
+    def _say(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            self._attempt.warn(f"the agent's events.jsonl was not used, or not to its end: {why}")
 
     def _relay(self, data: bytes) -> None:
         *lines, self._partial = (self._partial + data).split(b"\n")
@@ -159,6 +209,10 @@ class EventRelay:
                 progress = AgentProgress.model_validate_json(line)
             except ValidationError:
                 continue
+            self._left -= 1
+            if self._left < 0:
+                self._say(f"more than {_MOST_EVENTS} events: the rest is not told")
+                return
             message = escape_text(progress.message)
             percent = "" if progress.percent is None else f"{progress.percent} %"
             self._attempt.log.line(f"progress {percent}: {message}".replace(" :", ":"))

@@ -2,7 +2,7 @@
 
 Promises: lines are appended whole by one write, so that a reader sees whole lines but perhaps for the last; methods
 may be called from any thread. Events are hints and never needed to recover: a line that cannot be written (a full
-disk) is dropped and does not end the attempt.
+disk) is dropped and does not end the attempt. The file is bounded: beyond MOST_BYTES only phases and costs are told.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageEntry
 
+MOST_BYTES = 8 * 1_048_576
+"""Of all that may be dropped; what is always told comes once a phase or once a call, both bounded."""
+
 MOST_MESSAGE = 500
 """Characters of one message: status.json shows them in one line."""
+
+
+_ALWAYS = frozenset({EventKind.PHASE, EventKind.USAGE})
 
 
 class EventLog:
@@ -28,6 +34,7 @@ class EventLog:
         self._path = path
         self._lock = threading.Lock()
         self._torn = False
+        self._room = MOST_BYTES
         self._phase: Phase | None = None
         self._percent: int | None = None
 
@@ -72,6 +79,9 @@ class EventLog:
         event = AttemptEvent(at=utc_now(), kind=kind, phase=self._phase, message=message[:MOST_MESSAGE], **fields)
         line = event.model_dump_json(exclude_none=True).encode() + b"\n"
         with self._lock:
+            if self._room < len(line) and kind not in _ALWAYS:
+                return
+            self._room -= len(line)
             try:
                 self._write(line)
             except OSError:

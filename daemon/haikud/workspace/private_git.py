@@ -35,6 +35,9 @@ from haikud.workspace.ownership import expect_owner, ref_of, update_owner
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 
+_MOST_OTHERS = 20
+"""Refs beside the branch that are looked at: each costs a call of git, and an agent may have made any number."""
+
 _LOCKED_WHY = "an attempt of haikud is at work here\n"
 
 
@@ -184,9 +187,14 @@ def _other_work(order: WorkspaceOrder, private: Git, left: private_folder.Reclai
     """A warning for each place other than the branch where the agent committed something."""
     known = {f"refs/heads/{order.branch}"}
     below = [tip or order.base_sha, order.base_sha]
-    for name, sha in left.refs.items():
-        if name in known or sha in below or name.startswith(("refs/tags/", "refs/remotes/")):
-            continue
+    others = {
+        name: sha
+        for name, sha in left.refs.items()
+        if name not in known and sha not in below and not name.startswith(("refs/tags/", "refs/remotes/"))
+    }
+    if len(others) > _MOST_OTHERS:
+        yield f"the agent left {len(others)} other refs, of which {_MOST_OTHERS} were looked at; they stay there"
+    for name, sha in list(others.items())[:_MOST_OTHERS]:
         ran = private.ask("rev-list", "--count", sha, "--not", *below, ok=None)
         count = int(ran.text) if ran.exit_code == 0 and ran.text.strip().isdigit() else 0
         if count:
