@@ -11,6 +11,7 @@ from tests.spool.dying import every_death
 from haikud.contracts.issue import Issue
 from haikud.spool.issues import IssueTracker, NoSuchIssue
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.models import UnreadableFile
 
 
 @pytest.fixture
@@ -89,3 +90,30 @@ def test_creating_killed_at_any_step_and_repeated_gives_one_issue(tracker: Issue
     for number, _ in every_death(lambda n: lambda: tracker.create("x", marker=f"m{n}")):
         tracker.create("x", marker=f"m{number}")
         assert len([issue for issue in tracker.list() if issue.marker == f"m{number}"]) == 1
+
+
+def test_a_comment_takes_the_place_of_what_nobody_recorded(tracker: IssueTracker):
+    tracker.create("One")
+    tracker.comment(1, "first", marker="t.1")
+    tracker.comment(1, "of a person")
+    tracker.comment(1, "third", marker="t.3", in_place_of={"t.1", "t.2"})
+    assert [c.body for c in tracker.get(1).comments] == ["of a person", "third"]
+
+
+def test_a_broken_issue_is_in_the_way_only_of_itself(tracker: IssueTracker):
+    tracker.create("One", marker="m1")
+    (tracker.folder / "2.json").write_text('{"number": 2, "title": "torn')
+    assert tracker.create("Three", marker="m3").number == 3
+    with pytest.raises(UnreadableFile, match=r"2\.json"):
+        tracker.list()
+    (tracker.folder / "2.json").write_text('{"number": 2, "marker": "m2", "title": "torn')
+    with pytest.raises(UnreadableFile, match=r"2\.json"):  # it may have been that one: not created twice
+        tracker.create("Two", marker="m2")
+
+
+def test_what_a_killed_writer_left_is_removed(tracker: IssueTracker):
+    tracker.create("One")
+    left = tracker.folder / ".1.json.4711-0123abcd.tmp"
+    left.write_text("half")
+    tracker.comment(1, "x")
+    assert not left.exists()

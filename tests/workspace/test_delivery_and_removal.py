@@ -141,3 +141,30 @@ def test_commits_that_wait_in_the_agents_git_are_seen_to_first(bench):
     with pytest.raises(WorkInDanger):
         remove_worktree(order)
     assert bench.head(order.branch) == head
+
+
+def remote_hook(remote: Path, name: str, script: str) -> None:
+    path = remote / "hooks" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_a_push_whose_answer_was_lost_is_looked_up(bench, remote):
+    order = bench.prepared()
+    head = commit_file(Path(order.worktree), "new.py")
+    remote_hook(remote, "post-receive", 'kill -9 "$PPID"')  # the other end dies when the branch has arrived
+    assert push_branch(order) == head
+    assert git(remote, "rev-parse", order.branch) == head
+
+
+def test_a_push_that_was_cut_off_is_made_again(bench, remote):
+    order = bench.prepared()
+    head = commit_file(Path(order.worktree), "new.py")
+    remote_hook(remote, "pre-receive", 'kill -9 "$PPID"')
+    with pytest.raises(PushFailed) as caught:
+        push_branch(order)
+    assert caught.value.code == "PUSH_FAILED"
+    (remote / "hooks" / "pre-receive").unlink()
+    assert push_branch(order) == head
+    assert git(remote, "rev-parse", order.branch) == head

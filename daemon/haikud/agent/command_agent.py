@@ -72,10 +72,10 @@ def read_report(attempt: Attempt) -> AgentReport:
     try:
         data = read_untrusted(path, attempt.spec.limits.agent_report_bytes)
         report = AgentReport.model_validate_json(data)
-        fault = _fault_in(report.payload)
-        if fault is None:
+        why = _fault_in(report.payload)
+        if why is None:
             return report
-        attempt.warn(f"the agent's result.json was not used: payload: {fault}")
+        attempt.warn(f"the agent's result.json was not used: payload: {why}")
     except UntrustedFile as error:
         if not error.missing:
             attempt.warn(f"the agent's result.json was not used: {error.why}")

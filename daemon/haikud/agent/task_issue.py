@@ -2,7 +2,8 @@
 
 Opened before the worktree, told how each attempt ended (a failure with its full error), closed by success: the guide's
 "issue if asked" and "Document error in GitHub issue". Every effect carries a marker, so that an attempt which goes on
-after a crash finds what the one before did. An issue that a plan names stays that plan's own business: it is commented
+after a crash finds what the one before did; what an attempt said that died before its result makes way for the words of
+the one that has a result. An issue that a plan names stays that plan's own business: it is commented
 on where the tracker has it, and never closed.
 """
 
@@ -12,10 +13,11 @@ from haikud.agent.attempt import Attempt
 from haikud.contracts.attempt import Result
 from haikud.contracts.states import AttemptOutcome
 from haikud.spool.issues import IssueTracker, NoSuchIssue
+from haikud.spool.models import UnreadableFile
 
 
 def open_issue(attempt: Attempt) -> None:
-    """Find or create the task's issue. Raises OSError."""
+    """Find or create the task's issue. Raises OSError; one that somebody broke is a warning."""
     spec = attempt.spec
     if not _is_wanted(attempt):
         return
@@ -25,7 +27,11 @@ def open_issue(attempt: Attempt) -> None:
         return
     steps = "".join(f"- {step}\n" for step in spec.task.steps)
     body = f"{spec.task.description}\n\n{steps}".strip()
-    issue = tracker.create(spec.task.title, body, [spec.task.type], _marker(attempt))
+    try:
+        issue = tracker.create(spec.task.title, body, [spec.task.type], _marker(attempt))
+    except UnreadableFile as error:
+        attempt.warn(f"the task goes on without its issue: {error}")
+        return
     attempt.issue = (issue.number, tracker.url(issue.number))
     attempt.log.line(f"issue #{issue.number}: {issue.title}")
 
@@ -36,12 +42,25 @@ def tell_issue(attempt: Attempt, result: Result) -> None:
         return
     number, _ = attempt.issue
     tracker = IssueTracker(attempt.layout.issues)
+    unrecorded = _unrecorded(attempt)
     try:
-        tracker.comment(number, _words(attempt, result), f"{_marker(attempt)}.{attempt.spec.attempt}")
-        if result.outcome is AttemptOutcome.COMPLETED and attempt.spec.task.issue_number is None:
+        was_told = any(comment.marker in unrecorded for comment in tracker.get(number).comments)
+        words = _words(attempt, result)
+        tracker.comment(number, words, f"{_marker(attempt)}.{attempt.spec.attempt}", in_place_of=unrecorded)
+        if attempt.spec.task.issue_number is not None:
+            return
+        if result.outcome is AttemptOutcome.COMPLETED:
             tracker.close(number)
+        elif was_told:
+            tracker.update(number, state="open")  # the attempt that died may have closed it
     except NoSuchIssue as error:
         attempt.log.line(f"{error}: nothing was noted there")
+
+
+def _unrecorded(attempt: Attempt) -> set[str]:
+    """Markers of the comments of earlier attempts that left no result."""
+    numbers = range(1, attempt.spec.attempt)
+    return {f"{_marker(attempt)}.{n}" for n in numbers if not attempt.task_paths.attempt(n).result.exists()}
 
 
 def _is_wanted(attempt: Attempt) -> bool:

@@ -2,7 +2,9 @@
 
 Promises: numbers count from 1 and are never given twice to issues that are there; every change is one atomic
 replacement under a lock, so that several attempts can write at once; with a marker, an effect that is repeated after
-a crash finds its first go. Fails with NoSuchIssue and with OSError.
+a crash finds its first go: the marker is part of what it marks. A writer that was killed leaves a temporary file at
+most, which the next one removes. Fails with NoSuchIssue, OSError, and UnreadableFile where someone broke an issue that
+is needed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +20,13 @@ from typing import Any, Literal
 from haikud.contracts.base import utc_now
 from haikud.contracts.issue import Issue, IssueComment
 from haikud.spool.durable import make_folder, write_durably, write_new_durably
-from haikud.spool.models import dump, read_model
+from haikud.spool.leftovers import remove_leftovers
+from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.reading import UntrustedFile, read_untrusted
 
 _NUMBERED = re.compile(r"([1-9][0-9]*)\.json")
+
+_MOST_BROKEN_BYTES = 16 * 1_048_576
 
 Issues = list[Issue]
 
@@ -79,8 +85,17 @@ class IssueTracker:
         return self._path(number).absolute().as_uri()
 
     def find_by_marker(self, marker: str) -> Issue | None:
-        """The issue that was created with that marker."""
-        return next((issue for issue in self.list() if issue.marker == marker), None)
+        """The issue that was created with that marker. One that somebody broke counts only where it may be that one."""
+        for number in sorted(self._numbers()) if self.folder.is_dir() else []:
+            try:
+                issue = read_model(self._path(number), Issue)
+            except UnreadableFile:
+                if _may_hold(self._path(number), marker):
+                    raise
+                continue
+            if issue is not None and issue.marker == marker:
+                return issue
+        return None
 
     def update(
         self,
@@ -98,14 +113,24 @@ class IssueTracker:
         with self._locked():
             return self._replace(self.get(number), {key: value for key, value in changes.items() if value is not None})
 
-    def comment(self, number: int, body: str, marker: str | None = None, author: str = "haikud") -> Issue:
-        """Add a comment, unless one of that marker is there."""
+    def comment(
+        self,
+        number: int,
+        body: str,
+        marker: str | None = None,
+        author: str = "haikud",
+        in_place_of: Collection[str] = (),
+    ) -> Issue:
+        """Add a comment, unless one of that marker is there; it takes the place of those with other markers."""
         with self._locked():
             issue = self.get(number)
             if marker is not None and any(comment.marker == marker for comment in issue.comments):
                 return issue
+            kept = [
+                comment for comment in issue.comments if comment.marker is None or comment.marker not in in_place_of
+            ]
             comment = IssueComment(at=utc_now(), author=author, body=body, marker=marker)
-            return self._replace(issue, {"comments": [*issue.comments, comment]})
+            return self._replace(issue, {"comments": [*kept, comment]})
 
     def close(self, number: int) -> Issue:
         """Close an issue; one that is closed stays as it is."""
@@ -135,6 +160,7 @@ class IssueTracker:
         descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            remove_leftovers([self.folder])  # nobody writes here without the lock
             yield
         finally:
             os.close(descriptor)
@@ -145,3 +171,11 @@ class IssueTracker:
         numbers = sorted(self._numbers()) if self.folder.is_dir() else []
         issues = (read_model(self._path(number), Issue) for number in numbers)
         return [issue for issue in issues if issue is not None and state in {None, issue.state}]
+
+
+def _may_hold(path: Path, marker: str) -> bool:
+    """Whether a file that is no issue any more may have been the one of that marker."""
+    try:
+        return marker.encode() in read_untrusted(path, _MOST_BROKEN_BYTES)
+    except UntrustedFile:
+        return False

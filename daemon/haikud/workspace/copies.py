@@ -60,11 +60,11 @@ def _copy(top: Path, worktree: Path, name: str) -> bool:
     with os.fdopen(source_fd, "rb") as original:
         *folders, last = PurePosixPath(name).parts
         with _folder_beneath(worktree, folders) as folder_fd:
+            temporary = f".{last}.haikud-copy"
+            with contextlib.suppress(FileNotFoundError):  # of an attempt that was killed here
+                os.unlink(temporary, dir_fd=folder_fd)
             if _is_there(last, folder_fd):
                 return True
-            temporary = f".{last}.haikud-copy"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=folder_fd)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             target_fd = os.open(temporary, flags, facts.st_mode & 0o777, dir_fd=folder_fd)
             with os.fdopen(target_fd, "wb") as copy:

@@ -41,6 +41,18 @@ _MOST_OTHERS = 20
 _LOCKED_WHY = "an attempt of haikud is at work here\n"
 
 
+class CommitsRefused(WorkspaceError):  # noqa: N818 - says what is the case
+    """Git does not take the agent's commits: an object of theirs is not sound. The same would be refused again."""
+
+    code = "COMMITS_REFUSED"
+
+    def __init__(self, order: WorkspaceOrder, why: str) -> None:
+        super().__init__(
+            f"git refuses the agent's commits on {order.branch}: {why}. They stay in {order.private_git}; the next "
+            "attempt moves that folder aside and starts from the branch, with the worktree's files as they are"
+        )
+
+
 @dataclass(frozen=True)
 class Harvest:
     """What came of an attempt's commits."""
@@ -166,7 +178,21 @@ def _take_branch(order: WorkspaceOrder, owner: Owner, attached_tip: str, warning
         kept = f"refs/haikud/kept/{ref_of(order)}/{now[:12]}"
         repository.run("update-ref", kept, now)
         warnings.append(f"the branch no longer contains its earlier head {now[:12]}, which is kept as {kept}")
-    _fetch(order, repository, branch)
+    try:
+        _fetch(order, repository, branch)
+    except GitError as error:
+        why = _unsound(error)
+        if why is None:
+            raise
+        if not owner.detached:
+            raise CommitsRefused(order, why) from error
+        warnings.append(_set_aside(order, ".refused-", f"git refuses the agent's commits: {why}"))
+
+
+def _unsound(error: GitError) -> str | None:
+    """What `fetch.fsckObjects` found, in git's words; None where it found nothing."""
+    lines = [line.partition(": ")[2] for line in error.stderr.splitlines() if line.startswith("error: object ")]
+    return "; ".join(lines) if lines and "fsck" in error.stderr else None
 
 
 def _fetch(order: WorkspaceOrder, repository: Git, branch: str) -> None:
@@ -233,12 +259,14 @@ def _tell_of_emptied(owner: Owner) -> Iterable[str]:
 
 
 def _set_aside_damaged(order: WorkspaceOrder, error: GitError) -> str:
+    why = f"the machine went down during an attempt and damaged the agent's git folder ({error})"
+    return _set_aside(order, ".damaged-", why)
+
+
+def _set_aside(order: WorkspaceOrder, suffix: str, why: str) -> str:
     private = Path(order.private_git)
-    moved = move_aside(private, private, ".damaged-")
-    return (
-        f"the machine went down during an attempt and damaged the agent's git folder, which now lies in {moved}; "
-        f"{order.branch} stays as it was ({error})"
-    )
+    moved = move_aside(private, private, suffix)
+    return f"{why}; the folder now lies in {moved}, {order.branch} stays as it was"
 
 
 def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:

@@ -12,6 +12,7 @@ from haikud.agent.operations.params import refused
 from haikud.agent.operations.tests import run_test_command
 from haikud.agent.operations.worktrees import WORKTREE_OPERATIONS
 from haikud.spool.issues import NoSuchIssue
+from haikud.spool.models import UnreadableFile
 
 OPERATIONS: dict[str, Callable[[Attempt, dict[str, Any]], dict[str, Any]]] = {
     **ISSUE_OPERATIONS,
@@ -32,6 +33,9 @@ def operate(attempt: Attempt) -> None:
     except NoSuchIssue as error:
         attempt.payload.update(success=False)
         raise missing_issue(name, error) from error
+    except UnreadableFile as error:
+        attempt.payload.update(success=False)
+        raise refused(name, "ISSUE_UNREADABLE", str(error), "Mend or remove that file, then retry") from error
     except Failed:
         attempt.payload.update(success=False)
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt, clean_text, shell
@@ -21,14 +22,16 @@ from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.sandbox.modes import UnknownSandbox, wrap_command
-from haikud.spool.durable import write_quickly
+from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
 from haikud.spool.models import dump
+from haikud.spool.reading import UntrustedFile, read_untrusted
 from haikud.workspace.commits import MergeConflict, merge_dependencies
 from haikud.workspace.copies import copy_files
 from haikud.workspace.worktrees import prepare_worktree
 
 SETUP_DONE = ".setup-done"
-"""In the task's folder: which setup command has run in its worktree. Absent: none, or the worktree is new."""
+"""In the task's folder: which setup command has run in its worktree. Removed before a worktree is made anew, so that a
+crash in between does not make a new one look set up."""
 
 
 def set_up(attempt: Attempt) -> None:
@@ -73,6 +76,8 @@ def _check_sandbox(attempt: Attempt) -> None:
 def _prepare(attempt: Attempt) -> bool:
     order = order_of(attempt)
     attempt.worktree = Path(order.worktree)
+    if not attempt.worktree.exists() and remove_if_there(attempt.task_paths.folder / SETUP_DONE):
+        fsync_folder(attempt.task_paths.folder)
     with git_work("Preparing the worktree"):
         attempt.identity = commit_identity(attempt)
         prepared = prepare_worktree(order)
@@ -146,6 +151,8 @@ def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:
             hints.append(f"{file.path} is to be made from a template {file.template!r} that haikud does not have")
         elif not _write_new(attempt.worktree, file.path, content := template.content_for(file.path).encode()):
             attempt.log.line(f"{file.path} is there already; its template {file.template} was not copied in")
+            if _holds(attempt.worktree / file.path, content):  # an attempt before this one did
+                attempt.templates[file.path] = content
         else:
             attempt.templates[file.path] = content
             attempt.log.line(f"{file.path} begins as the template {file.template}")
@@ -154,16 +161,32 @@ def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:
 
 
 def _write_new(worktree: Path, name: str, data: bytes) -> bool:
-    """Write a file that is not there yet, beneath the worktree; False where it is, or lies behind a symlink."""
+    """Write a file that is not there yet, beneath the worktree; False where it is, or lies behind a symlink.
+
+    A whole file or none: half a template would look like the agent's work to whoever comes after a crash.
+    """
     path = worktree / name
     root = worktree.resolve()
-    if os.path.lexists(path) or not path.parent.resolve().is_relative_to(root):
+    if not path.parent.resolve().is_relative_to(root):
+        return False
+    temporary = path.with_name(f".{path.name}.haikud-copy")
+    with suppress(FileNotFoundError, NotADirectoryError):  # of an attempt that was killed here
+        temporary.unlink()
+    if os.path.lexists(path):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
+    temporary.rename(path)
     return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_untrusted(path, len(content)) == content
+    except UntrustedFile:
+        return False
 
 
 def _hint(attempt: Attempt, hints: list[str]) -> None:
