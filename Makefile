@@ -16,7 +16,7 @@ help:
 	@echo "make demo      show it all once: no key, no network"
 	@echo "make test      all tests"
 	@echo "make check     what CI runs: lint, format, types, schemas, tests"
-	@echo "make storm     the kill storm: 300 tasks, 300 kills, about 20 minutes"
+	@echo "make storm     the kill storm: 300 tasks, 300 kills, about 10 minutes"
 	@echo "make crash     kill daemon and runners at every system call that changes something: an hour, as root on Linux"
 	@echo "make format    format the code"
 	@echo "make schemas   write schemas/ from the contracts"
