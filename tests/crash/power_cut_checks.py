@@ -61,7 +61,7 @@ def _answer_faults(world: World, old: Request, request: Request, started: list[s
 
 def _why(house: House, request: Request) -> str:
     answer = house.read(f"responses/{request.name}") or {}
-    report = answer.get("payload", {}).get("error_report", {})
+    report = answer.get("payload", {}).get("error_report") or {}
     return json.dumps(report.get("error", report))[:600]
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,10 @@ class House:
         """Whether status.json is this daemon's."""
         assert self.process is not None
         assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}: {self.said()[-3000:]}"
-        status = self.read("status.json")
+        try:
+            status = self.read("status.json")
+        except ValueError:  # what a power cut left of the last daemon's
+            return False
         return status is not None and status["daemon"]["pid"] == self.process.pid
 
     def said(self) -> str:
@@ -127,7 +131,8 @@ class House:
                 process.kill()
             process.wait(timeout=20)
         for left in self.leftovers():
-            left.kill()
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         spool, cgroup = self.read("FORMAT"), own_cgroup()
         if spool is not None and cgroup is not None:  # those of attempts that were never settled
             for folder in cgroup.glob(cgroup_name(spool["spool_id"], "*")):

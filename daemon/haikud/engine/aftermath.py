@@ -55,6 +55,7 @@ class Aftermath:
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
     began: bool = True  # whether its runner ever did
     claim: int | None = None  # its descriptor, to be closed after settling
+    has_result: bool = False  # one that can be read
 
     @property
     def doing(self) -> str:
@@ -178,7 +179,9 @@ def _examine(
         count_in_a_row(store, entry.ref, outcome)
         for outcome in (AttemptOutcome.FAILED_TO_START, AttemptOutcome.ENVIRONMENT)
     )
-    return Aftermath(entry.ref, attempt, ending, usage, starts, hindered, evidence, began=began)
+    return Aftermath(
+        entry.ref, attempt, ending, usage, starts, hindered, evidence, began=began, has_result=result is not None
+    )
 
 
 def _message(result: Result) -> str:

@@ -34,7 +34,7 @@ from haikud.engine.settlement import settle_attempt
 from haikud.engine.starting import start_what_may
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.engine.watcher import Watcher
-from haikud.spool.durable import remove_if_there
+from haikud.spool.durable import remove_if_there, sync_filesystem
 
 Step = Callable[[], Awaitable[None]]
 
@@ -106,6 +106,8 @@ class Rounds:
             folder.pending.clear()
         for name in STOPS:
             await engine.write(remove_if_there, engine.layout.control / name)
+        # What an earlier daemon or a runner wrote just before it was killed is seen, and not yet durable.
+        await engine.write(sync_filesystem, engine.layout.root)
         gone = await recover_tasks(engine)
         for folder in self.folders:
             left = await recover_drops(engine, folder.drops, are_requests=folder is self._incoming)

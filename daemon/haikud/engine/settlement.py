@@ -32,7 +32,7 @@ from haikud.engine.policy import (
 )
 from haikud.engine.queue import pause_queue
 from haikud.engine.responses import escalation_message
-from haikud.spool.durable import write_durably
+from haikud.spool.durable import make_durable, write_durably
 from haikud.spool.models import dump
 from haikud.spool.store import Store
 
@@ -43,6 +43,8 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
     if entry is None or entry.state is not TaskState.RUNNING or entry.decision.attempt != aftermath.attempt:
         aftermath.release()
         return
+    if aftermath.has_result:  # seen is not durable: its runner may have died between the two
+        await engine.write(make_durable, engine.layout.task(aftermath.ref).attempt(aftermath.attempt).result)
     now = utc_now()
     following = what_follows(engine, entry, aftermath, now)
     entry.evidence = aftermath.evidence

@@ -121,8 +121,21 @@ class DropFolder:
         self._sights: dict[str, _Sight] = {}
         self._listed: deque[str] = deque()  # names of the last listing that were not looked at yet
         self._look_again: float | None = None  # monotonic: when the first of those looked at may be finished
+        self._owed: list[Taken | OddEntry] = []  # taken by a scan that then failed
 
     def scan(self) -> Scan:
+        """`_scan`; what it took before it failed gets its name back, or else is brought by the next one."""
+        ready = [one for one in self._owed if isinstance(one, Taken)]
+        odd = [one for one in self._owed if isinstance(one, OddEntry)]
+        self._owed.clear()
+        try:
+            return self._scan(ready, odd)
+        except OSError:
+            taken: list[Taken | OddEntry] = [*ready, *odd]
+            self._owed = [one for one in taken if not _put_back(one.path, self.path / one.name)]
+            raise
+
+    def _scan(self, ready: list[Taken], odd: list[OddEntry]) -> Scan:
         """Take what is finished: the oldest first, MOST_PER_SCAN at most.
 
         A long listing is worked through scan by scan, so that ten thousand files are listed once and not a hundred
@@ -131,8 +144,6 @@ class DropFolder:
         now = time.monotonic()
         if not self._listed:
             self._list()
-        ready: list[Taken] = []
-        odd: list[OddEntry] = []
         stuck: list[str] = []
         size = looks = 0
         while self._listed:

@@ -4,7 +4,9 @@ Promises: after a return from anything named durable, a power cut leaves either 
 what was there earlier; never a part. A reader never sees a half-written file, with or without a crash. Measured on
 ext4, xfs and btrfs: a rename without the fsyncs leaves an empty or a missing file.
 
-Fails with an OSError that names the path and says what was being done; the temporary file is removed then.
+Fails with an OSError that names the path and says what was being done; the temporary file is removed then. A failed
+fsync is never followed by another one on the same file or name, which the kernel would let succeed without having
+written anything: what is not known to be durable is taken back, and the next try writes a new file under a new name.
 
 Only the standard library is imported here: a runner uses this room before it imports anything else.
 """
@@ -66,8 +68,9 @@ def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put `data` at `path`, replacing what is there; on return it survives a power cut."""
     with _doing("write durably", path):
+        is_new = not os.path.lexists(path)
         _replace(path, data, mode, sync=True)
-        fsync_folder(path.parent)
+        _fsync_names(path.parent, *([path] if is_new else []))
 
 
 def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -78,7 +81,18 @@ def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             _put_without_replacing(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        fsync_folder(path.parent)
+        _fsync_names(path.parent, path)
+
+
+def _fsync_names(folder: Path, *put: Path) -> None:
+    """Fsync a folder in which these names are new; they are taken back where that fails."""
+    try:
+        fsync_folder(folder)
+    except OSError:
+        for path in put:
+            with suppress(OSError):
+                path.unlink()
+        raise
 
 
 def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -129,6 +143,30 @@ def _fsync_file(path: Path) -> None:
             os.close(descriptor)
 
 
+def make_durable(path: Path) -> None:
+    """Make what another process wrote there, and its name, survive a power cut: it may have died before it could."""
+    try:
+        _fsync_file(path)
+        fsync_folder(path.parent)
+    except OSError:
+        write_durably(path, path.read_bytes())  # as a new file: the old one's next fsync would prove nothing
+
+
+def sync_filesystem(path: Path) -> None:
+    """Make everything on the filesystem of `path` survive a power cut (syncfs(2)): what is seen may be relied on."""
+    import ctypes  # only the daemon does this, once
+
+    with _doing("sync the filesystem of", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(ctypes.c_int(descriptor)) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(descriptor)
+
+
 def make_folder(path: Path, mode: int = 0o700) -> None:
     """Make a folder and what is missing above it, each durable; one that is there is left as it is."""
     if path.is_dir():
@@ -142,8 +180,13 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
             if not path.is_dir():
                 raise
             return
-        path.chmod(mode)  # mkdir drops the bits of the umask, and the set-group-id bit
-        fsync_folder(path.parent)
+        try:
+            path.chmod(mode)  # mkdir drops the bits of the umask, and the set-group-id bit
+            fsync_folder(path.parent)
+        except OSError:
+            with suppress(OSError):
+                path.rmdir()
+            raise
 
 
 def remove_if_there(path: Path) -> bool:
@@ -168,23 +211,23 @@ def append_durably(path: Path, line: bytes) -> None:
         raise ValueError(msg)
     with _doing("append durably", path):
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor, is_new = os.open(path, flags), False
-        except FileNotFoundError:
-            descriptor, is_new = os.open(path, flags | os.O_CREAT, 0o600), True
+        descriptor = os.open(path, flags | os.O_CREAT, 0o600)
         try:
             end = _end_of_whole_lines(descriptor)
             try:
                 _write_all(descriptor, line + b"\n")
                 os.fdatasync(descriptor)
+                if end == 0:  # the name may be new, or an earlier try may not have come so far
+                    fsync_folder(path.parent)
             except OSError:
                 with suppress(OSError):
-                    os.ftruncate(descriptor, end)
+                    if end == 0:
+                        path.unlink()
+                    else:  # the page that is cut here, and all after it, are written again by the next append
+                        os.ftruncate(descriptor, end)
                 raise
         finally:
             os.close(descriptor)
-        if is_new:
-            fsync_folder(path.parent)
 
 
 def _end_of_whole_lines(descriptor: int) -> int:
@@ -217,7 +260,7 @@ def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> 
                     if error.errno not in LINK_REFUSED:
                         raise
                 else:
-                    fsync_folder(target.parent)
+                    _fsync_names(target.parent, target)
                     return True
             write_new_durably(target, source.read_bytes(), 0o600 if copy_mode is None else copy_mode)
         except FileExistsError:

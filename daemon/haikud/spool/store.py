@@ -66,12 +66,19 @@ class Store:
             shutil.rmtree(build.folder)
         try:
             self._build(build, plan, request_bytes, first_decisions)
-            build.folder.rename(self.layout.plan(plan.id).folder)
+            self._commit(build.folder, self.layout.plan(plan.id).folder)
         except BaseException:
             with suppress(OSError):  # what is left, recovery removes
                 self._drop_build(build.folder, plan.id)
             raise
-        fsync_folder(self.layout.plans)
+
+    def _commit(self, build: Path, folder: Path) -> None:
+        build.rename(folder)
+        try:
+            fsync_folder(self.layout.plans)
+        except OSError:
+            folder.rename(build)  # not admitted after all: a second fsync would only seem to make it durable
+            raise
 
     def _build(self, build: PlanPaths, plan: Plan, request_bytes: bytes, decisions: dict[str, Decision]) -> None:
         batch = Batch()
@@ -155,8 +162,14 @@ class Store:
         for surplus in found[1:]:
             remove_if_there(self.layout.link(surplus, ref))
         if durable:
-            for state in {to, *found}:
-                fsync_folder(self.layout.tasks / state)
+            try:
+                for state in {to, *found}:
+                    fsync_folder(self.layout.tasks / state)
+            except OSError:
+                if found[:1] != [to]:  # so that the next try moves it anew
+                    with suppress(OSError):
+                        target.rename(self.layout.link(found[0], ref)) if found else target.unlink()
+                raise
 
     def linked_state(self, ref: str) -> TaskState | None:
         """The state whose folder holds a task's link; None where none does."""
