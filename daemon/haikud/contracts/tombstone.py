@@ -18,6 +18,7 @@ class Tombstone(Model):
     pruned_at: Timestamp
     finished_at: Timestamp | None = None  # when its last task got its final decision
     content_sha256: str  # of the request: the same content dropped again is told so
+    token: str = ""  # of its taken file: should a power cut bring that back, it was answered long ago
     refs: list[Ref] = Field(default_factory=list)  # of its tasks
     rescued: dict[str, str] = Field(default_factory=dict)  # task ref -> the git ref that keeps its commits
     branches_kept: list[str] = Field(default_factory=list)

@@ -85,7 +85,8 @@ class Intake:
         if await engine.aside(known_content, engine.store, plan.id) is None:
             await self._admit(plan, taken)
         elif not await self._is_again(taken, plan.id):
-            await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender))
+            same = await engine.aside(known_content, engine.store, plan.id) == plan.content_sha256
+            await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender, same=same))
 
     async def _plan_of(self, taken: Taken | OddEntry) -> Plan:
         """The plan of the first request; those behind it are prepared meanwhile. Raises Rejected and RoleError."""
@@ -145,6 +146,8 @@ class Intake:
         if known is None or taken.data is None or known != content_sha256(taken.data):
             return False
         plan = await engine.aside(engine.store.plan, plan_id)
+        if plan is None and await engine.aside(token_of_pruned, engine.store, plan_id) != taken.token:
+            return False  # it is pruned, and its answer with it: who asks again is told so
         if plan is not None and plan.token == taken.token:
             if plan_id not in engine.board.plans:  # its admission was cut short just after its commit
                 put_on_board(engine, plan, await engine.aside(last_decisions, engine.store, plan))
@@ -177,6 +180,11 @@ def token_of(store: Store, plan_id: str) -> str | None:
     except UnreadableFile:
         return ""
     return plan.token if plan is not None else None
+
+
+def token_of_pruned(store: Store, plan_id: str) -> str | None:
+    """The token of the request that a pruned plan came from; None where its tombstone does not say."""
+    return _of_tombstone(store.layout.pruned / plan_id, "token") or None
 
 
 def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
@@ -215,7 +223,7 @@ def known_content(store: Store, plan_id: str) -> str | None:
             return ""
         return plan.content_sha256 if plan is not None else ""
     if store.is_pruned(plan_id):
-        return _of_tombstone(store.layout.pruned / plan_id)
+        return _of_tombstone(store.layout.pruned / plan_id, "content_sha256")
     return None
 
 
@@ -224,9 +232,9 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode())
 
 
-def _of_tombstone(path: Path) -> str:
+def _of_tombstone(path: Path, field: str) -> str:
     try:
-        found = json.loads(path.read_bytes())["content_sha256"]
+        found = json.loads(path.read_bytes())[field]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return found if isinstance(found, str) else ""

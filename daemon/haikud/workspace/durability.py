@@ -68,6 +68,12 @@ def sync_branch(order: WorkspaceOrder, start: str) -> None:
     _sync_files(Path(order.worktree), Git(common).names("diff-tree", "-r", "-z", "--name-only", start, branch))
 
 
+def sync_ref(git_common_dir: str | Path, name: str) -> None:
+    """The name of a ref; its content git itself has synced."""
+    common = Path(git_common_dir)
+    _sync_up(common / name, common)
+
+
 def _sync_files(worktree: Path, names: list[bytes]) -> None:
     if len(names) > _MOST_FILES:
         sync_filesystem(worktree)

@@ -16,6 +16,7 @@ from pathlib import Path
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import find_entry
 from haikud.workspace.commits import Leftovers, find_leftovers
+from haikud.workspace.durability import sync_ref
 from haikud.workspace.files import is_there, remove_entry, sync_folder
 from haikud.workspace.git import Git, WorkspaceError, as_text
 from haikud.workspace.ownership import all_owners, expect_owner, give_up_ownership, read_owner, ref_of
@@ -88,6 +89,7 @@ def save_commit(order: WorkspaceOrder, sha: str) -> str | None:
         if earlier is not None and not git.holds("merge-base", "--is-ancestor", earlier, sha):
             name = f"{name}-{sha[:12]}"
         git.run("update-ref", "-m", "haikud: rescued", name, sha)
+        sync_ref(order.git_common_dir, name)
     return name
 
 

@@ -137,12 +137,14 @@ def describe_fault(fault: FieldFault) -> str:
     return f"{fault.field or 'the document'}: found {fault.found}; expected {fault.expected}; fix: {fault.fix}"
 
 
-def id_already_used(plan_id: str, name: str, *, sender: str | None = None) -> Rejected:
-    """The rejection of other content under an id that is used already."""
+def id_already_used(plan_id: str, name: str, *, sender: str | None = None, same: bool = False) -> Rejected:
+    """The rejection of content under an id that is used already. `same`: by this very request, which is pruned."""
+    earlier = "an earlier request with other content has used"
+    whose = "this very request has used; its plan is finished and pruned" if same else earlier
     fault = make_fault(
         FaultCode.ID_USED,
         "",
-        found=f"the id {plan_id!r}, which an earlier request with other content has used (id already used)",
+        found=f"the id {plan_id!r}, which {whose} (id already used)",
         expected="an id that no request has used before; an id stays used, even after its plan is pruned",
         fix="choose another id and drop the request again; `haikud retry ID` runs a failed task once more",
     )

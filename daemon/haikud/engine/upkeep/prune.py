@@ -198,6 +198,7 @@ def _tombstone(seen: SeenPlan, finished: datetime, orders: dict[str, WorkspaceOr
         pruned_at=utc_now(),
         finished_at=finished,
         content_sha256=seen.plan.content_sha256,
+        token=seen.plan.token,
         refs=[one.task.ref for one in seen.tasks],
         rescued=rescued,
         branches_kept=kept,
