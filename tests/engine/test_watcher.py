@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from watchdog.observers.api import BaseObserver
 
+from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.trouble import Trouble
 from haikud.engine.watcher import Watcher
@@ -96,3 +99,58 @@ async def test_events_after_the_loop_is_closed_harm_nothing(tmp_path: Path):
     looks.watcher.stop()
     (looks.folder / "x.json").write_text("{}")
     assert looks.looks == 0
+
+
+async def test_what_died_is_started_again_and_everything_is_looked_at(looks: Looks):
+    for thread in threading.enumerate():
+        if isinstance(thread, BaseObserver):
+            thread.stop()
+            thread.join()
+    before = looks.looks
+    looks.watcher.check()
+    assert looks.looks > before
+    assert "started again" in looks.said[-1]
+    await looks.after(lambda: (looks.folder / "x.json").write_text("{}"))
+
+
+@pytest.fixture
+def short_queue():
+    """Inotify instances that are made now have room for a single event."""
+    length = Path("/proc/sys/fs/inotify/max_queued_events")
+    before = length.read_text(encoding="ascii")
+    try:
+        length.write_text("1", encoding="ascii")
+    except OSError:
+        pytest.skip("inotify's queue cannot be made short here")
+    yield
+    length.write_text(before, encoding="ascii")
+
+
+async def test_an_overflow_is_mentioned_and_everything_is_looked_at(short_queue: None, tmp_path: Path):
+    looks = Looks(tmp_path, watcher="inotify")
+    for number in range(300):
+        (looks.folder / f".{number}").touch()
+    end = time.monotonic() + 10
+    while not looks.trouble.faults():
+        assert time.monotonic() < end, "no overflow"
+        await asyncio.sleep(0.01)
+    assert [one.kind for one in looks.trouble.faults()] == [FaultKind.EVENTS_LOST]
+    assert looks.looks > 0
+    looks.watcher.stop()
+
+
+async def test_where_no_thread_can_be_had_the_timer_alone_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(threading.Thread, "start", refuse)
+        looks = Looks(tmp_path, watcher="inotify")
+        assert looks.watcher.kind == "timer"
+        looks.watcher.check()
+        assert [one.kind for one in looks.trouble.faults()] == [FaultKind.WATCH_LIMIT]
+    looks.watcher.check()
+    assert looks.watcher.kind == "inotify"
+    assert not looks.trouble.faults()
+    await looks.after(lambda: (looks.folder / "x.json").write_text("{}"))
+    looks.watcher.stop()

@@ -21,6 +21,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.clearing import clear_attempt
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
+from haikud.engine.lost import WHY
 from haikud.engine.policy import Ending
 from haikud.engine.salvage import salvage
 from haikud.engine.specs import build_workspace
@@ -77,7 +78,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
         with engine.trouble.guard(f"ending what {entry.ref} left running"):
             if not entry.lost and not paths.folder.parent.is_dir():
                 await engine.write(engine.store.put_back, entry.decision, entry.plan)
-                entry.lost = f"the folder of {entry.ref} was deleted while it ran, with all that it had reported"
+                entry.lost = f"the folder of {entry.ref} {WHY}"
             claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
             break
         await asyncio.sleep(RETRY_SECONDS)

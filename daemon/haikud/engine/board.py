@@ -10,7 +10,6 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
@@ -175,11 +174,6 @@ class Board:
         """What running attempts (of one plan) may still spend."""
         running = self._by_state[TaskState.RUNNING].values()
         return sum(entry.allotted_usd for entry in running if plan_id is None or entry.plan.id == plan_id)
-
-    def next_retry(self) -> datetime | None:
-        """When the first deferred task is due."""
-        times = [entry.decision.retry_at for entry in self._by_state[TaskState.DEFERRED].values()]
-        return min((time for time in times if time is not None), default=None)
 
     def _enter(self, entry: OpenTask) -> None:
         self._by_state[entry.state][entry.ref] = entry

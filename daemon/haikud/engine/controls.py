@@ -53,7 +53,12 @@ class Controls:
     async def work(self) -> None:
         """Apply what was taken, then finish what has been carried out. Raises OSError: then call again."""
         for _ in range(len(self.pending)):
-            if await self._apply_one(self.pending[0]):
+            taken, done = self.pending[0], False
+            doing = f"carrying out control/{taken.name}"
+            if not self._engine.trouble.must_wait(doing):
+                with self._engine.trouble.apart(doing):
+                    done = await self._apply_one(taken)
+            if done:
                 self.pending.popleft()
             else:
                 self.pending.rotate(-1)

@@ -16,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import haikud
@@ -27,6 +28,7 @@ from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.engine import Engine
 from haikud.engine.faults import CURES, describe, kind_of
 from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.open_files import raise_open_files
 from haikud.engine.rounds import Rounds
 from haikud.engine.secrets import Secrets
 from haikud.engine.trouble import Trouble
@@ -77,13 +79,14 @@ async def run_daemon(
             spool_id=spool.spool_id,
             say=say,
             store=Store(layout),
-            launcher=SubprocessLauncher(loop, wake.set, spool_id=spool.spool_id),
+            launcher=SubprocessLauncher(loop, wake.set, spool_id=spool.spool_id, open_files=raise_open_files()),
             trouble=Trouble(say, time.monotonic),
             queue=queue,
             day=day,
             clock=time.monotonic,
             wake=wake,
             holds_spool=lock.holds,
+            queue_since=_written_at(layout.queue_file),
         )
         _listen_to_signals(loop, engine, foreground=foreground)
         say(f"haikud {haikud.__version__} pid {os.getpid()} serves {layout.root}")
@@ -117,6 +120,13 @@ def _open(
         say(_cannot_serve(layout, error))
         lock.release()
         return None
+
+
+def _written_at(path: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return utc_now()
 
 
 def _cannot_serve(layout: SpoolLayout, error: Exception) -> str:

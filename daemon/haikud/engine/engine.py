@@ -28,6 +28,7 @@ from haikud.engine.day_spend import DaySpend
 from haikud.engine.faults import NO_THREAD, NoThread
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.secrets import Secrets
+from haikud.engine.timers import Timers
 from haikud.engine.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
@@ -65,8 +66,11 @@ class Engine:
     holds_spool: Callable[[], bool]  # whether the daemon's lock is still the spool's
     board: Board = field(default_factory=Board)
     stopping: Stopping = field(default_factory=Stopping)
+    queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written
+    unread: set[str] = field(default_factory=set)  # plans that could not be read at the start
 
     def __post_init__(self) -> None:
+        self.timers = Timers(self.clock)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         try:
             self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later
@@ -160,12 +164,26 @@ class Engine:
 
     # -- what is so
 
-    def may_start(self, now: datetime) -> bool:
+    def may_start(self) -> bool:
         """Whether new attempts may start at all."""
         stopping = self.stopping
         if stopping.draining or stopping.now or stopping.detached.is_set() or self.trouble.holds_work:
             return False
-        return not self.queue.paused or (self.queue.until is not None and self.queue.until <= now)
+        return not self.queue.paused or self.pause_seconds_left() == 0
+
+    def pause_seconds_left(self) -> float | None:
+        """How long the queue's pause still lasts; None where it has no end by itself, or there is none."""
+        until = self.queue.until
+        if not self.queue.paused or until is None:
+            return None
+        return self.timers.seconds_left(("queue", until), until, self.queue_since)
+
+    def deferred_seconds_left(self, entry: OpenTask) -> float:
+        """How long a deferred task still waits."""
+        decision = entry.decision
+        if decision.retry_at is None:
+            return 0.0
+        return self.timers.seconds_left((entry.ref, decision.number), decision.retry_at, decision.at)
 
 
 def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, **changes: Any) -> Decision:

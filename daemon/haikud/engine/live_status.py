@@ -81,7 +81,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     finished = [task for task in board.finished if task.ref not in board.tasks]  # a retried one is open again
     counts = {str(state): board.count(state) for state in OPEN_STATES}
     counts |= {str(state): board.finished_counts.get(state, 0) for state in TaskState if state not in OPEN_STATES}
-    paused = engine.queue.paused and (engine.queue.until is None or engine.queue.until > now)
+    paused = engine.queue.paused and engine.pause_seconds_left() != 0
     live_cost = sum(entry.progress.cost_usd for entry in running)
     return LiveStatus(
         spool_id=engine.spool_id,

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from haikud.contracts.base import utc_now
 from haikud.contracts.live import FaultKind
 from haikud.contracts.states import TaskState
 from haikud.engine.engine import Engine
@@ -29,6 +30,12 @@ WRITTEN_BYTES = 65_536
 FILES_NEEDED = 12
 """So many descriptors must be free: a start takes about six, and its pidfd."""
 
+JUMP_SECONDS = 5.0
+"""The two clocks part by so much between two rounds: the wall clock was set, or the machine slept."""
+
+SHOWN_SECONDS = 60.0
+"""How long a jump is shown: it is over when it is noticed."""
+
 _NOWHERE = "/haikud-looks-whether-a-process-can-be-started"
 _MEMORY_BYTES = 33_554_432
 
@@ -39,6 +46,7 @@ class Machine:
 
     engine: Engine
     _look_at: float = 0.0  # monotonic seconds
+    _ahead: float | None = None  # of the wall clock before the monotonic one, at the last look
 
     async def look(self) -> None:
         """Examine what is due, and let the log be told. Cheap when nothing is wrong: one statvfs a second."""
@@ -54,7 +62,15 @@ class Machine:
         for kind in trouble.to_examine():
             room = with_margin(least) if trouble.lasts(kind) else least
             trouble.found(kind, await engine.write(examine, kind, layout, room))
+        self._look_at_the_clock()
         trouble.tell()
+
+    def _look_at_the_clock(self) -> None:
+        ahead = utc_now().timestamp() - self.engine.clock()
+        jump, self._ahead = ahead - (self._ahead if self._ahead is not None else ahead), ahead
+        if abs(jump) >= JUMP_SECONDS:
+            said = f"the wall clock went {'forward' if jump > 0 else 'back'} by {abs(jump):.0f} s at once"
+            self.engine.trouble.mention(FaultKind.CLOCK_JUMPED, "keeping time", said, seconds=SHOWN_SECONDS)
 
 
 def with_margin(least: int) -> int:

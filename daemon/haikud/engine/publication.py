@@ -14,7 +14,9 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import Response
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
+from haikud.contracts.states import is_final
 from haikud.engine.history import read_answers, read_costs, read_history
+from haikud.engine.lost import decision_from_link
 from haikud.engine.responses import plan_response, task_response
 from haikud.spool.durable import write_durably
 from haikud.spool.models import UnreadableFile, dump, read_model
@@ -64,6 +66,9 @@ def publish_plan(store: Store, plan: Plan) -> Response:
     if paths.response.exists():
         response = read_model(paths.response, Response)
     else:
+        for task in plan.tasks:
+            if not store.layout.task(task.ref).response.exists():
+                _answer_anew(store, plan, task)
         answers = read_answers(store, plan)
         if plan.answers_as_plan:
             response = plan_response(plan, answers, read_costs(store, plan), utc_now())
@@ -73,6 +78,22 @@ def publish_plan(store: Store, plan: Plan) -> Response:
     publish_response(store.layout, paths.response, f"{plan.id}.json")
     assert response is not None  # noqa: S101 - it exists or was just written
     return response
+
+
+def _answer_anew(store: Store, plan: Plan, task: Task) -> None:
+    """The answer of a finished task whose folder was deleted since: its published copy, or what is still known."""
+    decision = store.last_decision(task.ref)
+    if decision is None:
+        decision = decision_from_link(store, plan.id, task)
+        if decision is None or not is_final(decision.state):
+            return
+        store.put_back(decision, plan)
+    try:
+        response = read_model(store.layout.responses / f"{task.ref}.json", Response)
+    except UnreadableFile:
+        response = None
+    response = response or task_response(read_history(store, plan, task, decision), utc_now())
+    write_durably(store.layout.task(task.ref).response, dump(response))
 
 
 def publish_again(store: Store, plan: Plan) -> bool:

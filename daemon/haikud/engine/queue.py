@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from haikud.contracts.base import utc_now
 from haikud.contracts.decision import QueueState
 from haikud.contracts.states import TaskState
 from haikud.engine.engine import Engine
@@ -36,12 +37,12 @@ async def resume_queue(engine: Engine, why: str, *, token: str | None = None) ->
         engine.say(f"queue goes on: {why}")
 
 
-async def end_quota_pause(engine: Engine, now: datetime) -> None:
+async def end_quota_pause(engine: Engine) -> None:
     """End a pause whose time has come."""
-    if engine.queue.paused and engine.queue.until is not None and engine.queue.until <= now:
+    if engine.pause_seconds_left() == 0:
         await resume_queue(engine, "the account's limits should allow it again")
 
 
 async def _set(engine: Engine, state: QueueState) -> None:
     await engine.write(write_queue_state, engine.layout, state)
-    engine.queue = state
+    engine.queue, engine.queue_since = state, utc_now()

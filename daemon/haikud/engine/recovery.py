@@ -10,7 +10,9 @@ Nothing but open tasks is read: the history may be long.
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,8 +27,12 @@ from haikud.engine.attempts import read_attempts, used_so_far
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.ends import MARGIN_SECONDS, current_paths
 from haikud.engine.engine import Engine
+from haikud.engine.faults import FOR_ALL, kind_of
+from haikud.engine.finishing import finish_task
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
+from haikud.engine.lost import WHY, decision_from_link
 from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons
+from haikud.spool.claims import process_start_time
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
@@ -55,22 +61,44 @@ async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
     found = await engine.write(_read_disk, engine)
     gone: list[tuple[OpenTask, End]] = []
     for one in found:
-        costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
-        states = {task_id: decision.state for task_id, decision in one.decisions.items()}
-        engine.board.add_plan(one.plan, states, costs)
-        if TaskState.WAITING in states.values():
-            engine.board.touched.add(one.plan.id)
-        for task in one.plan.tasks:
-            decision = one.decisions[task.id]
-            if is_final(decision.state) and task.id not in one.open_links:
-                continue
-            entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
-            if decision.state is TaskState.RUNNING:
-                never = await engine.aside(_was_never_launched, current_paths(engine, entry), decision)
-                if not await _adopt(engine, entry):
-                    gone.append((entry, End(EndKind.NEVER_LAUNCHED if never else EndKind.EXITED)))
+        gone += await _take_up(engine, one)
     if engine.board.tasks:
         engine.say(f"recovered {len(engine.board.tasks)} open tasks")
+    return gone
+
+
+async def recover_unread(engine: Engine) -> list[tuple[OpenTask, End]]:
+    """Look again at the plans that could not be read: somebody may have mended them. As `recover_tasks`."""
+    gone: list[tuple[OpenTask, End]] = []
+    for plan_id in sorted(engine.unread):
+        one = await engine.write(_read_again, engine, plan_id)
+        if one is not None:
+            gone += await _take_up(engine, one)
+            engine.say(f"{plan_id} can be read again")
+    return gone
+
+
+async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
+    """Put a plan's open tasks on the board; the running ones whose runner is gone come back."""
+    gone: list[tuple[OpenTask, End]] = []
+    costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
+    states = {task_id: decision.state for task_id, decision in one.decisions.items()}
+    engine.board.add_plan(one.plan, states, costs)
+    if TaskState.WAITING in states.values():
+        engine.board.touched.add(one.plan.id)
+    for task in one.plan.tasks:
+        decision = one.decisions[task.id]
+        if task.ref in engine.board.tasks or (is_final(decision.state) and task.id not in one.open_links):
+            continue
+        entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
+        if WHY in decision.reason:
+            entry.lost = f"the folder of {task.ref} {WHY}"
+        if decision.state is TaskState.RUNNING:
+            never = await engine.aside(_was_never_launched, current_paths(engine, entry), decision)
+            if not await _adopt(engine, entry):
+                gone.append((entry, End(EndKind.NEVER_LAUNCHED if never else EndKind.EXITED)))
+        elif entry.lost and not is_final(decision.state):
+            await finish_task(engine, entry, TaskState.FAILED, entry.lost)
     return gone
 
 
@@ -103,7 +131,7 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
 
 def _was_never_launched(paths: AttemptPaths, decision: Decision) -> bool:
     """Whether the daemon died before it tried: a launcher makes the claim first. After a power cut nobody can tell."""
-    is_of_this_boot = _age(decision.at) < time.clock_gettime(time.CLOCK_BOOTTIME)
+    is_of_this_boot = _age(None, decision.at) < time.clock_gettime(time.CLOCK_BOOTTIME)
     made = (paths.claim, paths.runner, paths.events, paths.result)
     return is_of_this_boot and paths.spec.exists() and not any(path.exists() for path in made)
 
@@ -116,7 +144,6 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     entry.grace_seconds = limits.grace_seconds
     entry.allotted_usd = spec.budget_usd if spec else 0.0
     entry.role = spec.role.name if spec else entry.role
-    entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.decision.at)
     if orders is not None and orders.end is not None:
         # The grace began with the order: a daemon that dies again and again does not make it longer.
         kill_at = engine.clock() + max(0.0, limits.grace_seconds + MARGIN_SECONDS - ordered_for)
@@ -125,14 +152,19 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     entry.handle = engine.launcher.adopt(name, paths.folder)
     if entry.handle is None:
         return False
+    entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.handle.pid, entry.decision.at)
     if entry.ordered_end is not None:
         engine.launcher.terminate(name)
     engine.say(f"adopted {entry.ref} attempt {entry.decision.attempt} pid {entry.handle.pid or 'not known yet'}")
     return True
 
 
-def _age(moment: datetime) -> float:
-    return max(0.0, (utc_now() - moment).total_seconds())
+def _age(pid: int | None, moment: datetime) -> float:
+    """For how many seconds a runner has lived: by the kernel's clock, since the wall clock may have been set."""
+    started = process_start_time(pid) if pid is not None else None
+    if started is None:
+        return max(0.0, (utc_now() - moment).total_seconds())
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
 
 
 def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None, float]:
@@ -157,20 +189,48 @@ def _read_disk(engine: Engine) -> list[Found]:
         by_plan.setdefault(split_ref(ref)[0], set()).add(ref)
     found: list[Found] = []
     for plan_id in sorted(by_plan):
-        try:
-            one = _read_plan(store, plan_id, by_plan[plan_id])
-        except UnreadableFile as error:
-            engine.trouble.note(f"recovering {plan_id}", error)
-            continue
+        one = _read_one(engine, plan_id, by_plan[plan_id])
         if one is not None:
             found.append(one)
     for one in found:
-        for task in one.plan.tasks:
-            decision = one.decisions[task.id]
-            if not is_final(decision.state) and links.get(task.ref) is not decision.state:
-                store.move_link(task.ref, decision.state)
-        _tidy_up(store, one)
+        _agree(store, one, links)
     return found
+
+
+def _agree(store: Store, one: Found, links: Mapping[str, TaskState]) -> None:
+    """Make the links say what the decisions do."""
+    for task in one.plan.tasks:
+        decision = one.decisions[task.id]
+        if not is_final(decision.state) and links.get(task.ref) is not decision.state:
+            store.move_link(task.ref, decision.state)
+    _tidy_up(store, one)
+
+
+def _doing(plan_id: str) -> str:
+    return f"reading the plan {plan_id}"
+
+
+def _read_one(engine: Engine, plan_id: str, refs: set[str]) -> Found | None:
+    """A plan; None where it cannot be read, which is a fault of that plan alone."""
+    try:
+        one = _read_plan(engine.store, plan_id, refs)
+    except (UnreadableFile, OSError) as error:
+        if kind_of(error) in FOR_ALL:
+            raise
+        engine.trouble.note(_doing(plan_id), error)
+        engine.unread.add(plan_id)
+        return None
+    engine.unread.discard(plan_id)
+    engine.trouble.heal(_doing(plan_id))
+    return one
+
+
+def _read_again(engine: Engine, plan_id: str) -> Found | None:
+    links = {ref: state for ref, state in engine.store.open_refs().items() if split_ref(ref)[0] == plan_id}
+    one = _read_one(engine, plan_id, set(links))
+    if one is not None:
+        _agree(engine.store, one, links)
+    return one
 
 
 def _tidy_up(store: Store, found: Found) -> None:
@@ -190,6 +250,9 @@ def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:
     spent: dict[str, tuple[float, int]] = {}
     for task in plan.tasks:
         all_of = store.decisions(task.ref)
+        if not all_of and (known := decision_from_link(store, plan_id, task)):
+            store.put_back(known, plan)
+            all_of = [known]
         if not all_of:
             raise UnreadableFile(store.layout.task(task.ref).decision(1), "no decision can be read")
         decisions[task.id] = all_of[-1]

@@ -28,7 +28,7 @@ from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back
 from haikud.engine.machine import Machine
 from haikud.engine.queue import end_quota_pause
-from haikud.engine.recovery import recover_drops, recover_tasks
+from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
 from haikud.engine.role_lookup import RoleLookup
 from haikud.engine.settlement import settle_attempt
 from haikud.engine.starting import start_what_may
@@ -227,6 +227,10 @@ class Rounds:
             engine.stopping.detached.set()
             engine.wake.set()
             return
+        if engine.unread:
+            with engine.trouble.guard("reading plans again"):
+                for entry, end in await recover_unread(engine):
+                    self._look_after(entry, end)
         with engine.trouble.guard("watching the drop folders"):
             self._watcher.check()
         self._status.watcher = self._watcher.kind
@@ -241,14 +245,13 @@ class Rounds:
 
     async def _carry_on(self) -> None:
         engine = self._engine
-        now = utc_now()
         if engine.stopping.now:
             await interrupt_all(engine)
         await watch_limits(engine)
-        await end_quota_pause(engine, now)
+        await end_quota_pause(engine)
         for entry in engine.board.in_state(TaskState.DEFERRED):
-            due, doing = entry.decision.retry_at, f"queueing {entry.ref} again"
-            if (due is None or due <= now) and not engine.trouble.must_wait(doing):
+            doing = f"queueing {entry.ref} again"
+            if engine.deferred_seconds_left(entry) == 0 and not engine.trouble.must_wait(doing):
                 with engine.trouble.apart(doing):
                     await engine.decide(entry, TaskState.QUEUED, f"due again: {entry.decision.reason}")
         await release_waiting(engine)
@@ -284,8 +287,9 @@ class Rounds:
         times += [time for time in (next_limit(engine), trouble.next_try()) if time is not None]
         if self._status_stale or engine.board.count(TaskState.RUNNING):
             times.append(self._status.due_at())
-        until = engine.queue.until if engine.queue.paused else None
-        wall = [time for time in (engine.board.next_retry(), until) if time is not None]
-        times += [now + (time - utc_now()).total_seconds() for time in wall]
+        deferred = engine.board.in_state(TaskState.DEFERRED)
+        left = [engine.pause_seconds_left(), *(engine.deferred_seconds_left(entry) for entry in deferred)]
+        times += [now + seconds for seconds in left if seconds is not None]
+        engine.timers.keep({("queue", engine.queue.until), *((one.ref, one.decision.number) for one in deferred)})
         # What the environment refuses is due all the time: a little patience then.
         return max(PATIENCE_SECONDS if trouble.lasts_anything else 0.0, min(times) - now)

@@ -49,7 +49,7 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
     failed: list[tuple[OpenTask, End]] = []
     queued = [engine.board.tasks[one.ref] for one in engine.board.queued()]
     passed_over = {entry.ref for entry in queued if is_held_back(engine, entry)}
-    while engine.may_start(utc_now()):
+    while engine.may_start():
         pick = pick_next(
             engine.board.queued(),
             [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING)],

@@ -16,6 +16,7 @@ from haikud.contracts.settings import Settings
 from haikud.engine.admission.fields import Notes, Stated
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.values import quoted
+from haikud.engine.faults import FOR_ALL, kind_of
 from haikud.roles.catalogue import REPOSITORY_ROLES_FOLDER, repository_roles
 from haikud.roles.files import RoleFile
 from haikud.workspace.git import GitKilled, WorkspaceError
@@ -98,6 +99,8 @@ class Repositories:
             self._fault(candidate, f"which git cannot read: {error}", _fix(candidate))
             return None
         except (OSError, ValueError) as error:
+            if kind_of(error) in FOR_ALL:
+                raise  # the machine's fault, and not the request's
             self._fault(candidate, f"which cannot be looked at: {error}", _fix(candidate))
             return None
         self._warn_about(candidate, facts)

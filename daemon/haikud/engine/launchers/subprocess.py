@@ -26,6 +26,7 @@ from pathlib import Path
 import haikud
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
 from haikud.engine.launchers.sighting import Sighting, look_for_runner
+from haikud.engine.open_files import give_back
 from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
 from haikud.spool.claims import Life, release_claim, take_claim
 
@@ -66,9 +67,11 @@ class SubprocessLauncher:
         on_end: Callable[[], None],
         *,
         spool_id: str | None = None,  # None: no cgroups
+        open_files: tuple[int, int] | None = None,  # the limits that a runner is to have; None: ours
         argv_prefix: Sequence[str] = RUNNER,
     ) -> None:
         self._spool_id = spool_id
+        self._open_files = open_files
         self._loop = loop
         self._on_end = on_end
         self._argv_prefix = list(argv_prefix)
@@ -93,6 +96,7 @@ class SubprocessLauncher:
             raise LaunchFailed(str(error)) from error
         finally:
             release_claim(claim)
+        give_back(process.pid, self._open_files)
         runner = _Runner(Handle(order.name, process.pid), order.folder, None, process)
         try:
             runner.pidfd = os.pidfd_open(process.pid)
