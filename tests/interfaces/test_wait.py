@@ -140,6 +140,31 @@ def test_what_we_dropped_is_answered_by_its_own_rejection(spool: FakeSpool):
     )
 
 
+def test_what_we_dropped_is_answered_though_its_rejection_made_way_for_anothers_answer(spool: FakeSpool):
+    dropped = Dropped("x.json", time.time(), b'{"mine": 1}')
+    reason = {"name": "x.json", "stored_as": "x.json", "answered_as": "x.json", "reason": "no title", "faults": []}
+    spool.write(spool.layout.rejected / "x.json.reason.json", reason)
+    (spool.layout.rejected / "x.json").write_bytes(b'{"mine": 1}')
+    assert wait_for_answer(spool.layout, "x", timeout=0, dropped=dropped).exit_code == 5
+    spool.admit("x", "succeeded")
+    spool.response("x", "success")
+    end = wait_for_answer(spool.layout, "x", timeout=0, dropped=dropped)
+    assert end.exit_code == 5
+    assert end.document["payload"]["error_report"]["error"]["message"] == "no title"
+
+
+def test_what_we_dropped_is_not_answered_by_the_rejection_of_anothers_file_of_the_same_name(spool: FakeSpool):
+    dropped = Dropped("x.json", time.time(), b'{"mine": 1}')
+    reason = {"name": "x.json", "stored_as": "x.json", "answered_as": "x.rejected.1.json", "reason": "used"}
+    spool.write(spool.layout.rejected / "x.json.reason.json", reason)
+    (spool.layout.rejected / "x.json").write_bytes(b'{"mine": 2}')
+    spool.response("x.rejected.1", "rejected")
+    assert look_for_answer(spool.layout, "x", dropped) is None
+    spool.admit("x", "succeeded")
+    spool.response("x", "success")
+    assert wait_for_answer(spool.layout, "x", timeout=0, dropped=dropped).exit_code == 0
+
+
 def test_a_half_written_or_foreign_response_is_no_answer(spool: FakeSpool):
     (spool.layout.responses / "x.json").write_text('{"status": "succ')
     assert spool.run("wait", "x", "--timeout", "0").exit_code == 4

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -74,12 +77,61 @@ def test_a_started_program_does_not_get_the_lock(layout: SpoolLayout):
     assert str(layout.lock_file) not in held
 
 
-def test_a_lock_file_that_was_replaced_is_held_no_longer(layout: SpoolLayout):
+def test_a_lock_file_that_was_removed_or_replaced_lets_no_second_daemon_in(layout: SpoolLayout):
     with hold_daemon_lock(layout) as lock:
-        assert lock.holds()
-        layout.lock_file.unlink()
+        for replace in (lambda: None, layout.lock_file.touch, layout.lock_file.mkdir):
+            layout.lock_file.unlink()
+            replace()
+            with pytest.raises(SpoolIsTaken) as caught:
+                hold_daemon_lock(layout)
+            assert caught.value.pid == os.getpid()
+            assert lock.holds()
+            assert daemon_pid(layout) == os.getpid()
+    assert not lock.holds()
+    hold_daemon_lock(layout).release()
+
+
+def test_a_spool_that_was_replaced_is_held_no_longer(layout: SpoolLayout):
+    with hold_daemon_lock(layout) as lock:
+        layout.root.rename(layout.root.with_name("moved"))
+        assert not lock.holds()
+        layout.root.mkdir()
         assert not lock.holds()
         with hold_daemon_lock(layout) as other:
             assert other.holds()
             assert not lock.holds()
-    assert not lock.holds()
+
+
+def test_whatever_the_lock_file_says_the_holder_is_named(layout: SpoolLayout):
+    with hold_daemon_lock(layout) as lock:
+        for content in (b"", b"nonsense", json.dumps(own_identity()._replace(pid=1)._asdict()).encode()):
+            layout.lock_file.write_bytes(content)
+            with pytest.raises(SpoolIsTaken) as caught:
+                hold_daemon_lock(layout)
+            assert caught.value.pid == os.getpid()
+            assert lock.holds()
+            assert daemon_pid(layout) == os.getpid()  # lookers are told the truth again
+
+
+def test_every_path_to_the_spool_leads_to_the_same_lock(layout: SpoolLayout):
+    layout.root.with_name("link").symlink_to(layout.root)
+    with hold_daemon_lock(layout), pytest.raises(SpoolIsTaken):
+        hold_daemon_lock(SpoolLayout(layout.root.with_name("link")))
+
+
+def test_where_folders_cannot_be_locked_the_file_is(layout: SpoolLayout, monkeypatch: pytest.MonkeyPatch):
+    real = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "as NFS has it")
+        real(descriptor, how)
+
+    monkeypatch.setattr("haikud.spool.daemon_lock.fcntl.flock", flock)
+    with hold_daemon_lock(layout) as lock:
+        assert lock.holds()
+        with pytest.raises(SpoolIsTaken) as caught:
+            hold_daemon_lock(layout)
+        assert caught.value.pid == os.getpid()
+        layout.lock_file.unlink()
+        assert not lock.holds()

@@ -11,12 +11,12 @@ from tests.spool.dying import every_death
 from tests.spool.records import REQUEST, first_decisions, make_plan, make_response
 
 from haikud.contracts.envelope import Response, Status
+from haikud.contracts.ids import first_free
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 from haikud.spool.publish import (
     drop_rejection,
-    first_free,
     older_responses,
     publish_escalation,
     publish_rejection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -13,6 +14,7 @@ __all__ = [
     "RESERVED_IDS",
     "Id",
     "Ref",
+    "first_free",
     "id_from_stem",
     "is_usable_id",
     "split_ref",
@@ -32,3 +34,23 @@ Id = Annotated[str, StringConstraints(pattern=ID_PATTERN), AfterValidator(_check
 
 Ref = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")]
 """A task ref: `PLAN.TASK` or `PLAN`."""
+
+
+MOST_TRIED_IN_TURN = 50
+
+
+def first_free(name_of: Callable[[int], str], is_taken: Callable[[str], bool]) -> str:
+    """The first free of name_of(1), name_of(2), ...; of very many a free one, found without trying them all."""
+    for number in range(1, MOST_TRIED_IN_TURN):
+        if not is_taken(name_of(number)):
+            return name_of(number)
+    taken, free = MOST_TRIED_IN_TURN - 1, MOST_TRIED_IN_TURN
+    while is_taken(name_of(free)):
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if is_taken(name_of(middle)):
+            taken = middle
+        else:
+            free = middle
+    return name_of(free)

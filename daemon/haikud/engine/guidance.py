@@ -66,7 +66,9 @@ class GuidanceDrops:
         target = targets[0] if len(targets) == 1 else None
         if target is None:
             raise NoSense(f"{ref} has several tasks; name the one that asks: {ref}.TASK")
-        if taken.token in target.tokens:
+        if taken.token in target.tokens:  # a crash came between the decision and what follows it
+            if target.state is not TaskState.ESCALATED:
+                await engine.write(retract_escalation, engine.layout, target.ref)
             await engine.write(self._drops.finish, taken)
             return
         entry = engine.board.tasks.get(target.ref)

@@ -18,6 +18,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import id_from_stem
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan
+from haikud.contracts.states import is_final
 from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
 from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault
 from haikud.engine.engine import Engine
@@ -149,8 +150,10 @@ class Intake:
         if plan is None and await engine.aside(token_of_pruned, engine.store, plan_id) != taken.token:
             return False  # it is pruned, and its answer with it: who asks again is told so
         if plan is not None and plan.token == taken.token:
-            if plan_id not in engine.board.plans:  # its admission was cut short just after its commit
-                put_on_board(engine, plan, await engine.aside(last_decisions, engine.store, plan))
+            decisions = await engine.aside(last_decisions, engine.store, plan)
+            is_open = any(not is_final(decision.state) for decision in decisions.values())
+            if plan_id not in engine.board.plans and is_open:  # its admission was cut short just after its commit
+                put_on_board(engine, plan, decisions)
         else:
             if plan is not None:
                 if plan_id not in engine.board.plans:

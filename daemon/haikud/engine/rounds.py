@@ -223,7 +223,7 @@ class Rounds:
         with engine.trouble.guard("looking at the spool's lock"):
             holds = engine.holds_spool()
         if not holds:
-            engine.say(f"{engine.layout.lock_file} is not the file that was locked: the spool was replaced; leaving it")
+            engine.say(f"{engine.layout.root} is not the folder that was locked: the spool was replaced; leaving it")
             engine.stopping.detached.set()
             engine.wake.set()
             return

@@ -236,8 +236,8 @@ def _tell_who_waits(engine: Engine, held_back: Mapping[str, tuple[str, str]]) ->
     """The ledger is told once for whom a task waits."""
     for ref, (rival, path) in held_back.items():
         entry = engine.board.tasks[ref]
-        if entry.waits_for != rival:
-            entry.waits_for = rival
+        first, entry.waits_for = entry.waits_for is None, rival
+        if first:  # not for each that follows: of thousands that wait, each end of one would make thousands of lines
             message = f"waits for {rival}, which declares {path} too"
             engine.note(entry.plan.id, "note", message, ref=ref)
             engine.say(f"{ref} {message}")

@@ -143,8 +143,11 @@ def check_task_of_known_plan(layout: SpoolLayout, identifier: str) -> None:
     raise Trouble(f"the plan {plan_id} has no task {identifier}", advice=f"it has {shown}")
 
 
-def why_set_aside(layout: SpoolLayout, name: str, *, since: float) -> dict[str, Any] | None:
-    """The reason of a dropped file of that name that was set aside after `since` (seconds since the epoch)."""
+def why_set_aside(layout: SpoolLayout, name: str, *, since: float, data: bytes | None = None) -> dict[str, Any] | None:
+    """The reason of a dropped file of that name that was set aside after `since` (seconds since the epoch).
+
+    With `data`, of that very content: another producer's file of the same name may have been set aside meanwhile.
+    """
     for entry in entries(layout.rejected):
         if not entry.name.endswith(".reason.json"):
             continue
@@ -153,6 +156,16 @@ def why_set_aside(layout: SpoolLayout, name: str, *, since: float) -> dict[str, 
         except FileNotFoundError:
             continue
         reason = read_json(Path(entry.path)) if newer else None
-        if reason is not None and reason.get("name") == name:
+        if reason is None or reason.get("name") != name:
+            continue
+        if data is None or _holds(layout.rejected / str(reason.get("stored_as")), data):
             return reason
     return None
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file that was set aside has that content; also where it cannot be read, or was taken away."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return True

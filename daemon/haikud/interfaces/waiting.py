@@ -61,10 +61,11 @@ class WaitEnd:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A request that we have dropped: its file's name in incoming/ and when (seconds since the epoch)."""
+    """A request that we have dropped: its file's name in incoming/, when (seconds since the epoch), and its bytes."""
 
     name: str
     at: float
+    data: bytes | None = None
 
 
 def wait_for_answer(
@@ -94,7 +95,7 @@ def look_for_answer(layout: SpoolLayout, identifier: str, dropped: Dropped | Non
         # Twice: a listing may miss a file that is renamed meanwhile, and being taken is a rename.
         if any(dropped.name in pending_in(layout.incoming) for _ in range(2)):
             return None
-        reason = why_set_aside(layout, dropped.name, since=dropped.at)
+        reason = why_set_aside(layout, dropped.name, since=dropped.at, data=dropped.data)
         if reason is not None:
             return _rejection(layout, identifier, reason)
     if retry_is_pending(layout, identifier):
@@ -102,12 +103,27 @@ def look_for_answer(layout: SpoolLayout, identifier: str, dropped: Dropped | Non
     return _published(layout, identifier) or _kept(layout, identifier) or _question(layout, identifier)
 
 
-def _rejection(layout: SpoolLayout, identifier: str, reason: dict[str, Any]) -> WaitEnd | None:
-    """The answer to a request that was set aside. Its reason may be there a moment before its answer."""
+def _rejection(layout: SpoolLayout, identifier: str, reason: dict[str, Any]) -> WaitEnd:
+    """The answer to a request of ours that was set aside.
+
+    Its file has left incoming/, so it was published; where it is there no more (another reader took it, or it made way
+    for a mended request under the same id), the reason says the same.
+    """
     name = str(reason.get("answered_as") or f"{identifier}.json").rpartition("/")[2]
     path = layout.responses / name
     response = read_json(path)
-    return None if response is None else WaitEnd(EndKind.RESPONSE, identifier, response, path)
+    if response is not None and response.get("status") == "rejected":
+        return WaitEnd(EndKind.RESPONSE, identifier, response, path)
+    faults = reason.get("faults") or []
+    report = {
+        "type": "invalid_request",
+        "task_id": identifier,
+        "timestamp": reason.get("at"),
+        "error": {"message": reason.get("reason"), "code": faults[0].get("code") if faults else None},
+        "context": {"faults": faults},
+    }
+    kept = layout.rejected / f"{reason.get('stored_as')}.reason.json"
+    return WaitEnd(EndKind.RESPONSE, identifier, {"status": "rejected", "payload": {"error_report": report}}, kept)
 
 
 def _published(layout: SpoolLayout, identifier: str) -> WaitEnd | None:

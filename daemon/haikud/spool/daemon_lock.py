@@ -1,7 +1,9 @@
-"""One daemon per spool: the flock on daemon.lock, and who holds it.
+"""One daemon per spool: the flock on the spool's folder and on daemon.lock, and who holds them.
 
-Promises: the kernel frees the lock with the process, so that no lock file is ever stale. Its content names the holder
-for people and for lookers, who never take the lock. Fails with SpoolIsTaken, which names the holder, and with OSError.
+Promises: the kernel frees the locks with the process, so that no lock is ever stale. The folder's is the one that
+counts: whoever removes or replaces daemon.lock lets no second daemon in, and every path to the folder (a symlink, a
+bind mount) leads to it. The file's content names the holder for people and for lookers, who never take a lock; the
+holder makes it anew where it was removed. Fails with SpoolIsTaken, which names the holder, and with OSError.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,26 +41,52 @@ class SpoolIsTaken(Exception):  # noqa: N818 - reads as what it is
 class DaemonLock:
     """The lock, held until `release()`, the end of a `with` block, or the end of the process."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
-        self._descriptor: int | None = descriptor
-        self._path = path
+    def __init__(self, layout: SpoolLayout, folder: int | None, file: int) -> None:
+        self._layout = layout
+        self._folder = folder  # None where the filesystem locks no folders
+        self._file: int | None = file
 
     def holds(self) -> bool:
-        """Whether the spool's lock file is still the one that we locked; else another daemon may serve the spool."""
-        if self._descriptor is None:
+        """Whether the spool is still the one that we locked; else another daemon may serve it.
+
+        A lock file that was removed or replaced is made anew, where the folder's lock keeps every other daemon out.
+        """
+        if self._file is None:
             return False
         try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.lstat())
+            if self._folder is not None and not os.path.samestat(os.fstat(self._folder), self._layout.root.stat()):
+                return False
+            if os.path.samestat(os.fstat(self._file), self._layout.lock_file.lstat()):
+                if parse_identity(os.pread(self._file, _MOST_BYTES, 0)) != own_identity():
+                    _write_identity(self._file)
+                return True
         except FileNotFoundError:
-            return False
+            pass
+        return self._folder is not None and self._layout.root.is_dir() and self._lock_anew()
 
     def release(self) -> None:
         """Let another daemon have the spool. A second call does nothing."""
-        if self._descriptor is not None:
+        if self._file is not None:
             with suppress(OSError):  # on a disk that is read-only by now; the lock itself is the kernel's
-                _write(self._descriptor, {})
-            os.close(self._descriptor)
-            self._descriptor = None
+                _write(self._file, {})
+            os.close(self._file)
+            self._file = None
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def _lock_anew(self) -> bool:
+        path = self._layout.lock_file
+        if not stat.S_ISREG(_mode(path)):
+            with suppress(FileNotFoundError):
+                path.rename(path.with_name(f".{path.name}.replaced-{secrets.token_hex(4)}"))
+        fresh = _lock_file(path)
+        if fresh is None:
+            return False
+        old, self._file = self._file, fresh
+        if old is not None:
+            os.close(old)
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -69,22 +99,66 @@ class DaemonLock:
 
 def hold_daemon_lock(layout: SpoolLayout) -> DaemonLock:
     """Take the lock, for this process; SpoolIsTaken where another daemon has it."""
-    descriptor = os.open(layout.lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    folder, file = _lock_folder(layout), None
+    try:
+        file = _lock_file(layout.lock_file)
+    finally:
+        if file is None and folder is not None:
+            os.close(folder)
+    if file is None:
+        raise SpoolIsTaken(layout, _holder(layout))
+    return DaemonLock(layout, folder, file)
+
+
+def _lock_folder(layout: SpoolLayout) -> int | None:
+    """The spool's folder, locked; None where the filesystem locks no folders (NFS). SpoolIsTaken."""
+    descriptor = os.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = parse_identity(os.pread(descriptor, _MOST_BYTES, 0))
         os.close(descriptor)
-        raise SpoolIsTaken(layout, holder.pid if holder else None) from error
-    except BaseException:
+        raise SpoolIsTaken(layout, _holder(layout)) from error
+    except OSError:
         os.close(descriptor)
-        raise
+        return None
+    return descriptor
+
+
+def _lock_file(path: Path) -> int | None:
+    """The lock file, locked, with our name in it; None where someone else has locked it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        _write(descriptor, {**own_identity()._asdict(), "started_at": format_time(utc_now()), "version": __version__})
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _write_identity(descriptor)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
     except BaseException:
         os.close(descriptor)
         raise
-    return DaemonLock(descriptor, layout.lock_file)
+    return descriptor
+
+
+def _holder(layout: SpoolLayout) -> int | None:
+    """The pid that holds the lock: the kernel's word, else what the lock file says, where that process lives."""
+    wanted: set[str] = set()
+    for path in (layout.root, layout.lock_file):
+        with suppress(OSError):
+            status = path.stat()
+            wanted.add(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            parts = line.split()
+            if len(parts) > 5 and parts[1] == "FLOCK" and parts[5] in wanted and int(parts[4]) > 0:
+                return int(parts[4])
+    return daemon_pid(layout)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return stat.S_IFREG
 
 
 def daemon_pid(layout: SpoolLayout) -> int | None:
@@ -95,6 +169,10 @@ def daemon_pid(layout: SpoolLayout) -> int | None:
         return None
     holder = parse_identity(data)
     return holder.pid if holder and is_alive(holder) else None
+
+
+def _write_identity(descriptor: int) -> None:
+    _write(descriptor, {**own_identity()._asdict(), "started_at": format_time(utc_now()), "version": __version__})
 
 
 def _write(descriptor: int, content: dict[str, object]) -> None:

@@ -14,10 +14,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from haikud.contracts.envelope import Response, Status
+from haikud.contracts.ids import first_free
 from haikud.spool.durable import (
     copy_linked,
     fsync_folder,
@@ -32,8 +32,6 @@ from haikud.spool.renaming import rename_without_replacing
 GROUP_FILE_MODE = 0o660
 MOST_ANSWER_BYTES = 256 * 1024 * 1024
 """More than any answer has: a bound on what a reader may have put in an answer's place."""
-
-MOST_TRIED_IN_TURN = 50
 
 _UNPUBLISHED = ".rejected-"
 _OLDER = re.compile(r"response\.([0-9]+)\.json")
@@ -158,23 +156,6 @@ def _makes_way(path: Path) -> bool:
         return True
     present = _present(path)
     return present is not None and _is_rejection(present)
-
-
-def first_free(name_of: Callable[[int], str], is_taken: Callable[[str], bool]) -> str:
-    """The first free of name_of(1), name_of(2), ...; of very many a free one, found without trying them all."""
-    for number in range(1, MOST_TRIED_IN_TURN):
-        if not is_taken(name_of(number)):
-            return name_of(number)
-    taken, free = MOST_TRIED_IN_TURN - 1, MOST_TRIED_IN_TURN
-    while is_taken(name_of(free)):
-        taken, free = free, 2 * free
-    while free - taken > 1:
-        middle = (taken + free) // 2
-        if is_taken(name_of(middle)):
-            taken = middle
-        else:
-            free = middle
-    return name_of(free)
 
 
 def retract(layout: SpoolLayout, name: str) -> bool:

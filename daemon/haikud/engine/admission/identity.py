@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from haikud.contracts.error_report import FieldFault
-from haikud.contracts.ids import RESERVED_IDS, id_from_stem, is_usable_id
+from haikud.contracts.ids import RESERVED_IDS, first_free, id_from_stem, is_usable_id
 from haikud.engine.admission.rejection import FaultCode, make_fault
 from haikud.engine.admission.values import pointer_of, shown
 
@@ -65,11 +65,7 @@ def bad_id(pointer: str, value: Any) -> FieldFault:
 def free_id(name: str, is_taken: Callable[[str], bool]) -> str:
     """An id from a file's stem, with -2, -3 ... where that is taken."""
     base = id_from_stem(PurePath(name).stem)
-    candidate, number = base, 1
-    while is_taken(candidate):
-        number += 1
-        candidate = f"{base}-{number}"
-    return candidate
+    return first_free(lambda number: base if number == 1 else f"{base}-{number}", is_taken)
 
 
 def _payload(document: Any) -> Any:

@@ -67,7 +67,7 @@ def submit(
     elif request_is_pending(layout, checked.plan.id):
         warn(f"a request {checked.plan.id} lies in incoming/ already; the one that is taken first keeps the id")
     at = time.time()
-    dropped = Dropped(drop_request(layout.incoming, checked.plan.id, checked.suffix, checked.data), at)
+    dropped = Dropped(drop_request(layout.incoming, checked.plan.id, checked.suffix, checked.data), at, checked.data)
     ends_here = not (waiting or following)
     _say(layout, checked, dropped, as_json=as_json and ends_here, to_stderr=not ends_here)
     warn_without_daemon(layout, "the request lies in incoming/")
