@@ -50,7 +50,7 @@ CONTENTS: dict[str, tuple[bytes, str, str | None]] = {
     "block.yaml": (b"- " * 100_000, "64 levels", "block"),
     "keys.yaml": (b"? " * 100_000, "64 levels", "keys"),
     "wide.json": (b"[" + b"{}," * 300_000 + b"{}]", "20000", "wide"),
-    "wide.yaml": (b"[" + b"a," * 400_000 + b"a]", "20000", "wide"),
+    "wide-y.yaml": (b"[" + b"a," * 400_000 + b"a]", "20000", "wide-y"),
     "bomb.yaml": (b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "anchor", "bomb"),
     "directives.yaml": (b"".join(b"%%TAG !a%d! x\n" % n for n in range(40_000)) + b"--- a", "%TAG", "directives"),
     "tag.yaml": (b"title: !!python/object/apply:os.system ['touch pwned']\n", "tag", "tag"),
@@ -78,8 +78,8 @@ CONTENTS: dict[str, tuple[bytes, str, str | None]] = {
     "a..json": (b"[", "", None),
     "Case.json": (b"[", "", "Case"),
     "case.json": (b"[", "", "case"),
-    "x" * 250 + ".json": (b"[", "", "x" * 90),
-    "request": (request(task_id="r"), "ends in .json", "request"),
+    "x" * 250 + ".json": (b"[", "", None),
+    "request": (request(task_id="r"), "file name", None),
 }
 
 # what is no error though it looks like one

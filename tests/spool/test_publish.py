@@ -125,6 +125,15 @@ def test_a_rejection_of_an_id_in_use_gets_a_name_of_its_own(layout: SpoolLayout,
     assert reject(layout, "other", REJECTION) == "other.rejected.1.json"
 
 
+def test_a_rejection_makes_way_only_for_one_of_a_file_of_the_same_name(layout: SpoolLayout):
+    (layout.responses / "a-b.json").write_bytes(
+        dump(make_response(Status.REJECTED, why="a b.json was not admitted: x"))
+    )
+    assert rejection_name(layout, "a-b", "a b.json") == "a-b.json"
+    assert rejection_name(layout, "a-b", "a?b.json") == "a-b.rejected.1.json"
+    assert rejection_name(layout, "a-b") == "a-b.json"
+
+
 def test_a_rejection_is_published_once_and_not_where_another_answer_has_come(layout: SpoolLayout):
     write_rejection(layout, TOKEN, REJECTION)
     (layout.responses / NAME).write_bytes(dump(make_response()))

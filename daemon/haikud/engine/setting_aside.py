@@ -40,7 +40,7 @@ def reject_request(layout: SpoolLayout, taken: Taken | OddEntry, rejected: Rejec
     record = _record_of(layout, taken.name, taken.token)
     if record is None:
         write_rejection(layout, taken.token, rejected_response(rejected, now=utc_now()))
-        answered_as = rejection_name(layout, rejected.plan_id)
+        answered_as = rejection_name(layout, rejected.plan_id, None if rejected.states_id else rejected.name)
         record = _record(layout, "incoming", taken, rejected.reason, answered_as, rejected.faults)
     return finish_setting_aside(layout, record, taken.path).answered_as or ""
 

@@ -88,14 +88,16 @@ def publish_response(layout: SpoolLayout, source: Path, name: str) -> bool:
     return ours
 
 
-def rejection_name(layout: SpoolLayout, plan_id: str) -> str:
+def rejection_name(layout: SpoolLayout, plan_id: str, dropped_as: str | None = None) -> str:
     """The name in responses/ for a rejection under that id, free now.
 
     `ID.json` where no plan has or had that id and nothing but an older rejection is there; else `ID.rejected.N.json`.
+    With `dropped_as`, for a request whose id only comes from its file's name, the older one must be of such a file:
+    many names make the same id.
     """
     if not os.path.lexists(layout.plan(plan_id).folder) and not os.path.lexists(layout.pruned / plan_id):
         name = f"{plan_id}.json"
-        if _makes_way(layout.responses / name):
+        if _makes_way(layout.responses / name, dropped_as):
             return name
     return first_free(
         lambda number: f"{plan_id}.rejected.{number}.json", lambda name: os.path.lexists(layout.responses / name)
@@ -150,12 +152,14 @@ def _unpublished(layout: SpoolLayout, token: str) -> Path:
     return layout.responses / f"{_UNPUBLISHED}{token}.json"
 
 
-def _makes_way(path: Path) -> bool:
-    """Whether a rejection may have that name: nothing is there, or an older rejection."""
+def _makes_way(path: Path, dropped_as: str | None = None) -> bool:
+    """Whether a rejection may have that name: nothing is there, or an older rejection (of a file of that name)."""
     if not os.path.lexists(path):
         return True
     present = _present(path)
-    return present is not None and _is_rejection(present)
+    if present is None or not _is_rejection(present):
+        return False
+    return dropped_as is None or json.dumps(f"{dropped_as} was not admitted", ensure_ascii=False)[1:-1].encode() in present
 
 
 def retract(layout: SpoolLayout, name: str) -> bool:
