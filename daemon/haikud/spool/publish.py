@@ -159,7 +159,8 @@ def _makes_way(path: Path, dropped_as: str | None = None) -> bool:
     present = _present(path)
     if present is None or not _is_rejection(present):
         return False
-    return dropped_as is None or json.dumps(f"{dropped_as} was not admitted", ensure_ascii=False)[1:-1].encode() in present
+    words = json.dumps(f"{dropped_as} was not admitted", ensure_ascii=False)[1:-1]
+    return dropped_as is None or words.encode() in present
 
 
 def retract(layout: SpoolLayout, name: str) -> bool:
