@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from tests.engine.test_launcher import Yard, until
 from tests.engine.test_launcher import yard as yard  # noqa: PLC0414 - the same fixture
+from tests.spool.another_user import as_another_user, needs_root
 
 from haikud.engine.clearing import clear_attempt
 from haikud.engine.launchers import subprocess as launchers
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.launchers.sighting import look_for_runner
-from haikud.sandbox.process_table import look_at
-from haikud.spool.claims import Life, boot_id, process_start_time, release_claim, take_claim
+from haikud.sandbox.prctl import make_undumpable
+from haikud.sandbox.process_table import command_line, look_at
+from haikud.spool.claims import Identity, Life, boot_id, process_start_time, release_claim, take_claim, watch_identity
 from haikud.spool.layout import AttemptPaths
 
 Spoil = Callable[[Path], None]
@@ -210,3 +212,24 @@ async def test_a_claim_that_is_none_any_more_holds_up_nothing(yard: Yard):
     claim, _ = clear_attempt(AttemptPaths(yard.folder), 0.2, "haikud-none")
     assert claim is not None
     release_claim(claim)
+
+
+@needs_root
+def test_a_daemon_that_is_not_root_sees_an_undumpable_runner_by_its_command_line_alone():
+    def work() -> None:
+        runner = os.fork()
+        if runner == 0:
+            make_undumpable()
+            signal.pause()
+        try:
+            identity = Identity(runner, process_start_time(runner) or 0, boot_id())
+            life, pidfd = watch_identity(identity)
+            assert (life, pidfd is not None) == (Life.ALIVE, True)
+            with pytest.raises(PermissionError):
+                Path(f"/proc/{runner}/environ").read_bytes()  # so its mark cannot be seen
+            assert command_line(runner) == command_line(os.getpid()) != b""
+        finally:
+            os.kill(runner, signal.SIGKILL)
+            os.waitpid(runner, 0)
+
+    as_another_user(Path("/"), work)
