@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 from tests.support.house import House
@@ -108,6 +109,26 @@ def test_a_read_only_spool_is_survived_and_seen_by_status_itself(house: House):
             make_writable(house.spool)
             assert house.response("running")["status"] in {"success", "failure"}
             ends(house, "read_only")
+        finally:
+            house.close()
+
+
+def test_a_daemon_that_starts_on_a_full_disk_waits_for_room(house: House):
+    with small_disk(house.spool):
+        try:
+            house.role("worker", "true", workspace="none")
+            house.start()
+            house.request("one", role="worker")
+            house.response("one")
+            house.send(signal.SIGTERM)
+            assert house.ended() == 0
+            house.request("two", role="worker")
+            fill(house.spool / "filler")
+            house.start(wait=False)
+            wait_until(lambda: "fault: no_space: " in house.said(), what=f"the fault in the log; {house.tail()}")
+            wait_until(lambda: (house.read("status.json") or {})["daemon"]["state"] == "faulted", what="the state")
+            (house.spool / "filler").unlink()
+            assert house.response("two")["status"] == "success"
         finally:
             house.close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,17 +75,41 @@ def test_an_attempt_whose_fork_was_refused_costs_no_retry(house: House):
 
 
 def test_at_its_limit_of_open_files_the_daemon_goes_on(house: House):
-    house.wrapper = ["prlimit", "--nofile=56:56"]
-    house.role("holds", f'ulimit -n > "$HAIKUD_OUT/limit"; {GATED.format(gate=house.root / "gate")}', workspace="none")
     house.start()
-    names = ["t0", "t1", "t2"]
-    for name in names:
-        house.request(name, role="holds")
-    at_work(house, "t0")
-    assert (house.spool / "plans/t0/t0/attempt-1/out/limit").read_text(encoding="utf-8").strip() == "56"
+    house.request("running", role="gated")
+    at_work(house, "running")
+    assert house.process is not None
+    pid = house.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 2, before[1]))
+    house.request("later", role="worker")
+    wait_until(lambda: "fault: too_many_files: " in house.said(), what=f"the fault; {house.tail()}")
+    assert house.process.poll() is None
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert house.response("later")["status"] == "success"
     (house.root / "gate").touch()
-    for name in names:
-        assert house.response(name)["status"] == "success"
+    assert house.response("running")["status"] == "success"
+    wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a folder immutable")
+def test_a_folder_that_may_not_be_written_holds_work_until_it_may(house: House):
+    house.start()
+    plans = house.spool / "plans"
+    if subprocess.run(["chattr", "+i", str(plans)], check=False, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be made immutable here")
+    try:
+        house.request("later", role="worker")
+        found = wait_until(lambda: faults(house).get("permission_denied"), what=f"the fault; {house.tail()}")
+        assert found is not None
+        assert found["holds_work"]
+        assert "chattr -i" in found["cure"]
+        assert str(plans) in found["message"]
+    finally:
+        subprocess.run(["chattr", "-i", str(plans)], check=True)
+    assert house.response("later")["status"] == "success"
+    wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
 
 
 def test_a_soft_limit_is_raised_for_the_daemon_and_kept_for_agents(house: House):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def test_missing_is_told_apart(tmp_path: Path):
     with pytest.raises(UntrustedFile) as caught:
         read_untrusted(tmp_path / "none", 100)
     assert caught.value.missing
+
+
+def test_a_machine_without_descriptors_is_no_fault_of_the_file(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"x")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            read_untrusted(tmp_path / "a", 9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 from haikud.contracts.attempt import Assignment, Question, ResolvedRole, Spec
 from haikud.contracts.base import utc_now
@@ -26,6 +27,7 @@ from haikud.engine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.finishing import finish_task
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
 from haikud.engine.live_status import held_back
+from haikud.engine.machine import look_at_filesystem
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.scheduler import pick_next
 from haikud.engine.settlement import escalate_task
@@ -62,6 +64,8 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
             break
         entry = engine.board.tasks[pick.chosen.ref]
         passed_over.add(entry.ref)
+        if _has_no_room(engine, entry):
+            continue
         with engine.trouble.apart(_doing(entry)):
             end = await _start(engine, roles, entry)
             if end is not None:
@@ -78,6 +82,18 @@ def is_held_back(engine: Engine, entry: OpenTask) -> bool:
     if held_back(engine) is not None and entry.decision.guidance is None:
         return True
     return engine.trouble.must_wait(_doing(entry))
+
+
+def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
+    """Whether the task's repository lies on a filesystem that is full; the spool's own is looked at for all tasks."""
+    where = entry.task.repository
+    if where is None or engine.settings.min_free_bytes == 0:
+        return False
+    full = look_at_filesystem(Path(where.path), FaultKind.NO_SPACE, engine.settings.min_free_bytes)
+    if full is not None:
+        doing = f"starting tasks in {where.path}"
+        engine.trouble.mention(FaultKind.NO_SPACE, doing, full, seconds=2 * engine.settings.rescan_seconds)
+    return full is not None
 
 
 async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | None:

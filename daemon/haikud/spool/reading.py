@@ -13,6 +13,8 @@ from pathlib import Path
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
+_OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 
 class UntrustedFile(Exception):  # noqa: N818 - reads as what it is
     """A file that may not be read, or that is not there."""
@@ -24,10 +26,15 @@ class UntrustedFile(Exception):  # noqa: N818 - reads as what it is
 
 
 def open_untrusted(path: Path) -> int:
-    """A descriptor of a regular file, opened without following, blocking or waiting; UntrustedFile otherwise."""
+    """A descriptor of a regular file, opened without following, blocking or waiting; UntrustedFile otherwise.
+
+    OSError where the machine has no descriptor or memory left: that says nothing of the file.
+    """
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
+        if error.errno in _OF_THE_MACHINE:
+            raise
         if error.errno in {errno.ELOOP, errno.EMLINK}:
             raise UntrustedFile(f"{path.name!r} is a symlink") from error
         if error.errno == errno.ENXIO:

@@ -30,6 +30,7 @@ from haikud.engine.admission.role_choice import check_model, check_operation, ch
 from haikud.engine.admission.shapes import UnknownShape, recognise
 from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
+from haikud.engine.faults import FOR_ALL, kind_of
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
 from haikud.workspace.repository import RepositoryFacts
@@ -139,6 +140,8 @@ def _templates(
     try:
         return find_templates(folder) if needed else {}, find_file_templates(folder), None
     except TemplateError as error:
+        if isinstance(error.__cause__, OSError) and kind_of(error.__cause__) in FOR_ALL:
+            raise error.__cause__ from None  # the machine's fault, and not the templates'
         fault = make_fault(
             FaultCode.BAD_TEMPLATE,
             "/template",
