@@ -11,6 +11,7 @@ Where a git folder is known it is always passed (`--git-dir`); only `repository.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -27,6 +28,8 @@ import sh
 READ_SECONDS = 120.0
 WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
 NETWORK_SECONDS = 900.0
+
+_NO_ROOM_BYTES = 131_072
 
 _SAFE_SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -168,7 +171,10 @@ class Git:
         exit_code, stdout, stderr = _start_and_wait(
             [*argv, *args], shown, stdin, timeout, {**clean_environment(), **(env or {})}, self._cwd
         )
-        ran = Ran(shown, exit_code, stdout, without_credentials(as_text(stderr).strip()))
+        said = without_credentials(as_text(stderr).strip())
+        if exit_code != 0 and _is_full(self.git_dir or self._cwd):
+            said += f"\nhaikud: {os.strerror(errno.ENOSPC)}"  # git itself often says only what it could not write
+        ran = Ran(shown, exit_code, stdout, said)
         if exit_code < 0:
             raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         if ok is not None and exit_code not in ok:
@@ -194,6 +200,15 @@ def clean_environment() -> dict[str, str]:
 def network_environment() -> dict[str, str]:
     """What a push needs beyond that: the user's ssh agent."""
     return {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+
+
+def _is_full(path: str) -> bool:
+    """Whether the filesystem of a repository has no room to speak of."""
+    try:
+        facts = os.statvfs(path)
+    except OSError:
+        return False
+    return facts.f_bavail * facts.f_frsize < _NO_ROOM_BYTES
 
 
 def _describe(ran: Ran) -> str:
