@@ -40,6 +40,7 @@ from haikud.workspace.ownership import (
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
 from haikud.workspace.repository import current_head
 from haikud.workspace.repository_lock import repository_lock
+from haikud.workspace.vacancy import place_obstacle, root_obstacle
 
 __all__ = [
     "BranchTaken",
@@ -142,6 +143,9 @@ def _refuse_what_exists(order: WorkspaceOrder) -> None:
         )
     if is_there(Path(order.worktree)):
         raise BranchTaken(f"{order.worktree} exists already and is not haikud's; move it away")
+    obstacle = root_obstacle(order.git_common_dir) or place_obstacle(order.worktree)
+    if obstacle is not None:
+        raise BranchTaken(f"branch {order.branch} cannot be made: there is {obstacle}")
 
 
 def _keep_out_of_git(order: WorkspaceOrder) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from haikud.contracts.base import JsonObject
 from haikud.contracts.decision import Decision
 from haikud.contracts.error_report import FieldFault
+from haikud.contracts.format import SpoolFormat
 from haikud.contracts.ids import task_ref
 from haikud.contracts.plan import Plan, RequestShape, Task
 from haikud.contracts.settings import Settings
@@ -33,7 +34,11 @@ from haikud.engine.admission.values import shown
 from haikud.engine.faults import FOR_ALL, kind_of
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.models import UnreadableFile, read_model
+from haikud.workspace.git import WorkspaceError
 from haikud.workspace.repository import RepositoryFacts
+from haikud.workspace.vacancy import Obstacle, find_obstacles
 from haikud.workspace.worktrees import branch_name, worktree_path
 
 
@@ -167,6 +172,15 @@ def _rejected(
     )
 
 
+def _spool_id(root: Path) -> str | None:
+    """The spool's identity; None where it is not there yet, as for `haikud check`."""
+    try:
+        spool = read_model(SpoolLayout(root).format_file, SpoolFormat)
+    except (UnreadableFile, OSError):
+        return None
+    return spool.spool_id if spool is not None else None
+
+
 class _Preparation:
     """The part that needs roles and repositories: faults go to the draft's notes."""
 
@@ -184,6 +198,7 @@ class _Preparation:
         self._settings = settings
         self._catalogue = catalogue
         self._repositories = Repositories(settings, spool_root, draft.notes)
+        self._spool_id = _spool_id(spool_root)
 
     def tasks(self) -> list[Task]:
         """The tasks; what has faults is left out, for then there is no plan anyway."""
@@ -193,6 +208,7 @@ class _Preparation:
             if task is not None:
                 tasks.append(task)
         self._check_one_repository(tasks)
+        self._check_places(tasks)
         return tasks
 
     def _task(self, task_id: str, draft: DraftTask) -> Task | None:
@@ -260,6 +276,28 @@ class _Preparation:
             worktree=worktree,
             max_cost_usd=draft.max_cost_usd,
         )
+
+    def _check_places(self, tasks: list[Task]) -> None:
+        """Note branches and worktrees that are another's: better now than when the first attempt fails on them."""
+        if self._notes.faults:
+            return
+        wanted: dict[str, dict[str, str]] = {}
+        for task in tasks:
+            if task.worktree is not None and task.repository is not None:
+                wanted.setdefault(task.repository.git_common_dir, {})[task.ref] = task.worktree
+        obstacles: dict[str, Obstacle] = {}
+        try:
+            for common, worktrees in wanted.items():
+                obstacles |= find_obstacles(common, worktrees, self._spool_id)
+        except (WorkspaceError, OSError) as error:
+            self._notes.warn(f"whether the branches are free cannot be seen: {error}")
+        for task, draft in zip(tasks, self._draft.tasks, strict=True):
+            if task.ref in obstacles:
+                one = obstacles[task.ref]
+                expected = f"room for the branch {task.branch} and the worktree {task.worktree}"
+                self._notes.add(
+                    FaultCode.BRANCH_TAKEN, draft.id_pointer, found=one.found, expected=expected, fix=one.fix
+                )
 
     def _check_one_repository(self, tasks: list[Task]) -> None:
         """Note dependencies across repositories: a branch can start only from branches of its own repository."""

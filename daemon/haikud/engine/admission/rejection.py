@@ -68,6 +68,7 @@ class FaultCode(StrEnum):
     BAD_PATH = "BAD_PATH"
     NO_REPOSITORY = "NO_REPOSITORY"  # none is named and none is the default
     BAD_REPOSITORY = "BAD_REPOSITORY"  # it does not exist, is no git repository, has no commit
+    BRANCH_TAKEN = "BRANCH_TAKEN"  # a task's branch or worktree is another's
     OTHER_REPOSITORY = "OTHER_REPOSITORY"  # a dependency on a task in another one
     UNKNOWN_ROLE = "UNKNOWN_ROLE"
     UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
