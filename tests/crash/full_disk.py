@@ -35,7 +35,10 @@ GATE = 'while [ ! -e "OUTSIDE/go-$HAIKUD_PLAN_ID" ]; do sleep 0.05; done; '
 ROLES = {
     "works": WORK,
     "waits": f"{GATE}{WORK}",
-    "commits": f'{GATE}{WORK}; until git add -A && git commit -qm "Work of $HAIKUD_REF"; do sleep 0.3; done',
+    "commits": (
+        f"{GATE}{WORK}; "
+        'until git add -A && { git diff --cached --quiet || git commit -qm "Work of $HAIKUD_REF"; }; do sleep 0.3; done'
+    ),
     "floods": f"{GATE}{WORK}; head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 100",
     "asks": f'if [ -n "$HAIKUD_GUIDANCE_FILE" ]; then {WORK}; else {GATE}echo which one; exit 79; fi',
     "fails": f'{GATE}[ -e "OUTSIDE/mended-$HAIKUD_PLAN_ID" ] || exit 1; {WORK}',
