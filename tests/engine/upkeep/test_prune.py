@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -140,26 +141,39 @@ def test_what_was_set_aside_goes_where_that_is_asked_for(lived: LivedIn):
     assert lived.path("responses/work.rejected.1.json").exists()
 
 
-STEPS = 7
+STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "61"))
+"""1 kills before every change of the disk; the default is a sample."""
 
 
-@pytest.mark.parametrize("shift", range(STEPS))
-def test_killed_at_any_step_the_next_prune_ends_what_was_begun(lived: LivedIn, shift: int):
-    """Every seventh change of the disk in each of seven tests, so all of them."""
+def test_killed_at_any_step_the_next_prune_ends_what_was_begun(lived: LivedIn):
     head = git(lived.house.repository, "rev-parse", "feature/work")
-    step = shift + 1
+    step = 1 + STEP // 4
     while not survives(lambda: prune(lived, rescue=True), step):
-        used = {name for name in ("work", "pair") if (lived.layout.plans / name).exists()}
-        used |= {name for name in ("work", "pair") if (lived.layout.pruned / name).exists()}
-        assert used == {"work", "pair"}  # an id is never free in between
-        step += STEPS
-    prune(lived, rescue=True)
-    assert git(lived.house.repository, "rev-parse", "refs/haikud/rescue/work") == head
+        for name in ("work", "pair", "merged", "broken"):  # an id is never free in between
+            assert lived.store.has_plan(name) or lived.store.is_pruned(name), (name, step)
+        prune(lived, rescue=True)
+        check_pruned(lived, head)
+        lived.put_back("project")
+        step += STEP
+
+
+def test_killed_again_and_again_it_ends_too(lived: LivedIn):
+    head = git(lived.house.repository, "rev-parse", "feature/work")
+    step = 13
+    while not survives(lambda: prune(lived, rescue=True), step):
+        step += 13
+    check_pruned(lived, head)
+
+
+def check_pruned(spool: LivedIn, head: str) -> None:
+    """Nothing is left but the tombstones and the rescued commits."""
+    repository = spool.house.repository
+    assert git(repository, "rev-parse", "refs/haikud/rescue/work") == head
     for name in ("merged", "pair", "broken"):
-        assert files_of(lived, name) == []
-    assert not lived.path("plans/work").exists()
-    assert not worktree(lived, "work").exists()
-    assert branches(lived) == ["refs/haikud/rescue/work", "refs/heads/main"]
-    assert git(lived.house.repository, "worktree", "list", "--porcelain").count("worktree ") == 1
-    assert list((lived.house.repository / "worktrees").iterdir()) == []
-    assert lived.look() == {}
+        assert files_of(spool, name) == []
+        assert json.loads(spool.path(f"plans/.pruned/{name}").read_bytes())["plan_id"] == name
+    assert not spool.path("plans/work").exists()
+    assert branches(spool) == ["refs/haikud/rescue/work", "refs/heads/main"]
+    assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 1
+    assert list((repository / "worktrees").iterdir()) == []
+    assert spool.look() == {}

@@ -179,7 +179,7 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "a tombstone beside its plan": (
         Code.PRUNE_UNFINISHED,
         Severity.NOTE,
-        lambda s: s.path("plans/.pruned/work").write_text("{}"),
+        lambda s: s.path("plans/.pruned/merged").write_text("{}"),
     ),
     "a plan that was being pruned": (
         Code.PRUNE_UNFINISHED,
@@ -189,23 +189,70 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "links and answers of a pruned plan": (
         Code.PRUNE_UNFINISHED,
         Severity.NOTE,
-        lambda s: [s.path("plans/.pruned/pair").write_text("{}"), shutil.rmtree(s.path("plans/pair"))],
+        lambda s: [s.path("plans/.pruned/broken").write_text("{}"), shutil.rmtree(s.path("plans/broken"))],
     ),
 }
 
 
-@pytest.mark.parametrize("name", MENDED)
-def test_what_is_seen_and_mended(spool: LivedIn, name: str):
-    code, severity, damage = MENDED[name]
-    damage(spool)
+TOGETHER = (
+    (
+        "a folder is missing",
+        "queue.json is torn",
+        "day-spend.json is torn",
+        "status.json is torn",
+        "a durable write was cut short",
+        "a plan was never admitted",
+        "a request was admitted and not unlinked",
+        "an open task has no link",
+        "a finished task has no link",
+        "an open link without a plan",
+        "a log link is missing",
+        "a log link of no task",
+        "a question is not published",
+    ),
+    (
+        "two links",
+        "an open link of a finished task",
+        "a task's answer is torn",
+        "an open task has an answer",
+        "a final link without a plan",
+    ),
+    (
+        "a final link of an open task",
+        "a final link though nothing was published",
+        "a plan's answer is torn",
+        "a tombstone beside its plan",
+        "an older question is published",
+    ),
+    (
+        "a link that names something else",
+        "an answer is that of another end",
+        "a rejection of an admitted plan",
+        "an answered question is published",
+    ),
+    ("the last decision is torn", "a plan that was being pruned", "links and answers of a pruned plan"),
+)
+"""Damages that do not touch one another, made at once: each look and each repair takes its time."""
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids=lambda names: names[0])
+def test_what_is_seen_and_mended(spool: LivedIn, names: tuple[str, ...]):
+    for name in names:
+        MENDED[name][2](spool)
     found = spool.look()
-    assert code in found, found
-    assert severity in {one.severity for one in found[code]}, found
-    assert all(one.cure for one in found[code])
+    for code, severity, _ in (MENDED[name] for name in names):
+        assert code in found, code
+        assert severity in {one.severity for one in found[code]}, found[code]
+        assert all(one.cure for one in found[code])
     mended, left = spool.repair()
     assert left == []
-    assert code in {one.code for one in mended}
+    assert {MENDED[name][0] for name in names} <= {one.code for one in mended}
     assert spool.look() == {}
+
+
+def test_each_damage_has_its_place():
+    assert sorted(name for names in TOGETHER for name in names) == sorted(MENDED)
+    assert sorted(name for names in LEFT_TOGETHER for name in names) == sorted(LEFT)
 
 
 LEFT: dict[str, tuple[Code, Severity, Damage]] = {
@@ -232,32 +279,36 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
     "the request was changed": (
         Code.REQUEST_CHANGED,
         Severity.NOTE,
-        lambda s: s.path("plans/work/request.json").write_text("{}"),
+        lambda s: s.path("plans/merged/request.json").write_text("{}"),
     ),
     "a decision is missing": (
         Code.DECISION_MISSING,
         Severity.FAULT,
-        lambda s: s.path("plans/work/work/decision-0002.json").unlink(),
+        lambda s: s.path("plans/broken/broken/decision-0002.json").unlink(),
     ),
     "a decision before the last is torn": (
         Code.DECISION_UNREADABLE,
         Severity.FAULT,
-        lambda s: truncate(s.path("plans/work/work/decision-0002.json")),
+        lambda s: truncate(s.path("plans/merged/merged/decision-0002.json")),
     ),
     "a state followed that cannot": (
         Code.DECISION_ILLEGAL,
         Severity.FAULT,
-        lambda s: add_decision(s.path("plans/work/work"), state="succeeded"),
+        lambda s: add_decision(s.path("plans/broken/broken"), state="succeeded"),
     ),
     "an attempt ran twice": (
         Code.DECISION_ILLEGAL,
         Severity.FAULT,
         lambda s: [
-            rewrite(newest(s.path("plans/work/work")), state="queued"),
-            add_decision(s.path("plans/work/work"), state="running"),
+            rewrite(newest(s.path("plans/broken/broken")), state="queued"),
+            add_decision(s.path("plans/broken/broken"), state="running"),
         ],
     ),
-    "an unknown file": (Code.UNKNOWN_FILE, Severity.NOTE, lambda s: s.path("plans/work/work/notes").write_text("x")),
+    "an unknown file": (
+        Code.UNKNOWN_FILE,
+        Severity.NOTE,
+        lambda s: s.path("plans/broken/broken/notes").write_text("x"),
+    ),
     "a folder in a file's place": (Code.UNKNOWN_FILE, Severity.NOTE, lambda s: s.path("responses/x.json").mkdir()),
     "an answer to no plan": (
         Code.RESPONSE_STRAY,
@@ -268,8 +319,8 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
         Code.RESPONSE_STRAY,
         Severity.NOTE,
         lambda s: [
-            s.path("responses/work.json").unlink(),
-            shutil.copy(s.path("responses/pair.json"), s.path("responses/work.json")),
+            s.path("responses/broken.json").unlink(),
+            shutil.copy(s.path("responses/pair.json"), s.path("responses/broken.json")),
         ],
     ),
     "the question itself is gone": (
@@ -285,15 +336,39 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
 }
 
 
-@pytest.mark.parametrize("name", LEFT)
-def test_what_only_a_person_or_the_daemon_can_end_is_said(spool: LivedIn, name: str):
-    code, severity, damage = LEFT[name]
-    damage(spool)
-    found = spool.look()[code]
-    assert severity in {one.severity for one in found}
-    assert all(one.cure for one in found)
-    _, left = spool.repair()
-    assert code in {one.code for one in left}
+LEFT_TOGETHER = (
+    (
+        "plan.json is torn",
+        "a task's folder is gone",
+        "the request was changed",
+        "a decision is missing",
+        "an unknown file",
+        "a folder in a file's place",
+        "an answer to no plan",
+        "the question itself is gone",
+        "a dropped file was taken",
+    ),
+    (
+        "plan.json is missing",
+        "a decision before the last is torn",
+        "a published answer was changed",
+        "a state followed that cannot",
+    ),
+    ("plan.json is another plan's", "an attempt ran twice"),
+)
+
+
+@pytest.mark.parametrize("names", LEFT_TOGETHER, ids=lambda names: names[0])
+def test_what_only_a_person_or_the_daemon_can_end_is_said(spool: LivedIn, names: tuple[str, ...]):
+    for name in names:
+        LEFT[name][2](spool)
+    found = spool.look()
+    for code, severity, _ in (LEFT[name] for name in names):
+        assert code in found, code
+        assert severity in {one.severity for one in found[code]}
+        assert all(one.cure for one in found[code])
+    left = {one.code for one in spool.repair()[1]}
+    assert {LEFT[name][0] for name in names} <= left
 
 
 def test_nothing_is_found_where_nothing_is_wrong_and_readers_may_take_answers_away(spool: LivedIn):

@@ -38,7 +38,6 @@ time.sleep(60)
 @pytest.fixture
 def lived(lived_in: LivedIn):
     yield lived_in
-    lived_in.house.close()
     lived_in.put_back("project")
 
 

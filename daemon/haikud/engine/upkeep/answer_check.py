@@ -11,6 +11,7 @@ from pathlib import Path
 from haikud.contracts.envelope import Response, Status
 from haikud.contracts.ids import split_ref
 from haikud.contracts.states import TaskState
+from haikud.engine.upkeep.files_check import REJECTION
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Look, SeenPlan, SeenTask
 from haikud.spool.legal_names import Standing
@@ -107,7 +108,7 @@ def _published(look: Look) -> Iterator[Finding]:
         if entry.folder != "responses" or entry.standing is not Standing.LEGAL:
             continue
         name = entry.path.name.removesuffix(".json")
-        if ".rejected." in name:
+        if REJECTION.fullmatch(entry.path.name):
             continue
         plan_id = split_ref(name)[0]
         seen = look.plans.get(plan_id)
@@ -136,7 +137,7 @@ def _published_of(look: Look, seen: SeenPlan, name: str, path: Path) -> Iterator
         rejected = status_of(path) == Status.REJECTED
         why = "a rejection, though the plan is admitted" if rejected else "an answer, though it is not finished"
         yield fault(Code.RESPONSE_TOO_EARLY, why, path, name, "--repair takes it back")
-    elif own.is_file() and path.is_file() and own.read_bytes() != path.read_bytes():
+    elif status_of(own) is not None and path.is_file() and own.read_bytes() != path.read_bytes():
         why = f"differs from haikud's own, {own.relative_to(look.layout.root)}"
         yield note(Code.RESPONSE_STRAY, why, path, name, "take it away and drop the request again to get haikud's")
 

@@ -14,7 +14,7 @@ from haikud.engine.upkeep.answer_check import check_answers
 from haikud.engine.upkeep.files_check import check_files
 from haikud.engine.upkeep.findings import Finding, Severity, in_both
 from haikud.engine.upkeep.look import Look, look_at_spool
-from haikud.engine.upkeep.machine import Surroundings, check_machine
+from haikud.engine.upkeep.machine import Surroundings, check_machine, check_permissions
 from haikud.engine.upkeep.process_check import check_processes
 from haikud.engine.upkeep.repository_check import check_repositories
 from haikud.engine.upkeep.task_check import check_tasks
@@ -66,7 +66,7 @@ def repair(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
     from haikud.engine.upkeep.repair import mend, mend_machine
 
     with hold_daemon_lock(layout):
-        mended = mend_machine(layout, check_machine(layout, around))
+        mended = mend_machine(layout, list(check_permissions(layout, around.settings)))
         for _ in range(MOST_LOOKS):  # one cure may lay bare the next fault
             look = look_at_spool(layout, daemon=lambda: None)
             done = mend(look, findings_of(look))

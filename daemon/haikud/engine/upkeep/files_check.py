@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Look
 from haikud.sandbox.process_table import look_at
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
-from haikud.spool.legal_names import TAKEN, TEMPORARY, Entry, Kind, Standing, kind_of
+from haikud.spool.legal_names import ID, TAKEN, TEMPORARY, Entry, Kind, Standing, kind_of
 from haikud.spool.models import M, UnreadableFile, read_model
+
+REJECTION = re.compile(rf"{ID}\.rejected\.[0-9]+\.json")
+"""The answer to another request than the plan's own."""
 
 NOT_OURS = "nothing of haikud's has that name; it is left alone: move it away if nobody wants it"
 
@@ -127,7 +131,7 @@ def leftovers_of_pruned(look: Look) -> dict[str, list[Path]]:
         if entry.folder in {"state", "responses", "escalations", "logs"} and entry.standing is Standing.LEGAL:
             name = entry.path.name
             name = name.removeprefix("agent-") if entry.folder == "logs" else name
-            if ".rejected." not in name:
+            if not REJECTION.fullmatch(name):
                 found.setdefault(split_ref(name)[0], []).append(entry.path)
     return found
 

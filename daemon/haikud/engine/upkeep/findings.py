@@ -23,7 +23,7 @@ class Severity(StrEnum):
 
 
 class Code(StrEnum):
-    """What was found. The words are for programs and stay; docs/troubleshooting.md has the table."""
+    """What was found. The words are for programs and stay; docs/doctor.md has the table."""
 
     # the machine
     GIT = "git"

@@ -58,7 +58,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
         lambda: _filesystem(layout),
         lambda: _space(layout, around.settings),
         lambda: _writing(layout),
-        lambda: _permissions(layout, around.settings),
+        lambda: check_permissions(layout, around.settings),
         _inotify,
         lambda: _descriptors(around.settings),
         lambda: _clock(layout),
@@ -203,7 +203,8 @@ def _try_lock(descriptor: int, layout: SpoolLayout) -> Iterator[Finding]:
         os.close(again)
 
 
-def _permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Finding]:
+def check_permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Finding]:
+    """Whose the spool is, and to whom it is open."""
     found = False
     mine = os.geteuid()
     for path in (layout.root, *(layout.root / name for name in TOP_FOLDERS), *_top_files(layout)):
