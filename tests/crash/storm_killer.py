@@ -42,7 +42,8 @@ class Killer:
         self._frozen: list[tuple[float, Seen]] = []
         self._die_at = time.monotonic() + 1.0
         self._shoot_at = 0.0
-        self._ready_by = 0.0
+        self._started_at = 0.0
+        self._hurries = False  # whether this daemon dies at its start, whatever the pace
 
     def run(self, over: threading.Event) -> None:
         """Until `over`; then nothing is left stopped, and a daemon runs."""
@@ -51,9 +52,9 @@ class Killer:
                 self._look_after_daemon()
                 self._thaw()
                 now = time.monotonic()
-                if now >= self._die_at and self._may("daemon", self.daemons):
+                if now >= self._die_at and (self._hurries or self._may("daemon", self.daemons)):
                     self._strike_daemon()
-                elif now >= self._shoot_at and self._may("runner", self.runners):
+                elif now >= self._shoot_at and not self._hurries and self._may("runner", self.runners):
                     self._strike_runner()
                     self._shoot_at = time.monotonic() + self._dice.uniform(0, 0.4)
                 time.sleep(0.005)
@@ -77,9 +78,10 @@ class Killer:
 
     def _start_daemon(self) -> None:
         self._stage.house.start(wait=False)
-        if self._dice.random() < BURST:
+        self._started_at = time.monotonic()
+        self._hurries = self._dice.random() < BURST and self.daemons < self._wanted["daemon"]
+        if self._hurries:
             self._die_at = time.monotonic() + self._dice.uniform(0.05, 0.4)
-            self.counts["of them within 0.4 s of their start"] += 1
         else:
             self._die_at = time.monotonic() + self._dice.uniform(0.4, 3.0)
 
@@ -105,8 +107,10 @@ class Killer:
         process.kill()
         if runner is not None and not first:
             self._kill_runner(runner)
+        age = time.monotonic() - self._started_at
         if process.wait() == -signal.SIGKILL:
             self.daemons += 1
+            self.counts["of them within 0.5 s of their start"] += age < 0.5
         else:
             self.violations.append(f"the daemon ended by itself with {process.returncode}")
         self._start_daemon()

@@ -123,7 +123,7 @@ def _plan(dice: random.Random, plan_id: str, repository: int, size: int) -> Aske
         cancelled = (plan_id,)
     elif fate < 0.17:
         cancelled = (dice.choice(tasks).ref,)
-    elif fate < 0.27:
+    elif fate < 0.37:
         paused = (plan_id,) if dice.random() < 0.6 else (dice.choice(tasks).ref,)
     return AskedPlan(
         plan_id,

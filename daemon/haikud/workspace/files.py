@@ -29,8 +29,12 @@ def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
-    """Create `path` with this content, durably and in one step; False where it exists already."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    """Create `path` with this content, durably and in one step; False where it exists already.
+
+    One writer at a time, as for the others here: what a killed one left is taken out of the way by the next.
+    """
+    temporary = temporary_of(path, path.parent)
+    remove_entry(temporary)
     _write_new(temporary, data, mode)
     try:
         os.link(temporary, path)
@@ -43,10 +47,15 @@ def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
 
 
 def _replace(path: Path, data: bytes, mode: int, folder: Path, *, durable: bool) -> None:
-    temporary = folder / f".{path.parent.name}.{path.name.lstrip('.')}.haikud-new"
+    temporary = temporary_of(path, folder)
     remove_entry(temporary)
     _write_new(temporary, data, mode, durable=durable)
     temporary.rename(path)
+
+
+def temporary_of(path: Path, folder: Path) -> Path:
+    """The name in `folder` under which `path` is written first."""
+    return folder / f".{path.parent.name}.{path.name.lstrip('.')}.haikud-new"
 
 
 def _write_new(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.owner import Owner
-from haikud.workspace.files import create_whole, sync_folder, write_atomically
+from haikud.workspace.files import create_whole, remove_entry, sync_folder, temporary_of, write_atomically
 from haikud.workspace.git import WorkspaceError
 
 BRANCH_PREFIX = "feature/"
@@ -95,8 +95,11 @@ def take_ownership(order: WorkspaceOrder, owner: Owner) -> None:
 def update_owner(order: WorkspaceOrder, owner: Owner, **changes: object) -> Owner:
     """Replace the record by one with these changes; returns it."""
     changed = Owner.model_validate({**owner.model_dump(), **changes})
+    path = record_path(order)
     if changed != owner:
-        write_atomically(record_path(order), _dump(changed))
+        write_atomically(path, _dump(changed))
+    else:
+        remove_entry(temporary_of(path, path.parent))  # of a writer that was killed
     return changed
 
 
