@@ -38,9 +38,10 @@ def at_work(house: House, ref: str) -> None:
     wait_until(here.exists, what=f"{ref} to be at work; {house.tail()}")
 
 
-def test_a_full_disk_holds_work_and_status_says_so_from_its_reserve(house: House):
+def test_a_full_disk_holds_work_and_status_says_so_from_its_reserve_also_after_a_restart(house: House):
     with small_disk(house.spool):
         try:
+            house.settings = {"rescan_seconds": 0.3, "min_free_bytes": 1_048_576}
             house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
             house.role("worker", "true", workspace="none")
             house.start()
@@ -60,31 +61,20 @@ def test_a_full_disk_holds_work_and_status_says_so_from_its_reserve(house: House
             assert "Cure: free some room" in told
             assert house.read("plans/later/plan.json") is None
             assert (house.spool / "incoming/later.json").exists()  # not even taken
+            house.send(signal.SIGTERM)
+            assert house.ended() == 0
+            house.start(wait=False)
+            wait_until(lambda: house.said().count("fault: no_space: ") == 2, what=f"the fault again; {house.tail()}")
+            assert house.process is not None
+            assert house.process.poll() is None
             (house.spool / "filler").unlink()
             assert house.response("later")["status"] == "success"
             (house.root / "gate").touch()
             assert house.response("running")["status"] == "success"
-            ends(house, "no_space")
+            wait_until(lambda: not fault(house, "no_space"), what=f"the end of the fault; {house.tail()}")
             assert (house.read("status.json") or {})["daemon"]["state"] == "running"
+            assert house.said().count("s: no_space: ") == 1
             wait_until((house.spool / ".status.reserve").exists, what="the reserve to be made again")
-        finally:
-            house.close()
-
-
-def test_too_little_room_holds_work_before_anything_fails(house: House):
-    with small_disk(house.spool, size="8m"):
-        try:
-            house.settings = {"min_free_bytes": 4_194_304}
-            house.role("worker", "true", workspace="none")
-            house.start()
-            house.request("before", role="worker")
-            house.response("before")
-            (house.spool / "filler").write_bytes(b"x" * 5_000_000)
-            begins(house, "no_space")
-            house.request("later", role="worker")
-            (house.spool / "filler").unlink()
-            assert house.response("later")["status"] == "success"
-            ends(house, "no_space")
         finally:
             house.close()
 
@@ -92,6 +82,7 @@ def test_too_little_room_holds_work_before_anything_fails(house: House):
 def test_a_read_only_spool_is_survived_and_seen_by_status_itself(house: House):
     with small_disk(house.spool):
         try:
+            house.settings = {"rescan_seconds": 0.3}
             house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
             house.start()
             house.request("running", role="gated")
@@ -109,26 +100,6 @@ def test_a_read_only_spool_is_survived_and_seen_by_status_itself(house: House):
             make_writable(house.spool)
             assert house.response("running")["status"] in {"success", "failure"}
             ends(house, "read_only")
-        finally:
-            house.close()
-
-
-def test_a_daemon_that_starts_on_a_full_disk_waits_for_room(house: House):
-    with small_disk(house.spool):
-        try:
-            house.role("worker", "true", workspace="none")
-            house.start()
-            house.request("one", role="worker")
-            house.response("one")
-            house.send(signal.SIGTERM)
-            assert house.ended() == 0
-            house.request("two", role="worker")
-            fill(house.spool / "filler")
-            house.start(wait=False)
-            wait_until(lambda: "fault: no_space: " in house.said(), what=f"the fault in the log; {house.tail()}")
-            wait_until(lambda: (house.read("status.json") or {})["daemon"]["state"] == "faulted", what="the state")
-            (house.spool / "filler").unlink()
-            assert house.response("two")["status"] == "success"
         finally:
             house.close()
 

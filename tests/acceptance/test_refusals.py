@@ -25,7 +25,7 @@ INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
+    made = House(tmp_path, settings={"rescan_seconds": 0.3})
     made.role("worker", "true", workspace="none")
     made.role("gated", GATED.format(gate=made.root / "gate"), workspace="none")
     yield made
@@ -145,7 +145,7 @@ def test_though_every_inotify_event_is_dropped_all_work_is_done(house: House):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may lower inotify's limits")
 def test_without_inotify_folders_are_polled_until_it_can_be_had(house: House):
     before = INSTANCES.read_text(encoding="ascii")
-    house.settings = {"rescan_seconds": 0.5, "poll_seconds": 0.1}
+    house.settings = {"rescan_seconds": 0.3, "poll_seconds": 0.1}
     try:
         INSTANCES.write_text("0", encoding="ascii")
     except OSError:
@@ -168,7 +168,6 @@ def test_without_inotify_folders_are_polled_until_it_can_be_had(house: House):
 
 
 def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(house: House):
-    house.settings = {"rescan_seconds": 0.3}
     house.start()
     house.request("broken", role="gated")
     at_work(house, "broken")
@@ -216,7 +215,7 @@ def test_an_agent_that_deletes_its_own_folder_is_settled_as_failed_and_others_go
 
 
 def test_with_too_many_open_questions_only_what_is_answered_goes_on(house: House):
-    house.settings = {"max_open_escalations": 1}
+    house.settings = {"rescan_seconds": 0.3, "max_open_escalations": 1}
     house.role("asks", '[ -n "$HAIKUD_GUIDANCE_FILE" ] || { echo "which?"; exit 79; }', workspace="none")
     house.start()
     house.request("asks", role="asks")
