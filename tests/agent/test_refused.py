@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
 from tests.support.attempts import Bench
 from tests.support.messages_double import MessagesDouble, calls, says
 
+from haikud.agent.endings import Failed, Hindered
+from haikud.agent.hindrances import ending_after
 from haikud.agent.result_place import RESERVED_BYTES, ResultPlace
+from haikud.agent.worktree import git_work
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, Result
 from haikud.contracts.base import utc_now
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.commands import CannotStart
+from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.agent_log import tokens_told
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import is_leftover
 from haikud.spool.models import read_model
 from haikud.spool.spending import spent_by_transcript
+from haikud.workspace.git import GitError
 
 ROLE = {"tools": ["bash", "edit"], "prompt": "You do tasks."}
 MOST_BYTES = 200_000
@@ -109,3 +118,43 @@ def test_an_ordinary_result_gives_its_reserve_back(tmp_path: Path):
     place.put(made_result(summary="done"))
     assert names(tmp_path) == ["attempt-2/result.json"]
     assert read_model(paths.result, Result) is not None
+
+
+def caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/spool/x")
+NO_PROCESS = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "outcome"),
+    [
+        (FULL, "NO_SPACE", AttemptOutcome.ENVIRONMENT),
+        (caused(CannotStart("cannot start 'bash'"), NO_PROCESS), "NO_PROCESSES", AttemptOutcome.ENVIRONMENT),
+        (RuntimeError("can't start new thread"), "NO_PROCESSES", AttemptOutcome.ENVIRONMENT),
+        (MemoryError(), "NO_MEMORY", AttemptOutcome.ENVIRONMENT),
+        (CannotStart("no such program"), "CANNOT_START", AttemptOutcome.EXITED_WITH_ERROR),
+        (TreeStillAlive(["1 x"]), "PROCESSES_LEFT", AttemptOutcome.EXITED_WITH_ERROR),
+        (PermissionError(errno.EACCES, "x"), "ENVIRONMENT", AttemptOutcome.EXITED_WITH_ERROR),
+    ],
+)
+def test_what_the_machine_refuses_is_told_from_what_is_wrong(error: Exception, code: str, outcome: AttemptOutcome):
+    ending = ending_after(error)
+    assert ending is not None
+    assert ending.error is not None
+    assert (ending.error.code, ending.outcome) == (code, outcome)
+
+
+def test_a_bug_is_no_hindrance():
+    assert ending_after(ValueError("x")) is None
+
+
+def test_a_git_of_ours_that_has_no_room_is_hindered_and_any_other_fault_of_git_is_a_failure():
+    said = "error: unable to write file a: No space left on device\nfatal: unable to write new index file"
+    for stderr, kind in ((said, Hindered), ("fatal: bad object", Failed)):
+        with pytest.raises(kind) as caught, git_work("Preparing the worktree"):
+            raise GitError("failed", "git reset", 128, stderr)
+        assert caught.value.error.operation == "Preparing the worktree"

@@ -73,11 +73,14 @@ class GitError(WorkspaceError):
 
     code = "GIT_ERROR"
 
-    def __init__(self, message: str, command: str, exit_code: int | None, stderr: str) -> None:
+    def __init__(
+        self, message: str, command: str, exit_code: int | None, stderr: str, places: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.command = command
         self.exit_code = exit_code
         self.stderr = stderr
+        self.places = places  # where it was to write: a full disk is not always named
 
 
 class GitKilled(GitError):  # noqa: N818 - says what is the case
@@ -123,6 +126,7 @@ class Git:
         self.git_dir = None if git_dir is None else str(git_dir)
         self.work_tree = None if work_tree is None else str(work_tree)
         self._cwd = cwd or self.work_tree or self.git_dir or "/"
+        self._places = tuple(place for place in (self.git_dir, self.work_tree) if place)
 
     def run(
         self,
@@ -176,9 +180,9 @@ class Git:
             said += f"\nhaikud: {os.strerror(errno.ENOSPC)}"  # git itself often says only what it could not write
         ran = Ran(shown, exit_code, stdout, said)
         if exit_code < 0:
-            raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr)
+            raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr, self._places)
         if ok is not None and exit_code not in ok:
-            raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr)
+            raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr, self._places)
         return ran
 
 
@@ -299,8 +303,8 @@ def _wait(running: Any, timeout: float) -> bool:
 
     timer = threading.Timer(timeout, end_group)
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()
         running.wait()
     except BaseException:
         _kill_group(running.pid)
