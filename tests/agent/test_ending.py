@@ -42,6 +42,8 @@ def test_term_ends_the_tree_and_says_why(
     result = bench.end(process, end)
     assert result.outcome is outcome
     assert (result.error_report.type if result.error_report else None) is error
+    if end is None and result.error_report is not None:
+        assert result.error_report.error.message == "The runner was ended by a signal that haikud did not send"
     assert result.failure_class is None
     assert bench.left_running() == []
     assert result.evidence is not None

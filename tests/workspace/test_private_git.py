@@ -339,3 +339,20 @@ def test_a_partial_clone_works_where_its_remote_is_within_reach(bench, tmp_path)
     head = commit_file(Path(order.worktree), "app.py", "third\n")
     assert harvest(order).head_sha == head
     assert status(order.worktree) == []
+
+
+@pytest.mark.parametrize("how", ["ended", "killed", "salvaged"])
+def test_what_tests_commit_is_nobodys_work_also_after_a_crash(bench, how):
+    order = bench.prepared()
+    worktree = Path(order.worktree)
+    assert attach_private_git(order, for_tests=True) == []
+    before = bench.head(order.branch)
+    made = commit_file(worktree, "made-by-a-test.py")
+    if how == "ended":
+        assert detach_private_git(order) == []
+    elif how == "salvaged":
+        assert harvest(order).head_sha == before
+    assert attach_private_git(order) == []
+    assert bench.head(order.branch) == before == git(worktree, "rev-parse", "HEAD") != made
+    work = commit_file(worktree, "work.py")
+    assert harvest(order).head_sha == work == bench.head(order.branch)

@@ -79,7 +79,7 @@ def commit_identity(attempt: Attempt) -> tuple[str, str]:
 def attach(attempt: Attempt, *, for_tests: bool = False) -> None:
     """Put the private git in place. For the tests too: they are as untrusted as the agent that wrote them."""
     with git_work("Putting the agent's own git in place"):
-        for warning in attach_private_git(order_of(attempt), exclude=attempt.copied):
+        for warning in attach_private_git(order_of(attempt), exclude=attempt.copied, for_tests=for_tests):
             attempt.warn(warning)
         attempt.git = "tests" if for_tests else "agent"
 

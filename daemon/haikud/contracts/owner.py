@@ -24,4 +24,5 @@ class Owner(Model):
     attached_tip: str | None = None  # the branch's head when the agent's own git folder was put in place
     boot_id: str | None = None  # the machine's boot in which an attempt last began here
     emptied: list[str] = Field(default_factory=list)  # files that a power cut emptied, put back and not yet told of
+    for_tests: bool = False  # attached for the tests alone: what they commit is nobody's work
     detached: bool = False  # put back without a harvest: what the agent committed waits in its git folder

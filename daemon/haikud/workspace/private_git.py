@@ -61,11 +61,12 @@ class Harvest:
     warnings: list[str] = field(default_factory=list)
 
 
-def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = ()) -> list[str]:
+def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = (), *, for_tests: bool = False) -> list[str]:
     """Put the agent's own git folder in place, fresh or continued, on the branch's present head; returns warnings.
 
     `exclude` names copied files (`.env`) that its `git add -A` shall not take. What a crashed attempt had committed is
-    harvested first. No file of the worktree is touched but `.git`.
+    harvested first. No file of the worktree is touched but `.git`. `for_tests`: what is committed there is
+    nobody's work, and is not taken over, also not after a crash.
     """
     warnings = harvest(order).warnings if expect_owner(order).attached_tip is not None else []
     with repository_lock(order.git_common_dir):
@@ -78,7 +79,7 @@ def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = ()) -> li
         warnings.extend(_tell_of_emptied(owner))
         private_folder.build(order, entry, tip, list(exclude))
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
-        update_owner(order, owner, attached_tip=tip, detached=False, boot_id=boot_id(), emptied=[])
+        update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, boot_id=boot_id(), emptied=[])
         _point_git_file(order, f"gitdir: {order.private_git}\n".encode())
     return warnings
 
@@ -93,6 +94,8 @@ def harvest(order: WorkspaceOrder) -> Harvest:
         owner = expect_owner(order)
         warnings: list[str] = []
         clear_branch_lock(order)
+        if owner.for_tests:
+            owner = _forget_tests(order, owner, warnings)
         if owner.attached_tip is not None:
             try:
                 _take_branch(order, owner, owner.attached_tip, warnings)
@@ -114,13 +117,17 @@ def harvest(order: WorkspaceOrder) -> Harvest:
 def detach_private_git(order: WorkspaceOrder) -> list[str]:
     """Only put the worktree's own git back, for a task that is final; returns warnings.
 
-    What the agent committed stays in its git folder, and is harvested should the task ever go on.
+    What the agent committed stays in its git folder, and is harvested should the task ever go on. What tests committed
+    is not.
     """
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
         warnings: list[str] = []
         _put_back(order, owner, warnings)
-        update_owner(order, owner, detached=owner.attached_tip is not None)
+        if owner.for_tests:
+            _forget_tests(order, owner, warnings)
+        else:
+            update_owner(order, owner, detached=owner.attached_tip is not None)
         return warnings
 
 
@@ -143,6 +150,15 @@ def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
 
 def _is_somewhere(git: Git, sha: str) -> bool:
     return resolve(git, sha) is not None and bool(git.run("for-each-ref", "--count=1", f"--contains={sha}").strip())
+
+
+def _forget_tests(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> Owner:
+    """The folder was in place for tests: made trustworthy again, nothing is waiting in it. The record afterwards."""
+    try:
+        private_folder.reclaim(order)
+    except WorkspaceError as error:
+        warnings.append(_set_aside(order, ".damaged-", f"the tests damaged the agent's git folder ({error})"))
+    return update_owner(order, owner, attached_tip=None, detached=False, for_tests=False)
 
 
 def _tip(order: WorkspaceOrder) -> str:
