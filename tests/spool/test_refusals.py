@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT
-from haikud.spool.refusals import REFUSALS, refusal_at, refusal_in, refused_by_machine
+from haikud.spool.refusals import REFUSALS, refusal_in, refused_by_machine
 
 
 @pytest.mark.parametrize("number", sorted(REFUSALS))
@@ -71,14 +70,3 @@ def test_the_boot_exits_as_the_contract_says():
     from haikud.agent import __main__ as boot
 
     assert boot.EXIT_ENVIRONMENT == EXIT_ENVIRONMENT == os.EX_IOERR
-
-
-def test_a_filesystem_that_takes_no_writes_is_known(tmp_path):
-    assert refusal_at(tmp_path) is None
-    assert refusal_at(tmp_path / "none") is None
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    read_only = [mount[1] for mount in mounts if "ro" in mount[3].split(",")]
-    for place in read_only[:1]:
-        refusal = refusal_at(place)
-        assert refusal is not None
-        assert refusal.errno in {errno.EROFS, errno.ENOSPC}

@@ -16,7 +16,7 @@ from haikud.agent.errors import AgentError
 from haikud.agent.hindrances import hindered
 from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
-from haikud.spool.refusals import refusal_at, refusal_in, refused_by_machine
+from haikud.spool.refusals import refusal_in, refused_by_machine
 from haikud.workspace.commits import HAIKUD_IDENTITY
 from haikud.workspace.evidence import measure
 from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
@@ -37,7 +37,7 @@ def check_refusal(error: WorkspaceError, operation: str) -> None:
     """Raise Hindered where the machine refused git what it needed."""
     refusal = refused_by_machine(error)
     if refusal is None and isinstance(error, GitError):
-        refusal = refusal_in(error.stderr) or next(filter(None, map(refusal_at, error.places)), None)
+        refusal = refusal_in(error.stderr)
     if refusal is not None:
         raise hindered(OSError(refusal.errno, f"{refusal.strerror} ({error})"), operation) from error
 

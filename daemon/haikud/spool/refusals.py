@@ -25,8 +25,6 @@ REFUSALS = frozenset(
 )
 """Error numbers that mean the machine."""
 
-_NO_ROOM_BYTES = 262_144
-
 _WORDS = re.compile(
     rf"(?:^|: )({'|'.join(re.escape(os.strerror(number)) for number in sorted(REFUSALS))})\.?$", re.MULTILINE
 )
@@ -46,20 +44,6 @@ def refused_by_machine(error: BaseException | None) -> OSError | None:
             return OSError(errno.EAGAIN, f"{error}: {os.strerror(errno.EAGAIN)}")
         error = error.__cause__
     return None
-
-
-def refusal_at(place: str | os.PathLike[str]) -> OSError | None:
-    """Whether a filesystem refuses all writes: for programs that fail on a full disk and do not say so (git may)."""
-    try:
-        facts = os.statvfs(place)
-    except OSError:
-        return None
-    number = 0
-    if facts.f_flag & os.ST_RDONLY:
-        number = errno.EROFS
-    elif facts.f_bavail * facts.f_frsize < _NO_ROOM_BYTES or (facts.f_files and not facts.f_favail):
-        number = errno.ENOSPC
-    return OSError(number, os.strerror(number), os.fspath(place)) if number else None
 
 
 def refusal_in(words: str) -> OSError | None:

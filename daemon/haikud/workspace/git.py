@@ -29,7 +29,7 @@ READ_SECONDS = 120.0
 WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
 NETWORK_SECONDS = 900.0
 
-_NO_ROOM_BYTES = 131_072
+_NO_ROOM_BYTES = 262_144
 
 _SAFE_SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -73,14 +73,11 @@ class GitError(WorkspaceError):
 
     code = "GIT_ERROR"
 
-    def __init__(
-        self, message: str, command: str, exit_code: int | None, stderr: str, places: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, message: str, command: str, exit_code: int | None, stderr: str) -> None:
         super().__init__(message)
         self.command = command
         self.exit_code = exit_code
         self.stderr = stderr
-        self.places = places  # where it was to write: a full disk is not always named
 
 
 class GitKilled(GitError):  # noqa: N818 - says what is the case
@@ -126,7 +123,6 @@ class Git:
         self.git_dir = None if git_dir is None else str(git_dir)
         self.work_tree = None if work_tree is None else str(work_tree)
         self._cwd = cwd or self.work_tree or self.git_dir or "/"
-        self._places = tuple(place for place in (self.git_dir, self.work_tree) if place)
 
     def run(
         self,
@@ -180,9 +176,9 @@ class Git:
             said += f"\nhaikud: {os.strerror(errno.ENOSPC)}"  # git itself often says only what it could not write
         ran = Ran(shown, exit_code, stdout, said)
         if exit_code < 0:
-            raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr, self._places)
+            raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         if ok is not None and exit_code not in ok:
-            raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr, self._places)
+            raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         return ran
 
 
