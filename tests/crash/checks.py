@@ -51,6 +51,7 @@ def check_end(house: House, scenario: Scenario, *, runner_died: bool) -> list[st
         *_check_tasks(house, scenario),
         *_check_runs(house, scenario, runner_died=runner_died),
         *_check_tidy(house, scenario),
+        *_check_money(house, scenario),
         *_check_git(house, scenario),
         *[f"still alive: {pids} of {folder}" for folder, pids in living_attempts(house.spool).items()],
     ]
@@ -135,6 +136,16 @@ def _check_tidy(house: House, scenario: Scenario) -> list[str]:
     if logs != {f"agent-{ref}.log" for ref in scenario.tasks}:
         wrong.append(f"logs/ holds {sorted(logs)}")
     return wrong
+
+
+def _check_money(house: House, scenario: Scenario) -> list[str]:
+    """What the answers cost is what the day has cost."""
+    if scenario.api is None:
+        return []
+    answers = [house.read(f"responses/{name}.json") or {} for name in scenario.answers]
+    cost = sum(answer["metrics"]["cost_usd"] for answer in answers)
+    day = (house.read("day-spend.json") or {}).get("cost_usd", 0.0)
+    return [] if cost > 0 and abs(cost - day) < 1e-6 else [f"the answers cost {cost} USD, the day {day}"]
 
 
 def _check_git(house: House, scenario: Scenario) -> list[str]:

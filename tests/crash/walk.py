@@ -33,7 +33,7 @@ from tests.crash.scenario import SCENARIOS
 
 TRIES = 3
 
-BY_TIME = ("status.json", "ledger.jsonl")
+BY_TIME = (".status", "status.json", "ledger.jsonl")
 """Written when a second has passed, or by and by: of equal calls the first two are points. Of writes, three."""
 
 
