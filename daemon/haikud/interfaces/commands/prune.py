@@ -87,4 +87,4 @@ def _lines(reports: list[PlanReport], gone: list[str], *, dry: bool) -> Iterator
     for name in gone:
         yield f"{'would remove' if dry else 'removed'} rejected/{one_line(name)}"
     count = sum(report.pruned for report in reports)
-    yield f"{count} plan{'s' * (count != 1)} {word}, {len(reports) - count} kept"
+    yield f"{count} plan{'s' * (count != 1)} {'to prune' if dry else word}, {len(reports) - count} kept"
