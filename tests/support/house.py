@@ -18,7 +18,7 @@ import yaml
 from tests.support.repository import make_repository
 from tests.support.waiting import wait_until
 
-from haikud.sandbox.cgroups import cgroup_name, is_populated, own_cgroup, remove_cgroup
+from haikud.sandbox.cgroups import cgroup_name, is_populated, kill_cgroup, own_cgroup, remove_cgroup
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 
@@ -136,6 +136,7 @@ class House:
         spool, cgroup = self.read("FORMAT"), own_cgroup()
         if spool is not None and cgroup is not None:  # those of attempts that were never settled
             for folder in cgroup.glob(cgroup_name(spool["spool_id"], "*")):
+                kill_cgroup(folder)
                 wait_until(partial(is_empty, folder), what=f"{folder} to be empty")
                 remove_cgroup(folder)
 
