@@ -141,6 +141,22 @@ class Fields:
         text = self.line(key)
         return Stated(text, self.pointer(key)) if text else None
 
+    def stated_path(self, key: str) -> Stated | None:
+        """A path on this machine with its pointer, as it is written: the blanks and tabs in it are its own."""
+        path = self.text(key)
+        if not path:
+            return None
+        if has_control_characters(path.replace("\t", "")):
+            self.notes.add(
+                FaultCode.BAD_TEXT,
+                self.pointer(key),
+                found=f"line breaks or control characters in {quoted(path)}",
+                expected="a path on one line, which git's own files can hold",
+                fix="move the repository to a path without them",
+            )
+            return None
+        return Stated(path, self.pointer(key))
+
     def texts(self, key: str, *, one_will_do: bool = True) -> list[Stated]:
         """A list of texts, or one text; blank ones are left out. Each comes with its pointer."""
         value = self.raw(key)

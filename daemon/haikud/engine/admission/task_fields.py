@@ -85,7 +85,7 @@ def read_context(fields: Fields) -> StatedContext:
             text = level.text(key)
             if text is not None:
                 texts.setdefault(key, text)
-    repository = _first_stated(levels, "repository")
+    repository = next((path for path in [level.stated_path("repository") for level in levels] if path), None)
     main_branch = _first_stated(levels, "main_branch")
     issue_number = _first_integer(levels, "issue_number")
     files = None
