@@ -43,6 +43,8 @@ def test_a_durable_write_is_known_by_its_temporary_name_in_every_folder():
         ("responses", "p.rejected.12.json", Kind.FILE, Standing.LEGAL),
         ("responses", "p.rejected.json", Kind.FILE, Standing.LEGAL),  # a task of that name
         ("task", "decision-0001.json.torn-1", Kind.FILE, Standing.LEGAL),
+        ("task", "git.damaged-1", Kind.FOLDER, Standing.LEGAL),
+        ("responses", ".rejected-0123456789abcdef.json", Kind.FILE, Standing.TAKEN),
         ("task", "core", Kind.FILE, Standing.UNKNOWN),
         ("spool", "queue.json", Kind.FOLDER, Standing.UNKNOWN),
     ],

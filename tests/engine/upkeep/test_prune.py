@@ -99,10 +99,13 @@ def test_commits_that_lie_in_the_agents_own_git_alone_are_work(lived: LivedIn):
     assert "the agent left 1 commit(s) on aside" in report.tasks[0].kept
 
 
-def test_what_an_agent_without_a_worktree_wrote_is_work(lived: LivedIn):
+def test_what_was_set_aside_and_what_an_agent_without_a_worktree_wrote_is_work(lived: LivedIn):
+    lived.path("plans/merged/merged/git.refused-1").mkdir()
     made = lived.path("plans/pair/a/attempt-1/out/workspace/report.txt")
     made.write_text("x")
-    report = prune(lived)["pair"]
+    reports = prune(lived)
+    assert "was set aside" in reports["merged"].tasks[0].kept
+    report = reports["pair"]
     assert not report.pruned
     assert str(made) in report.tasks[0].kept
     assert report.tasks[1].kept == ""

@@ -50,9 +50,9 @@ def judge_task(ref: str, paths: TaskPaths, order: WorkspaceOrder | None, *, resc
     outputs = _outputs(paths)
     if outputs:
         return Verdict(ref, f"{outputs[0]} holds {len(outputs)} file(s) or more of its agent's")
-    replaced = sorted(paths.folder.glob("git.replaced-*"))
-    if replaced:
-        return Verdict(ref, f"what its agent put in place of its git folder lies in {replaced[0]}")
+    aside = sorted(paths.folder.glob("git.*-[0-9]*"))
+    if aside:
+        return Verdict(ref, f"a git folder of its agent's was set aside, and may hold work: {aside[0]}")
     if order is None or not Path(order.git_common_dir).exists():
         return Verdict(ref)
     return _judge_work(ref, paths, order, rescue=rescue, dry=dry)
