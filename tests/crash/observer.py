@@ -1,7 +1,7 @@
 """An observer of a spool's processes that trusts none of haikud's own files: only /proc.
 
 `python -m tests.crash.observer --spool DIR --tag TAG --report FILE --violations FILE` looks at all processes every 20
-to 50 ms until TERM comes, and then writes its report. It knows a runner by its command line (`haikud-agent REF`, and
+to 50 ms until TERM comes, and then writes its report. It knows a runner by its command line (`haikud-agent REF FOLDER`, and
 before the title is set the arguments it was started with) and everyone of an attempt by HAIKUD_OUT in the environment.
 
 A violation is proven, not guessed: two processes were each seen alive twice, in turns, so that both lived at once.
@@ -80,7 +80,9 @@ def who_is(pid: int, spool: str, tag: str) -> Who | None:
         return None
     title = words[0].decode(errors="replace")
     out = _out_of(pid, spool)
-    if match := re.fullmatch(rf"haikud-agent ({re.escape(tag)}\S*)( .*)?", title, re.DOTALL):
+    if match := re.fullmatch(rf"haikud-agent ({re.escape(tag)}\S*)(?: (.*))?", title, re.DOTALL):
+        if match[2] and not Path(match[2]).is_relative_to(spool):
+            return None
         return Who(match[1], out[1] if out else None, is_runner=True)
     if b"haikud.agent" in words and b"--attempt" in words:
         folder = Path(os.fsdecode(words[words.index(b"--attempt") + 1]))

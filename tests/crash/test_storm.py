@@ -26,8 +26,8 @@ def test_a_small_storm_loses_nothing_and_does_nothing_twice(tmp_path: Path):
 
 
 def attempt_process(spool: Path, number: int, *, title: str = "") -> subprocess.Popen[bytes]:
-    """A process that looks as if it belonged to that attempt of t.a."""
-    out = spool / "plans" / "t" / "a" / f"attempt-{number}" / "out"
+    """A process that looks as if it belonged to that attempt of observed.a."""
+    out = spool / "plans" / "observed" / "a" / f"attempt-{number}" / "out"
     code = "import setproctitle, sys, time; sys.argv[1] and setproctitle.setproctitle(sys.argv[1]); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", code, title], env={**os.environ, "HAIKUD_OUT": str(out), "SPT_NOENV": "1"}
@@ -39,15 +39,15 @@ def attempt_process(spool: Path, number: int, *, title: str = "") -> subprocess.
 @pytest.mark.parametrize(
     ("second", "title", "said"),
     [
-        (1, "haikud-agent t.a", {"two runners of t.a"}),
-        (2, "haikud-agent t.a", {"two runners of t.a", "processes of attempts 1 and 2 of t.a"}),
-        (2, "", {"processes of attempts 1 and 2 of t.a"}),
+        (1, "haikud-agent observed.a", {"two runners of observed.a"}),
+        (2, "haikud-agent observed.a", {"two runners of observed.a", "processes of attempts 1 and 2 of observed.a"}),
+        (2, "", {"processes of attempts 1 and 2 of observed.a"}),
         (1, "", set()),
     ],
 )
 def test_the_observer_sees_two_of_one_task(tmp_path: Path, second: int, title: str, said: set[str]):
-    observer = Observer(tmp_path, "t", tmp_path / "violations")
-    first = attempt_process(tmp_path, 1, title="haikud-agent t.a")
+    observer = Observer(tmp_path, "observed", tmp_path / "violations")
+    first = attempt_process(tmp_path, 1, title="haikud-agent observed.a")
     other = attempt_process(tmp_path, second, title=title)
     try:
         observer.sample()
