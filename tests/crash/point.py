@@ -151,6 +151,7 @@ def _tell(scenario: Scenario, house: House, traced: _Traced, outcome: Outcome) -
             raise AssertionError(f"after {SECONDS:g} s {left}")
         time.sleep(0.02)
     _end(house, traced, succeeded=succeeded_by)
+    outcome.died = outcome.died or traced.killed()  # as it ended: nobody need follow
 
 
 def _end(house: House, traced: _Traced, *, succeeded: bool) -> None:

@@ -38,6 +38,7 @@ _PATHLESS = frozenset({"fork", "vfork", "clone", "pidfd_send_signal"})
 
 _RANDOM = (
     (re.compile(r"\.taken-[0-9a-f]{16}-"), ".taken-*-"),
+    (re.compile(r"\.rejected-[0-9a-f]{16}"), ".rejected-*"),
     (re.compile(r"\.[0-9]+-[0-9a-f]{8}(?=\.tmp|$| )"), ".*"),
     (re.compile(r"objects/[0-9a-f]{2}(?=/|$)"), "objects/*"),
     (re.compile(r"(?<![0-9a-f])[0-9a-f]{38,40}(?![0-9a-f])"), "*"),
