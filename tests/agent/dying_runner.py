@@ -1,7 +1,7 @@
 """The runner, killed by itself at one of its durable writes: python dying_runner.py WHEN:KIND:N ARGS...
 
 `before:assistant:2`: just before the second `assistant` line of this attempt's transcript is written; `after:...`: as
-soon as it is durable. KIND `result`: result.json.
+soon as it is durable; `raise:...`: a bug there. A KIND with a dot is a file's name, such as `result.json`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def main() -> int:
             nonlocal left
             hit = matches(path, data)
             left -= hit
+            if hit and left == 0 and when == "raise":
+                raise ZeroDivisionError
             if hit and left == 0 and when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             write(path, data, *args)

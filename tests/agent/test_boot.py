@@ -16,6 +16,7 @@ from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.sandbox.trees import members
 from haikud.spool.claims import is_alive, read_runner_identity, take_claim
 from haikud.spool.durable import write_quickly
+from haikud.spool.issues import IssueTracker
 from haikud.spool.models import dump
 
 WAITS = 'touch "$HAIKUD_OUT/here"; exec sleep 600'
@@ -87,14 +88,14 @@ def test_term_during_the_boot_is_not_lost(bench: Bench):
 
 
 def test_our_own_bug_is_logged_reported_and_exits_with_70(bench: Bench):
-    bench.order(role={"operations": ["list_issues"]}, operation="list_issues")
-    bench.spool.issues.mkdir()
-    (bench.spool.issues / "1.json").write_text('{"torn')
-    result = bench.run(code=70)
+    given = {"issue_number": 1, "body": "x"}
+    bench.order(role={"operations": ["comment_issue"]}, operation="comment_issue", params=given)
+    IssueTracker(bench.spool.issues).create("One")
+    result = bench.run(code=70, dying="raise:1.json:1")
     assert result.outcome is AttemptOutcome.EXITED_WITH_ERROR
     assert result.error_report is not None
     assert result.error_report.error.code == "RUNNER_BUG"
-    assert "UnreadableFile" in result.error_report.error.details
+    assert "ZeroDivisionError" in result.error_report.error.details
     assert "Traceback" in bench.log()
     assert (bench.worktree / ".git").is_file()
 

@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -36,12 +37,40 @@ EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_ENVIRONMENT = 74  # as in contracts/attempt.py, which is not imported before the claim is safe
 
 _MOST_KEY_BYTES = 65_536
+_TICK = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stop(threading.Event):
+    """An event that a signal handler may set at any moment.
+
+    threading.Event takes a lock to be set, and the code that the signal has interrupted may be holding it: in its own
+    wait, or in the handler of a signal before. That would never end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, for good."""
+        self._is_set = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, or for so many seconds; whether it is."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._is_set and (end is None or time.monotonic() < end):
+            time.sleep(_TICK if end is None else max(0.0, min(_TICK, end - time.monotonic())))
+        return self._is_set
 
 
 def main(argv: list[str]) -> int:
     """Boot, then run the attempt."""
-    stop = threading.Event()
+    stop = Stop()
     _take_signals(stop)
     arguments = _parse(argv)
     folder = arguments.attempt.absolute()
