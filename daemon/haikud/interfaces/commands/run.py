@@ -89,7 +89,7 @@ def say(text: str) -> None:
     """One line of the daemon's log; lost where that cannot be written (it may lie on the disk that is full)."""
     from haikud.contracts.base import format_time, utc_now
 
-    line = " ".join(text.splitlines())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
     with suppress(OSError):
         sys.stderr.write(f"{format_time(utc_now())} {line}\n")
         sys.stderr.flush()
