@@ -52,15 +52,18 @@ class Controls:
 
     async def work(self) -> None:
         """Apply what was taken, then finish what has been carried out. Raises OSError: then call again."""
+        held: set[str] = set()  # plans of which a control must wait: what came after it must not go first
         for _ in range(len(self.pending)):
             taken, done = self.pending[0], False
+            plan_id = taken.name.partition(".")[0]
             doing = f"carrying out control/{taken.name}"
-            if not self._engine.trouble.must_wait(doing):
+            if plan_id not in held and not self._engine.trouble.must_wait(doing):
                 with self._engine.trouble.apart(doing):
                     done = await self._apply_one(taken)
             if done:
                 self.pending.popleft()
             else:
+                held.add(plan_id)
                 self.pending.rotate(-1)
         await self.finish_carried_out()
 
