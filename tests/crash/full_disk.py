@@ -301,6 +301,7 @@ def main() -> int:
     parser.add_argument("--pages", default=",".join(map(str, PAGES)))
     parser.add_argument("--min-free", default="0,262144")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is mounted is unmounted then too
     reason = why_not()
     if reason is not None:
         sys.exit(f"not possible here: {reason}")

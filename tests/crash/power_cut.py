@@ -218,6 +218,7 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=10)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is mounted is unmounted then too
     print(
         f"replay: python -m tests.crash.power_cut --filesystems {args.filesystems} --moments {args.moments} "
         f"--seed {args.seed}",
