@@ -144,7 +144,7 @@ def test_what_was_set_aside_goes_where_that_is_asked_for(lived: LivedIn):
     assert lived.path("responses/work.rejected.1.json").exists()
 
 
-STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "61"))
+STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "97"))
 """1 kills before every change of the disk; the default is a sample."""
 
 
@@ -162,9 +162,9 @@ def test_killed_at_any_step_the_next_prune_ends_what_was_begun(lived: LivedIn):
 
 def test_killed_again_and_again_it_ends_too(lived: LivedIn):
     head = git(lived.house.repository, "rev-parse", "feature/work")
-    step = 13
+    step = 31
     while not survives(lambda: prune(lived, rescue=True), step):
-        step += 13
+        step += 31
     check_pruned(lived, head)
 
 
