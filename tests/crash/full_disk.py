@@ -246,7 +246,7 @@ def _hold(scene: Scene, name: str, expected: str, said_before: int | None) -> No
         _must_live(scene.house)
         if _status(scene.house, name) == expected:
             return
-        if said_before is not None and REFUSED in scene.house.said()[said_before:]:
+        if said_before is not None and (REFUSED in scene.house.said()[said_before:] or _is_faulted(scene.house)):
             return
         time.sleep(0.05)
 
