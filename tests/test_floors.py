@@ -29,7 +29,6 @@ ROOMS_OF_LIBRARY = {
     "anthropic": {"agent"},
     "httpx2": {"agent"},
     "watchdog": {"engine"},
-    "sh": {"workspace", "agent"},
     "yaml": {"engine", "roles", "interfaces", "offline"},
     "genai_prices": {"costs"},
     "psutil": {"sandbox"},

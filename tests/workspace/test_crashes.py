@@ -22,7 +22,7 @@ from haikud.workspace.evidence import measure
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
 from haikud.workspace.worktrees import prepare_worktree
 
-TRACES = {"os.fork", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"}
+TRACES = {"subprocess.Popen", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"}
 
 
 def killed_at(step: int, call: Callable[[], object]) -> bool:

@@ -3,7 +3,8 @@
 Promises: an environment built from nothing, hooks, fsmonitor, signing, pagers and automatic maintenance off, never a
 question to a terminal, a time limit, and the whole process group ended when that is over. Output goes into memory
 files and not through pipes, so its size does not matter and a process that git leaves in the background cannot hold a
-call open. Safe to call from any thread. Fails with `GitError`, which carries the command, exit code and stderr.
+call open. Safe to call from any thread: git is started by vfork, which runs nothing of ours in the child and costs the
+same however large we are (docs/adr/0006). Fails with `GitError`, which carries the command, exit code and stderr.
 
 Where a git folder is known it is always passed (`--git-dir`); only `repository.py` lets git discover one.
 """
@@ -12,18 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import re
+import select
 import shlex
 import signal
-import threading
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import sh
 
 READ_SECONDS = 120.0
 WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
@@ -59,7 +57,6 @@ _PASSED_NAMES = (
 )
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_ALL_EXIT_CODES = range(-255, 256)
 
 
 class WorkspaceError(Exception):
@@ -221,11 +218,6 @@ def _describe(ran: Ran) -> str:
     return f"`{ran.command}` failed ({how}): {reason}"
 
 
-@functools.cache
-def _find_git(search_path: str) -> Any:
-    return sh.Command("git", search_path.split(os.pathsep))
-
-
 @contextlib.contextmanager
 def _memory_file(content: bytes = b"") -> Iterator[int]:
     fd = os.memfd_create("haikud-git", os.MFD_CLOEXEC)
@@ -250,68 +242,52 @@ def _read_all(fd: int) -> bytes:
 def _start_and_wait(
     argv: list[str], shown: str, stdin: bytes | None, timeout: float, env: dict[str, str], cwd: str
 ) -> tuple[int, bytes, bytes]:
-    # `_bg` with a wait of our own: sh's `_timeout` looks only every 0.1 s and would cost that on each call. Plain
-    # descriptors for all three streams spare its reader and writer threads.
-    try:
-        command = _find_git(env["PATH"])
-        with _memory_file(stdin or b"") as fd_in, _memory_file() as fd_out, _memory_file() as fd_err:
-            running = command(
-                *argv,
-                _in=fd_in,
-                _out=fd_out,
-                _err=fd_err,
-                _env=env,
-                _cwd=cwd,
-                _tty_in=False,
-                _tty_out=False,
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-                _ok_code=_ALL_EXIT_CODES,
-                _no_out=True,
-                _no_err=True,
-                _no_pipe=True,
+    with _memory_file(stdin or b"") as fd_in, _memory_file() as fd_out, _memory_file() as fd_err:
+        try:
+            process = subprocess.Popen(
+                ["git", *argv], stdin=fd_in, stdout=fd_out, stderr=fd_err, env=env, cwd=cwd, start_new_session=True
             )
-            if not _wait(running, timeout):
-                message = f"`{shown}` was ended after {timeout:.0f} s"
-                raise GitError(message, shown, None, as_text(_read_all(fd_err)))
-            return running.exit_code, _read_all(fd_out), _read_all(fd_err)
-    except sh.CommandNotFound as error:
-        raise GitError("git is not installed, or not in PATH", shown, None, "") from error
-    except sh.ForkException as error:
-        raise GitError(f"`{shown}` could not start in {cwd}: {_last_line(error)}", shown, None, "") from error
+        except FileNotFoundError as error:
+            if error.filename == "git":
+                raise GitError("git is not installed, or not in PATH", shown, None, "") from error
+            raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
+        except OSError as error:
+            raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
+        if not _wait(process, timeout):
+            message = f"`{shown}` was ended after {timeout:.0f} s"
+            raise GitError(message, shown, None, as_text(_read_all(fd_err)))
+        return process.returncode, _read_all(fd_out), _read_all(fd_err)
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def _wait(running: Any, timeout: float) -> bool:
-    """Wait for the command; False where it was ended because its time was over."""
-    ended = threading.Event()
-    late = threading.Event()
-
-    def end_group() -> None:
-        if not ended.is_set():
-            late.set()
-            _kill_group(running.pid)
-
-    timer = threading.Timer(timeout, end_group)
-    timer.daemon = True
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Wait for the command; False where it was ended, with all of its group, because its time was over."""
     try:
-        timer.start()
-        running.wait()
+        if _ends_within(process, timeout):
+            process.wait()
+            return True
     except BaseException:
-        _kill_group(running.pid)
-        running.wait()
+        _end_group(process)
         raise
+    _end_group(process)
+    return False
+
+
+def _ends_within(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:  # no descriptor is left: then by looking again and again
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout)
+        return process.returncode is not None
+    try:
+        end = select.poll()
+        end.register(pidfd, select.POLLIN)
+        return bool(end.poll(timeout * 1000))
     finally:
-        ended.set()
-        timer.cancel()
-    return not late.is_set()
+        os.close(pidfd)
 
 
-def _kill_group(pid: int) -> None:
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
