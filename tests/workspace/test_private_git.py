@@ -356,3 +356,15 @@ def test_what_tests_commit_is_nobodys_work_also_after_a_crash(bench, how):
     assert bench.head(order.branch) == before == git(worktree, "rev-parse", "HEAD") != made
     work = commit_file(worktree, "work.py")
     assert harvest(order).head_sha == work == bench.head(order.branch)
+
+
+def test_no_lock_that_a_killed_agent_left_keeps_the_next_one_from_committing(bench):
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "one.py")
+    for name in ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", f"refs/heads/{order.branch}.lock"):
+        (Path(order.private_git) / name).touch()
+    assert harvest(order).head_sha == head
+    attach_private_git(order)
+    second = commit_file(Path(order.worktree), "two.py")
+    git(Path(order.worktree), "config", "user.nickname", "somebody")
+    assert harvest(order).head_sha == second

@@ -14,7 +14,8 @@ from tests.support.repository import git
 from tests.workspace.conftest import SPOOL_ID, commit_file, status
 
 from haikud.workspace.checks import WorkspaceMismatch
-from haikud.workspace.ownership import BranchTaken, expect_owner, record_path
+from haikud.workspace.commits import merge_dependencies
+from haikud.workspace.ownership import BranchTaken, expect_owner, record_path, update_owner
 from haikud.workspace.repository_lock import RepositoryIsBusy, repository_lock
 from haikud.workspace.worktrees import prepare_worktree, worktree_path
 
@@ -245,3 +246,20 @@ def test_checkout_uses_the_filters_of_the_user(bench, home):
     order = bench.prepared()
     assert (Path(order.worktree) / "shout.txt").read_text() == "LOUD\n"
     assert expect_owner(order).stage == "ready"
+
+
+@pytest.mark.parametrize("stage", ["made", "merged"])
+def test_no_lock_of_a_killed_git_keeps_a_worktree_from_being_made_or_merged_into(bench, stage):
+    commit_file(bench.repo, "other.py")
+    git(bench.repo, "branch", "feature/plan-1.other")
+    git(bench.repo, "reset", "-q", "--hard", "HEAD^")
+    order = bench.order(merge_refs=["feature/plan-1.other"])
+    prepare_worktree(order)
+    entry = bench.repo / ".git" / "worktrees" / "plan-1.task-1"
+    if stage == "made":
+        update_owner(order, expect_owner(order), stage="creating")
+    (entry / "HEAD.lock").touch()
+    prepare_worktree(order)
+    merge_dependencies(order)
+    assert (Path(order.worktree) / "other.py").exists()
+    assert not (entry / "HEAD.lock").exists()

@@ -112,6 +112,12 @@ def clear_stale_lock(path: Path, patience: float = 1.0) -> None:
         time.sleep(0.02)
 
 
+def clear_entry_locks(entry: Path) -> None:
+    """The same for all locks in git's entry of a worktree: the index's, HEAD's, ORIG_HEAD's."""
+    for lock in entry.glob("*.lock"):
+        clear_stale_lock(lock)
+
+
 def clear_branch_lock(order: WorkspaceOrder) -> None:
     """The same for the lock of the order's branch."""
     clear_stale_lock(Path(order.git_common_dir) / "refs" / "heads" / f"{order.branch}.lock")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
-from haikud.workspace.checks import check_worktree, clear_branch_lock, clear_stale_lock
+from haikud.workspace.checks import check_worktree, clear_branch_lock, clear_entry_locks
 from haikud.workspace.durability import sync_branch, sync_worktree
 from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError, as_text
 from haikud.workspace.ownership import expect_owner, update_owner
@@ -63,7 +63,7 @@ def commit_leftovers(
     Call it after `harvest`. `exclude` names files that were copied in, such as `.env`.
     """
     git = check_worktree(order, expect_owner(order))
-    clear_stale_lock(Path(str(git.git_dir)) / "index.lock")
+    clear_entry_locks(Path(str(git.git_dir)))
     left = _leftovers_in(git, exclude)
     if not left:
         return None
@@ -101,7 +101,7 @@ def merge_dependencies(
             if resolve(git, f"refs/heads/{name}") is None:
                 raise WorkspaceError(f"there is no branch {name} in {order.repository} to start from")
         # Nobody has worked here yet: anything beyond the start is a merge that a crash cut short.
-        clear_stale_lock(Path(str(git.git_dir)) / "index.lock")
+        clear_entry_locks(Path(str(git.git_dir)))
         _back_to(git, owner.start_sha)
         for name in branches:
             _merge(git, order, name, owner.start_sha, identity)

@@ -23,7 +23,7 @@ from haikud.workspace.checks import (
     check_place,
     check_worktree,
     clear_branch_lock,
-    clear_stale_lock,
+    clear_entry_locks,
     expect_entry,
     git_file_text,
     names_folder,
@@ -307,7 +307,7 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
 
 def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
     """Make the index agree with the branch; what it knows about unchanged files is kept, so this is quick."""
-    clear_stale_lock(Path(str(git.git_dir)) / "index.lock")
+    clear_entry_locks(Path(str(git.git_dir)))
     read = ("read-tree", "--reset", f"refs/heads/{order.branch}")
     if git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
         remove_entry(Path(str(git.git_dir)) / "index")  # damaged; all that is in it can be had again

@@ -20,6 +20,7 @@ from haikud.workspace.checks import (
     check_place,
     check_worktree,
     clear_branch_lock,
+    clear_entry_locks,
     expect_entry,
     find_entry,
 )
@@ -109,6 +110,7 @@ def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
         start = tip or owner.attached_tip or owner.start_sha
         entry = _register(order, start, has_branch=tip is not None)
     # The checkout can take long and touches nothing that others write: it runs outside the lock.
+    clear_entry_locks(entry)
     Git(entry, order.worktree).run("reset", "--hard", "--quiet", "HEAD", timeout=WRITE_SECONDS)
     sync_worktree(order)
     update_owner(order, owner, stage="ready", real_worktree=os.path.realpath(order.worktree))
