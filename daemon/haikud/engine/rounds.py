@@ -35,6 +35,7 @@ from haikud.engine.starting import start_what_may
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.engine.watcher import Watcher
 from haikud.spool.durable import remove_if_there, sync_filesystem
+from haikud.spool.taken import split_taken_name
 
 Step = Callable[[], Awaitable[None]]
 
@@ -104,22 +105,25 @@ class Rounds:
         engine.board = Board()  # what a try before this one had put on it is read again
         for folder in self.folders:
             folder.pending.clear()
-        for name in STOPS:
-            await engine.write(remove_if_there, engine.layout.control / name)
+        await engine.write(self._drop_old_stops)
         # What an earlier daemon or a runner wrote just before it was killed is seen, and not yet durable.
         await engine.write(sync_filesystem, engine.layout.root)
         gone = await recover_tasks(engine)
         for folder in self.folders:
             left = await recover_drops(engine, folder.drops, are_requests=folder is self._incoming)
-            for taken in left:
-                if folder is self._commands and taken.name in STOPS:
-                    await engine.write(folder.drops.finish, taken)
-                else:
-                    folder.pending.append(taken)
+            folder.pending.extend(left)
         with engine.trouble.guard(CONTROLS):
             await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
         for entry, end in gone:
             self._look_after(entry, end)
+
+    def _drop_old_stops(self) -> None:
+        """A stop that was for an earlier daemon is removed, not obeyed; one that it had taken already too."""
+        for name in STOPS:
+            remove_if_there(self._engine.layout.control / name)
+        for _, path in self._commands.drops.taken_tokens():
+            if (parts := split_taken_name(path.name)) and parts[1] in STOPS:
+                remove_if_there(path)
 
     async def run(self) -> None:
         """Round after round, until told to end."""

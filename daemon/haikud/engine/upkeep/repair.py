@@ -15,6 +15,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.envelope import Status
+from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.publication import publish_final, publish_plan
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.answer_check import STATUS, status_of
@@ -24,8 +25,9 @@ from haikud.engine.upkeep.look import Look, SeenTask
 from haikud.engine.upkeep.process_check import attempt_of
 from haikud.engine.upkeep.removal import finish_removal
 from haikud.engine.upkeep.repository_check import measured_head
+from haikud.sandbox.cgroups import cgroup_name, find_cgroups, remove_cgroup
 from haikud.sandbox.trees import TreeStillAlive, end_tree
-from haikud.spool.claims import is_alive, read_runner_identity
+from haikud.spool.claims import is_alive, read_runner_cgroup, read_runner_identity
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.legal_names import REMOVAL, TAKEN
@@ -227,9 +229,13 @@ def _processes(look: Look, _store: Store, finding: Finding) -> str | None:
     markers = {marker for marker in look.marked.values() if attempt_of(look, marker) == folder}
     runner = read_runner_identity(folder / "runner.json")
     pids = [runner.pid] if runner is not None and is_alive(runner) else []
+    name = attempt_name(finding.ref or "", int(folder.name.rpartition("-")[2]))
+    cgroups = find_cgroups(cgroup_name(look.spool_id or "", name), read_runner_cgroup(folder / "runner.json"))
     ended: list[str] = []
     for marker in sorted(markers | {str(folder / "out")}):
-        ended += end_tree(marker=marker, pids=pids, grace=GRACE_SECONDS)
+        ended += end_tree(marker=marker, pids=pids, grace=GRACE_SECONDS, cgroups=cgroups)
+    for cgroup in cgroups:
+        remove_cgroup(cgroup)
     return f"ended: {'; '.join(ended)}" if ended else None
 
 
