@@ -123,3 +123,32 @@ def test_a_dependency_without_a_branch_is_said(bench):
     with pytest.raises(WorkspaceError, match="there is no branch feature/none"):
         merge_dependencies(order)
     assert merge_dependencies(order, []) == order.base_sha
+
+
+def test_what_a_merge_that_was_cut_short_had_checked_out_is_no_conflict(bench, tmp_path):
+    first = bench.prepared("a")
+    (Path(first.worktree) / "deep").mkdir()
+    commit_file(Path(first.worktree), "deep/a.py")
+    order = bench.order("b", merge_refs=["feature/a"])
+    prepare_worktree(order)
+    place = Path(order.worktree)
+    (place / "deep").mkdir()
+    (place / "deep" / "a.py").write_text("ha")  # a killed git had written half of it
+    (place / "mine.txt").write_text("mine")
+    assert merge_dependencies(order) == bench.head("feature/a")
+    assert (place / "deep" / "a.py").read_text() == (Path(first.worktree) / "deep" / "a.py").read_text()
+    assert (place / "mine.txt").read_text() == "mine"
+
+
+def test_nothing_beyond_the_worktree_is_removed_for_a_merge(bench, tmp_path):
+    first = bench.prepared("a")
+    (Path(first.worktree) / "deep").mkdir()
+    commit_file(Path(first.worktree), "deep/a.py")
+    order = bench.order("b", merge_refs=["feature/a"])
+    prepare_worktree(order)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.py").write_text("not ours")
+    (Path(order.worktree) / "deep").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((MergeConflict, GitError)):
+        merge_dependencies(order)
+    assert (tmp_path / "elsewhere" / "a.py").read_text() == "not ours"

@@ -104,6 +104,8 @@ def merge_dependencies(
         clear_entry_locks(Path(str(git.git_dir)))
         _back_to(git, owner.start_sha)
         for name in branches:
+            _remove_checked_out(git, owner.start_sha, name)
+        for name in branches:
             _merge(git, order, name, owner.start_sha, identity)
         start = git.line("rev-parse", "HEAD")
         sync_worktree(order)
@@ -113,6 +115,18 @@ def merge_dependencies(
 
 def _back_to(git: Git, sha: str) -> None:
     git.run("reset", "--hard", "--quiet", sha, timeout=WRITE_SECONDS)
+
+
+def _remove_checked_out(git: Git, start: str, name: str) -> None:
+    """Remove the files that a merge of this branch brought before it was cut short: untracked, they stand in its way."""
+    top = Path(str(git.work_tree)).resolve()
+    added = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A")
+    for path in git.names(*added, start, f"refs/heads/{name}"):
+        file = top / os.fsdecode(path)
+        if _is_file_or_link(os.fsencode(file)) and file.parent.resolve() == top.resolve() / file.parent.relative_to(
+            top
+        ):
+            file.unlink()
 
 
 def _merge(git: Git, order: WorkspaceOrder, name: str, start: str, identity: tuple[str, str]) -> None:
