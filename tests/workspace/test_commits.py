@@ -10,7 +10,7 @@ from tests.workspace.conftest import commit_file, status
 
 from haikud.workspace.checks import WorkspaceMismatch
 from haikud.workspace.commits import MergeConflict, commit_leftovers, merge_dependencies
-from haikud.workspace.git import WorkspaceError
+from haikud.workspace.git import GitError, WorkspaceError
 from haikud.workspace.ownership import BranchTaken
 from haikud.workspace.worktrees import prepare_worktree
 

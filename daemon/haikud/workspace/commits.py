@@ -118,14 +118,12 @@ def _back_to(git: Git, sha: str) -> None:
 
 
 def _remove_checked_out(git: Git, start: str, name: str) -> None:
-    """Remove the files that a merge of this branch brought before it was cut short: untracked, they stand in its way."""
+    """Remove what a merge of this branch had written when it was cut short: untracked, it stands in the way."""
     top = Path(str(git.work_tree)).resolve()
     added = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A")
     for path in git.names(*added, start, f"refs/heads/{name}"):
         file = top / os.fsdecode(path)
-        if _is_file_or_link(os.fsencode(file)) and file.parent.resolve() == top.resolve() / file.parent.relative_to(
-            top
-        ):
+        if _is_file_or_link(os.fsencode(file)) and file.parent.resolve() == file.parent:  # never through a link
             file.unlink()
 
 
