@@ -9,6 +9,9 @@ KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 
+# Test processes: more than two cores, since many tests wait for something.
+WORKERS ?= 3
+
 .PHONY: help demo test check storm crash power-cut full-disk format schemas clean
 .DEFAULT_GOAL := help
 
@@ -28,14 +31,14 @@ demo: $(READY)
 	@$(BIN)/haikud demo
 
 test: $(READY_DEV)
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/haikud schema --check schemas
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 storm: $(READY_DEV)
 	@$(BIN)/python -m tests.crash.storm
