@@ -151,7 +151,17 @@ def _tell(scenario: Scenario, house: House, traced: _Traced, outcome: Outcome) -
             raise AssertionError(f"after {SECONDS:g} s {left}")
         time.sleep(0.02)
     _end(house, traced, succeeded=succeeded_by)
-    outcome.died = outcome.died or traced.killed()  # as it ended: nobody need follow
+    if outcome.died is None:
+        outcome.died = _died_as_it_ended(house, traced)
+
+
+def _died_as_it_ended(house: House, traced: _Traced) -> str | None:
+    """With nothing left to do; but what it was writing is for the next one to remove."""
+    died = traced.killed()
+    if died is not None:
+        house.start()
+        _end(house, traced, succeeded=True)
+    return died
 
 
 def _end(house: House, traced: _Traced, *, succeeded: bool) -> None:
