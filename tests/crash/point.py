@@ -151,8 +151,7 @@ def _tell(scenario: Scenario, house: House, traced: _Traced, outcome: Outcome) -
             raise AssertionError(f"after {SECONDS:g} s {left}")
         time.sleep(0.02)
     _end(house, traced, succeeded=succeeded_by)
-    if outcome.died is None:
-        outcome.died = _died_as_it_ended(house, traced)
+    outcome.died = outcome.died or _died_as_it_ended(house, traced)
 
 
 def _died_as_it_ended(house: House, traced: _Traced) -> str | None:
