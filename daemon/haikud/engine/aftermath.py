@@ -23,7 +23,7 @@ from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.lost import WHY
 from haikud.engine.policy import Ending
-from haikud.engine.salvage import salvage
+from haikud.engine.salvage import left_attached, salvage
 from haikud.engine.specs import build_workspace
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.sandbox.cgroups import cgroup_name
@@ -170,7 +170,11 @@ def _examine(
         broken = error.why
     began = paths.events.exists()
     ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
-    evidence = salvage(workspace, entry.task) if result is None and workspace is not None and began else None
+    evidence = None
+    if workspace is not None and result is None and began:
+        evidence = salvage(workspace, entry.task)
+    elif workspace is not None and left_attached(workspace):  # the runner could not; its result stands all the same
+        salvage(workspace, entry.task)
     task_paths = store.layout.task(entry.ref)
     usage = result.usage if result is not None else spent_by_transcript(task_paths.transcript, attempt)[0]
     if result is None or ending.outcome is AttemptOutcome.ENVIRONMENT:

@@ -10,8 +10,19 @@ from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Task
 from haikud.workspace.evidence import measure
-from haikud.workspace.git import WorkspaceError
-from haikud.workspace.private_git import harvest
+from haikud.workspace.git import GitKilled, WorkspaceError
+from haikud.workspace.private_git import harvest, is_attached
+
+TRIES = 5
+"""A git that was killed said neither yes nor no, so it is asked again; who kills each of them wins in the end."""
+
+
+def left_attached(workspace: WorkspaceOrder) -> bool:
+    """Whether the agent's git folder is still in place in the worktree, though its runner is gone."""
+    try:
+        return is_attached(workspace)
+    except WorkspaceError:
+        return False
 
 
 def salvage(workspace: WorkspaceOrder, task: Task) -> Evidence | None:
@@ -19,10 +30,14 @@ def salvage(workspace: WorkspaceOrder, task: Task) -> Evidence | None:
 
     Tests did not run: `tests_passing` stays None.
     """
-    try:
-        harvest(workspace)
-        facts = measure(workspace, workspace.base_sha, [spec.path for spec in task.files])
-    except WorkspaceError:
-        return None
-    facts.pop("warnings", None)
-    return Evidence.model_validate(facts)
+    for _ in range(TRIES):
+        try:
+            harvest(workspace)
+            facts = measure(workspace, workspace.base_sha, [spec.path for spec in task.files])
+        except GitKilled:
+            continue
+        except WorkspaceError:
+            return None
+        facts.pop("warnings", None)
+        return Evidence.model_validate(facts)
+    return None

@@ -31,7 +31,7 @@ from haikud.workspace.checks import (
 from haikud.workspace.durability import boot_id, mend_files, sync_branch
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, write_atomically
 from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
-from haikud.workspace.ownership import expect_owner, ref_of, update_owner
+from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 
@@ -112,6 +112,12 @@ def harvest(order: WorkspaceOrder) -> Harvest:
             sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
         update_owner(order, owner, attached_tip=None, detached=False)
         return Harvest(_tip(order), warnings)
+
+
+def is_attached(order: WorkspaceOrder) -> bool:
+    """Whether the agent's own git folder is still in place in the worktree: nobody has harvested or detached it."""
+    owner = read_owner(order)
+    return owner is not None and owner.attached_tip is not None and not owner.detached
 
 
 def detach_private_git(order: WorkspaceOrder) -> list[str]:
