@@ -22,6 +22,9 @@ GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.05; done'
 DEAF = Path(__file__).resolve().parents[1] / "support/deaf_daemon.py"
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
+OF_OTHERS = {"watch_limit", "events_lost"}
+"""Faults that a test may have which runs beside one that takes inotify away from the whole machine."""
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
@@ -211,7 +214,7 @@ def test_an_agent_that_deletes_its_own_folder_is_settled_as_failed_and_others_go
     assert [one["status"] for one in answer["payload"]["tasks"]] == ["failure", "success", "failure"]
     assert "was deleted" in json.dumps(house.response("p.a"))
     assert house.state("p.a") == "failed"
-    assert not faults(house)
+    assert not set(faults(house)) - OF_OTHERS
 
 
 def test_with_too_many_open_questions_only_what_is_answered_goes_on(house: House):
