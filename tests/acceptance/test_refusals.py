@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.support.few_processes import pids_cgroup
 from tests.support.house import House
+from tests.support.inotify import inotify_in_use
 from tests.support.waiting import wait_until
 
 GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.05; done'
@@ -127,7 +128,19 @@ def test_a_soft_limit_is_raised_for_the_daemon_and_kept_for_agents(house: House)
     assert (house.spool / "plans/one/one/attempt-1/out/limit").read_text(encoding="utf-8").strip() == "256"
 
 
-def test_though_every_inotify_event_is_dropped_all_work_is_done(house: House):
+@pytest.fixture
+def with_inotify():
+    with inotify_in_use():
+        yield
+
+
+@pytest.fixture
+def alone_with_inotify():
+    with inotify_in_use(alone=True):
+        yield
+
+
+def test_though_every_inotify_event_is_dropped_all_work_is_done(with_inotify: None, house: House):
     house.settings = {"rescan_seconds": 0.3, "watcher": "inotify"}
     house.role("asks", 'echo "which?"; exit 79', workspace="none")
     house.wrapper = [sys.executable, str(DEAF)]
@@ -146,7 +159,7 @@ def test_though_every_inotify_event_is_dropped_all_work_is_done(house: House):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may lower inotify's limits")
-def test_without_inotify_folders_are_polled_until_it_can_be_had(house: House):
+def test_without_inotify_folders_are_polled_until_it_can_be_had(alone_with_inotify: None, house: House):
     before = INSTANCES.read_text(encoding="ascii")
     house.settings = {"rescan_seconds": 0.3, "poll_seconds": 0.1}
     try:

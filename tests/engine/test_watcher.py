@@ -10,12 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.inotify import inotify_in_use
 from watchdog.observers.api import BaseObserver
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.trouble import Trouble
 from haikud.engine.watcher import Watcher
+
+
+@pytest.fixture(autouse=True)
+def with_inotify():
+    with inotify_in_use():
+        yield
 
 
 class Looks:
