@@ -25,8 +25,8 @@ ASKS = '[ -n "$HAIKUD_GUIDANCE_FILE" ] || { echo "which one?"; exit 79; }'
 class LivedIn:
     """The spool, its repository, and the doctor on it.
 
-    Finished: `merged` (its branch merged into main), `work` (not merged), `pair` (two tasks without a worktree) and
-    `broken` (failed); open: `asks` (a question) and `later` (paused); rejected: `bad`, and `work` with other content.
+    Finished: `merged` (its branch merged into main), `single` (not merged), `pair` (two tasks without a worktree) and
+    `broken` (failed); open: `asks` (a question) and `later` (paused); rejected: `bad`, and `single` with other content.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,17 +45,17 @@ class LivedIn:
         house.role("breaks", "exit 1", workspace="none")
         house.role("asks", ASKS, workspace="none")
         house.start()
-        for name in ("merged", "work"):
+        for name in ("merged", "single"):
             house.request(name, role="works")
         pair = [{"id": name, "title": name, "role": "quick"} for name in ("a", "b")]
         house.drop("incoming", "pair.json", {"task_plan": {"id": "pair", "tasks": pair}})
         house.request("broken", role="breaks")
         house.request("asks", role="asks")
         house.drop("incoming", "bad.json", {"task_id": "bad"})
-        for name in ("merged", "work", "pair", "broken", "bad"):
+        for name in ("merged", "single", "pair", "broken", "bad"):
             house.response(name)
-        house.request("work", role="quick")
-        house.response("work.rejected.1")
+        house.request("single", role="quick")
+        house.response("single.rejected.1")
         wait_until(lambda: house.read("escalations/asks.json"), what="the question")
         house.drop("control", "all.pause", "")
         wait_until(lambda: house.read("queue.json"), what="the pause")

@@ -23,7 +23,7 @@ def test_a_pruned_plan_does_not_confuse_the_daemon_and_its_id_stays_used(lived_i
         pruned = house.haikud("prune", "--older-than", "0s")
         assert pruned.returncode == 0
         assert "pruned merged\n  merged: feature/merged deleted: it is merged\n" in pruned.stdout
-        assert "kept work\n  work: feature/work has 1 commit(s)" in pruned.stdout
+        assert "kept single\n  single: feature/single has 1 commit(s)" in pruned.stdout
 
         house.drop("incoming", "again.json", request)  # the same content: told, not run
         report = house.response("merged.rejected.1")["payload"]["error_report"]

@@ -46,9 +46,9 @@ def test_what_is_merged_or_has_no_worktree_goes_and_what_holds_work_stays(lived:
     plan = json.loads(lived.path("plans/merged/plan.json").read_bytes())
     reports = prune(lived)
     assert {name for name, one in reports.items() if one.pruned} == {"merged", "pair", "broken"}
-    assert set(reports) == {"merged", "pair", "broken", "work"}  # what is open is not spoken of
-    (task,) = reports["work"].tasks
-    assert task.kept == "feature/work has 1 commit(s) that are neither merged into main nor pushed"
+    assert set(reports) == {"merged", "pair", "broken", "single"}  # what is open is not spoken of
+    (task,) = reports["single"].tasks
+    assert task.kept == "feature/single has 1 commit(s) that are neither merged into main nor pushed"
 
     tombstone = json.loads(lived.path("plans/.pruned/merged").read_bytes())
     assert tombstone["content_sha256"] == plan["content_sha256"]
@@ -56,31 +56,33 @@ def test_what_is_merged_or_has_no_worktree_goes_and_what_holds_work_stays(lived:
     for name in ("merged", "pair", "broken"):
         assert files_of(lived, name) == []
     assert not worktree(lived, "merged").exists()
-    assert branches(lived) == ["refs/heads/feature/work", "refs/heads/main"]
-    assert worktree(lived, "work").exists()
-    assert lived.path("responses/work.rejected.1.json").exists()
+    assert branches(lived) == ["refs/heads/feature/single", "refs/heads/main"]
+    assert worktree(lived, "single").exists()
+    assert lived.path("responses/single.rejected.1.json").exists()
     assert lived.look() == {}
-    assert set(prune(lived)) == {"work"}
+    assert set(prune(lived)) == {"single"}
 
 
 def test_with_rescue_the_commits_stay_under_a_ref_of_their_own(lived: LivedIn):
-    head = git(lived.house.repository, "rev-parse", "feature/work")
-    assert prune(lived, rescue=True)["work"].pruned
-    assert git(lived.house.repository, "rev-parse", "refs/haikud/rescue/work") == head
-    assert json.loads(lived.path("plans/.pruned/work").read_bytes())["rescued"] == {"work": "refs/haikud/rescue/work"}
-    assert "refs/heads/feature/work" not in branches(lived)
-    assert not worktree(lived, "work").exists()
-    assert lived.path("responses/work.rejected.1.json").exists()  # the answer to another request
+    head = git(lived.house.repository, "rev-parse", "feature/single")
+    assert prune(lived, rescue=True)["single"].pruned
+    assert git(lived.house.repository, "rev-parse", "refs/haikud/rescue/single") == head
+    assert json.loads(lived.path("plans/.pruned/single").read_bytes())["rescued"] == {
+        "single": "refs/haikud/rescue/single"
+    }
+    assert "refs/heads/feature/single" not in branches(lived)
+    assert not worktree(lived, "single").exists()
+    assert lived.path("responses/single.rejected.1.json").exists()  # the answer to another request
     assert lived.look() == {}
 
 
 def test_what_is_pushed_goes_and_its_branch_stays(lived: LivedIn):
-    git(lived.house.repository, "update-ref", "refs/remotes/origin/feature/work", "feature/work")
-    report = prune(lived)["work"]
+    git(lived.house.repository, "update-ref", "refs/remotes/origin/feature/single", "feature/single")
+    report = prune(lived)["single"]
     assert report.pruned
-    assert report.tasks[0].branch == "feature/work stays: it is pushed, not merged"
-    assert "refs/heads/feature/work" in branches(lived)
-    assert json.loads(lived.path("plans/.pruned/work").read_bytes())["branches_kept"] == ["feature/work"]
+    assert report.tasks[0].branch == "feature/single stays: it is pushed, not merged"
+    assert "refs/heads/feature/single" in branches(lived)
+    assert json.loads(lived.path("plans/.pruned/single").read_bytes())["branches_kept"] == ["feature/single"]
 
 
 def test_uncommitted_files_are_work_with_rescue_too(lived: LivedIn):
@@ -136,12 +138,12 @@ def test_one_prune_at_a_time(lived: LivedIn):
 def test_what_was_set_aside_goes_where_that_is_asked_for(lived: LivedIn):
     now = utc_now() + timedelta(seconds=1)
     assert prune_rejected(lived.layout, now - timedelta(days=1), dry=False) == []
-    assert sorted(prune_rejected(lived.layout, now, dry=True)) == ["bad.json", "work.json"]
+    assert sorted(prune_rejected(lived.layout, now, dry=True)) == ["bad.json", "single.json"]
     token = json.loads(lived.path("rejected/bad.json.reason.json").read_bytes())["token"]
     lived.path(f"incoming/.taken-{token}-bad.json").touch()
-    assert prune_rejected(lived.layout, now, dry=False) == ["work.json"]
+    assert prune_rejected(lived.layout, now, dry=False) == ["single.json"]
     assert sorted(path.name for path in lived.path("rejected").iterdir()) == ["bad.json", "bad.json.reason.json"]
-    assert lived.path("responses/work.rejected.1.json").exists()
+    assert lived.path("responses/single.rejected.1.json").exists()
 
 
 STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "97"))
@@ -149,10 +151,10 @@ STEP = int(os.environ.get("HAIKUD_CRASH_STEP", "97"))
 
 
 def test_killed_at_any_step_the_next_prune_ends_what_was_begun(lived: LivedIn):
-    head = git(lived.house.repository, "rev-parse", "feature/work")
+    head = git(lived.house.repository, "rev-parse", "feature/single")
     step = 1 + STEP // 4
     while not survives(lambda: prune(lived, rescue=True), step):
-        for name in ("work", "pair", "merged", "broken"):  # an id is never free in between
+        for name in ("single", "pair", "merged", "broken"):  # an id is never free in between
             assert lived.store.has_plan(name) or lived.store.is_pruned(name), (name, step)
         prune(lived, rescue=True)
         check_pruned(lived, head)
@@ -161,7 +163,7 @@ def test_killed_at_any_step_the_next_prune_ends_what_was_begun(lived: LivedIn):
 
 
 def test_killed_again_and_again_it_ends_too(lived: LivedIn):
-    head = git(lived.house.repository, "rev-parse", "feature/work")
+    head = git(lived.house.repository, "rev-parse", "feature/single")
     step = 31
     while not survives(lambda: prune(lived, rescue=True), step):
         step += 31
@@ -171,12 +173,12 @@ def test_killed_again_and_again_it_ends_too(lived: LivedIn):
 def check_pruned(spool: LivedIn, head: str) -> None:
     """Nothing is left but the tombstones and the rescued commits."""
     repository = spool.house.repository
-    assert git(repository, "rev-parse", "refs/haikud/rescue/work") == head
+    assert git(repository, "rev-parse", "refs/haikud/rescue/single") == head
     for name in ("merged", "pair", "broken"):
         assert files_of(spool, name) == []
         assert json.loads(spool.path(f"plans/.pruned/{name}").read_bytes())["plan_id"] == name
-    assert not spool.path("plans/work").exists()
-    assert branches(spool) == ["refs/haikud/rescue/work", "refs/heads/main"]
+    assert not spool.path("plans/single").exists()
+    assert branches(spool) == ["refs/haikud/rescue/single", "refs/heads/main"]
     assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 1
     assert list((repository / "worktrees").iterdir()) == []
     assert spool.look() == {}

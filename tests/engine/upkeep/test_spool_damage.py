@@ -43,8 +43,8 @@ def add_decision(folder: Path, **fields: object) -> Path:
 
 
 def stale_token(spool: LivedIn) -> None:
-    token = json.loads(spool.path("plans/work/plan.json").read_bytes())["token"]
-    spool.path(f"incoming/.taken-{token}-work.json").write_bytes(b"{}")
+    token = json.loads(spool.path("plans/single/plan.json").read_bytes())["token"]
+    spool.path(f"incoming/.taken-{token}-single.json").write_bytes(b"{}")
 
 
 def two_answers(spool: LivedIn) -> None:
@@ -71,7 +71,7 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "a durable write was cut short": (
         Code.TEMPORARY_LEFT,
         Severity.NOTE,
-        lambda s: s.path(f"plans/work/.response.json.{DEAD}-0a1b2c3d.tmp").write_text("{"),
+        lambda s: s.path(f"plans/single/.response.json.{DEAD}-0a1b2c3d.tmp").write_text("{"),
     ),
     "a plan was never admitted": (
         Code.BUILD_LEFT,
@@ -102,7 +102,7 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "an open link of a finished task": (
         Code.LINK_WRONG,
         Severity.NOTE,
-        lambda s: rename(s, "tasks/succeeded/work", "tasks/running/work"),
+        lambda s: rename(s, "tasks/succeeded/single", "tasks/running/single"),
     ),
     "a final link of an open task": (
         Code.LINK_WRONG,
@@ -112,7 +112,7 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "a final link though nothing was published": (
         Code.RESPONSE_MISSING,
         Severity.FAULT,
-        lambda s: [s.path("plans/work/work/response.json").unlink(), s.path("plans/work/response.json").unlink()],
+        lambda s: [s.path("plans/single/single/response.json").unlink(), s.path("plans/single/response.json").unlink()],
     ),
     "a link that names something else": (
         Code.LINK_TARGET,
@@ -169,7 +169,7 @@ MENDED: dict[str, tuple[Code, Severity, Damage]] = {
     "an answered question is published": (
         Code.ESCALATION_STALE,
         Severity.FAULT,
-        lambda s: shutil.copy(s.path("escalations/asks.json"), s.path("escalations/work.json")),
+        lambda s: shutil.copy(s.path("escalations/asks.json"), s.path("escalations/single.json")),
     ),
     "an older question is published": (
         Code.ESCALATION_STALE,
@@ -259,17 +259,17 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
     "plan.json is torn": (
         Code.PLAN_UNREADABLE,
         Severity.FAULT,
-        lambda s: truncate(s.path("plans/work/plan.json")),
+        lambda s: truncate(s.path("plans/single/plan.json")),
     ),
     "plan.json is missing": (
         Code.PLAN_UNREADABLE,
         Severity.FAULT,
-        lambda s: s.path("plans/work/plan.json").unlink(),
+        lambda s: s.path("plans/single/plan.json").unlink(),
     ),
     "plan.json is another plan's": (
         Code.PLAN_MISMATCH,
         Severity.FAULT,
-        lambda s: shutil.copy(s.path("plans/pair/plan.json"), s.path("plans/work/plan.json")),
+        lambda s: shutil.copy(s.path("plans/pair/plan.json"), s.path("plans/single/plan.json")),
     ),
     "a task's folder is gone": (
         Code.PLAN_MISMATCH,
@@ -313,7 +313,7 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
     "an answer to no plan": (
         Code.RESPONSE_STRAY,
         Severity.NOTE,
-        lambda s: shutil.copy(s.path("responses/work.json"), s.path("responses/other.json")),
+        lambda s: shutil.copy(s.path("responses/single.json"), s.path("responses/other.json")),
     ),
     "a published answer was changed": (
         Code.RESPONSE_STRAY,
@@ -331,7 +331,7 @@ LEFT: dict[str, tuple[Code, Severity, Damage]] = {
     "a dropped file was taken": (
         Code.TAKEN_LEFT,
         Severity.NOTE,
-        lambda s: s.path(f"control/.taken-{TOKEN}-work.retry").write_bytes(b""),
+        lambda s: s.path(f"control/.taken-{TOKEN}-single.retry").write_bytes(b""),
     ),
 }
 
@@ -380,6 +380,6 @@ def test_nothing_is_found_where_nothing_is_wrong_and_readers_may_take_answers_aw
 
 
 def test_what_the_next_daemon_settles_is_a_fault_where_a_daemon_has_not(spool: LivedIn):
-    rename(spool, "tasks/succeeded/work", "tasks/running/work")
+    rename(spool, "tasks/succeeded/single", "tasks/running/single")
     assert spool.look()[Code.LINK_WRONG][0].severity is Severity.NOTE
     assert spool.look(daemon=1)[Code.LINK_WRONG][0].severity is Severity.FAULT

@@ -70,30 +70,30 @@ def mended(lived: LivedIn, code: Code) -> str:
 
 
 def test_an_agents_git_that_was_left_in_place(lived: LivedIn):
-    order = order_of(lived, "work")
+    order = order_of(lived, "single")
     attach_private_git(order)
     git(Path(order.worktree), "commit", "-q", "--allow-empty", "-m", "Last words")
     seen(lived, Code.GIT_LEFT_ATTACHED, Severity.FAULT)
     assert "took its commits home" in mended(lived, Code.GIT_LEFT_ATTACHED)
-    assert git(lived.house.repository, "log", "-1", "--format=%s", "feature/work") == "Last words"
+    assert git(lived.house.repository, "log", "-1", "--format=%s", "feature/single") == "Last words"
 
 
 def test_a_worktree_whose_folder_is_gone(lived: LivedIn):
-    shutil.rmtree(order_of(lived, "work").worktree)
+    shutil.rmtree(order_of(lived, "single").worktree)
     seen(lived, Code.WORKTREE_GONE, Severity.NOTE)
     mended(lived, Code.WORKTREE_GONE)
-    assert "worktrees/work" not in git(lived.house.repository, "worktree", "list")
-    assert "feature/work" in git(lived.house.repository, "branch")
+    assert "worktrees/single" not in git(lived.house.repository, "worktree", "list")
+    assert "feature/single" in git(lived.house.repository, "branch")
 
 
-@pytest.mark.parametrize("name", ["worktrees/work/index.lock", "refs/heads/feature/work.lock"])
+@pytest.mark.parametrize("name", ["worktrees/single/index.lock", "refs/heads/feature/single.lock"])
 def test_a_lock_that_a_killed_git_left(lived: LivedIn, name: str):
     (common(lived) / name).touch()
     seen(lived, Code.GIT_LOCK_LEFT, Severity.NOTE)
     mended(lived, Code.GIT_LOCK_LEFT)
 
 
-@pytest.mark.parametrize("name", [f".git/haikud/owners/.x.json.{DEAD}-0a1b2c3d", "worktrees/.work.git.haikud-new"])
+@pytest.mark.parametrize("name", [f".git/haikud/owners/.x.json.{DEAD}-0a1b2c3d", "worktrees/.single.git.haikud-new"])
 def test_a_write_in_a_repository_that_was_cut_short(lived: LivedIn, name: str):
     (lived.house.repository / name).touch()
     seen(lived, Code.GIT_TEMPORARY_LEFT, Severity.NOTE)
@@ -101,11 +101,11 @@ def test_a_write_in_a_repository_that_was_cut_short(lived: LivedIn, name: str):
 
 
 def test_work_in_no_branch_is_saved_before_git_clears_it_away(lived: LivedIn):
-    head = git(lived.house.repository, "rev-parse", "feature/work")
-    git(lived.house.repository, "update-ref", "-d", "refs/heads/feature/work")
+    head = git(lived.house.repository, "rev-parse", "feature/single")
+    git(lived.house.repository, "update-ref", "-d", "refs/heads/feature/single")
     seen(lived, Code.WORK_UNREACHABLE, Severity.FAULT)
-    assert mended(lived, Code.WORK_UNREACHABLE) == "kept as refs/haikud/rescue/work"
-    assert git(lived.house.repository, "rev-parse", "refs/haikud/rescue/work") == head
+    assert mended(lived, Code.WORK_UNREACHABLE) == "kept as refs/haikud/rescue/single"
+    assert git(lived.house.repository, "rev-parse", "refs/haikud/rescue/single") == head
 
 
 def test_a_branch_that_is_merged_may_go_and_one_that_was_rewritten_is_noted(lived: LivedIn):
@@ -125,19 +125,19 @@ def test_records_of_ownership_that_say_nothing_or_of_no_task(lived: LivedIn):
     folder = owners_folder(common(lived))
     (folder / "torn.json").write_text("{")
     seen(lived, Code.OWNER_UNREADABLE, Severity.FAULT)
-    record = (folder / "work.json").read_text(encoding="utf-8")
-    (folder / "torn.json").write_text(record.replace('"ref": "work"', '"ref": "made-by-hand"'))
+    record = (folder / "single.json").read_text(encoding="utf-8")
+    (folder / "torn.json").write_text(record.replace('"ref": "single"', '"ref": "made-by-hand"'))
     seen(lived, Code.OWNER_WITHOUT_TASK, Severity.NOTE)
 
 
 def test_a_process_of_an_attempt_that_is_over_is_ended(lived: LivedIn):
-    out = lived.layout.task("work").attempt(1).out
+    out = lived.layout.task("single").attempt(1).out
     process = subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], "HAIKUD_OUT": str(out)})
     try:
         wait_until(lambda: Code.PROCESS_LEFT in lived.look(), what="the process to be seen")
         (finding,) = lived.look()[Code.PROCESS_LEFT]
         assert f"{process.pid} sleep 60" in finding.message
-        assert finding.ref == "work"
+        assert finding.ref == "single"
         assert "sleep 60" in mended(lived, Code.PROCESS_LEFT)
         assert process.wait(timeout=10) < 0
     finally:
@@ -146,7 +146,7 @@ def test_a_process_of_an_attempt_that_is_over_is_ended(lived: LivedIn):
 
 
 def test_a_runner_that_no_decision_knows_is_ended(lived: LivedIn):
-    folder = lived.layout.task("work").attempt(1).folder
+    folder = lived.layout.task("single").attempt(1).folder
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS_A_CLAIM, str(folder)], stdout=subprocess.PIPE, env=lived.house.base_environment()
     )
@@ -170,7 +170,7 @@ def test_a_runner_that_is_gone_is_the_next_daemons_affair(lived: LivedIn):
 
 
 def test_a_write_that_is_under_way_is_left_to_its_writer(lived: LivedIn):
-    lived.path(f"responses/.work.json.{os.getpid()}-0a1b2c3d.tmp").touch()
+    lived.path(f"responses/.single.json.{os.getpid()}-0a1b2c3d.tmp").touch()
     assert lived.look() == {}
     assert lived.repair() == ([], [])
 
