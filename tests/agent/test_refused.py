@@ -14,7 +14,7 @@ from haikud.agent.endings import Failed, Hindered
 from haikud.agent.hindrances import ending_after
 from haikud.agent.result_place import RESERVED_BYTES, ResultPlace
 from haikud.agent.worktree import git_work
-from haikud.contracts.attempt import EXIT_ENVIRONMENT, Result
+from haikud.contracts.attempt import EXIT_ENVIRONMENT, FailureClass, Result
 from haikud.contracts.base import utc_now
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
@@ -26,7 +26,8 @@ from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import is_leftover
 from haikud.spool.models import read_model
 from haikud.spool.spending import spent_by_transcript
-from haikud.workspace.git import GitError
+from haikud.workspace.delivery import PushFailed
+from haikud.workspace.git import GitError, GitKilled
 
 ROLE = {"tools": ["bash", "edit"], "prompt": "You do tasks."}
 MOST_BYTES = 200_000
@@ -157,4 +158,28 @@ def test_a_git_of_ours_that_has_no_room_is_hindered_and_any_other_fault_of_git_i
     for stderr, kind in ((said, Hindered), ("fatal: bad object", Failed)):
         with pytest.raises(kind) as caught, git_work("Preparing the worktree"):
             raise GitError("failed", "git reset", 128, stderr)
+        assert caught.value.error is not None
         assert caught.value.error.operation == "Preparing the worktree"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause", "kind"),
+    [
+        ("failed: git push was killed", GitKilled("killed", "git push", -9, ""), FailureClass.TEMPORARY),
+        ("failed: Could not resolve host: example.org", GitError("x", "git push", 128, ""), FailureClass.NETWORK),
+        ("refused it", None, FailureClass.PERMANENT),
+    ],
+)
+def test_a_push_may_pass_where_its_git_was_killed_or_the_network_is_away(
+    said: str, cause: GitError | None, kind: FailureClass
+):
+    with pytest.raises(Failed) as caught, git_work("Pushing"):
+        raise PushFailed(said, "PUSH_FAILED") from cause
+    assert caught.value.error is not None
+    assert caught.value.error.failure_class is kind
+
+
+def test_a_push_for_which_there_was_no_room_is_hindered():
+    cause = GitError("failed", "git push", 128, "fatal: write error: No space left on device")
+    with pytest.raises(Hindered), git_work("Pushing"):
+        raise PushFailed("failed", "PUSH_FAILED") from cause

@@ -22,6 +22,11 @@ from haikud.workspace.evidence import measure
 from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
 
+_SIGNS_OF_NETWORK = (
+    *("Could not resolve host", "Connection", "timed out"),
+    *("Could not read from remote", "unable to access"),
+)
+
 
 @contextmanager
 def git_work(operation: str) -> Iterator[None]:
@@ -29,35 +34,50 @@ def git_work(operation: str) -> Iterator[None]:
     try:
         yield
     except WorkspaceError as error:
-        check_refusal(error, operation)
-        raise Failed(git_failure(error, operation)) from error
+        _check_refusal(error, operation)
+        raise Failed(_git_failure(error, operation)) from error
 
 
-def check_refusal(error: WorkspaceError, operation: str) -> None:
+def _check_refusal(error: WorkspaceError, operation: str) -> None:
     """Raise Hindered where the machine refused git what it needed."""
     refusal = refused_by_machine(error)
-    if refusal is None and isinstance(error, GitError):
-        refusal = refusal_in(error.stderr)
+    git = _git_behind(error)
+    if refusal is None and git is not None:
+        refusal = refusal_in(git.stderr)
     if refusal is not None:
         raise hindered(OSError(refusal.errno, f"{refusal.strerror} ({error})"), operation) from error
 
 
-def git_failure(error: WorkspaceError, operation: str) -> AgentError:
-    """The report on an error of the workspace room. A lock of git's, a slow call or a killed one may pass."""
-    if not isinstance(error, GitError):
-        return AgentError(ErrorType.GIT_ERROR, error.code, str(error), operation=operation)
-    locked = ".lock': File exists" in error.stderr or "index.lock" in error.stderr
-    may_pass = error.exit_code is None or isinstance(error, GitKilled)
-    passing = FailureClass.TEMPORARY if may_pass else FailureClass.PERMANENT
+def _git_failure(error: WorkspaceError, operation: str) -> AgentError:
+    """The report on an error of the workspace room."""
+    git = _git_behind(error)
     return AgentError(
         ErrorType.GIT_ERROR,
         error.code,
         str(error),
-        details=error.stderr,
-        failure_class=FailureClass.FILE_LOCK if locked else passing,
+        details=git.stderr if git else "",
+        failure_class=_class_of(error, git),
         operation=operation,
-        command=error.command,
+        command=git.command if git else None,
     )
+
+
+def _git_behind(error: WorkspaceError) -> GitError | None:
+    """What git itself said: the error, or what a push says of it."""
+    said = error if isinstance(error, GitError) else error.__cause__
+    return said if isinstance(said, GitError) else None
+
+
+def _class_of(error: WorkspaceError, git: GitError | None) -> FailureClass:
+    """A push that does not get through, a lock of git's, a slow call or a killed one may pass."""
+    if error.code == "PUSH_FAILED" and any(sign in str(error) for sign in _SIGNS_OF_NETWORK):
+        return FailureClass.NETWORK
+    if git is None:
+        return FailureClass.PERMANENT
+    if ".lock': File exists" in git.stderr or "index.lock" in git.stderr:
+        return FailureClass.FILE_LOCK
+    may_pass = git.exit_code is None or isinstance(git, GitKilled)
+    return FailureClass.TEMPORARY if may_pass else FailureClass.PERMANENT
 
 
 def order_of(attempt: Attempt) -> WorkspaceOrder:
@@ -111,8 +131,7 @@ def measure_evidence(attempt: Attempt) -> None:
 def put_in_order(attempt: Attempt) -> None:
     """However the attempt ended: no process of its agent, the repository's git in place, evidence of what is there."""
     attempt.end_processes()
-    if attempt.git in {"agent", "tests"}:
-        agents = attempt.git == "agent"
-        take_over(attempt)
-        if agents:
-            measure_evidence(attempt)
+    agents = attempt.git == "agent"
+    take_over(attempt)
+    if agents:
+        measure_evidence(attempt)

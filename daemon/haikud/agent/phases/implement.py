@@ -12,7 +12,6 @@ from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.guidance import Guidance
-from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import UnreadableFile, read_model
 
 _MOST_GUIDANCE = 65_536
@@ -39,10 +38,10 @@ def _run_built_in(attempt: Attempt) -> None:
     from haikud.agent.haiku.metering import Meter
     from haikud.agent.haiku.session import run_haiku
 
-    spec, paths = attempt.spec, attempt.paths
+    spec = attempt.spec
     meter = Meter(spec.role.model, spec.budget_usd, attempt.log, attempt.events)
     try:
-        end = run_haiku(_order(attempt, paths), meter)
+        end = run_haiku(_order(attempt), meter)
     finally:  # also where the machine or a bug ends it
         attempt.usage = meter.usage
         attempt.usage_by_model = meter.usage_by_model
@@ -50,7 +49,8 @@ def _run_built_in(attempt: Attempt) -> None:
     _judge(attempt, end)
 
 
-def _order(attempt: Attempt, paths: AttemptPaths) -> HaikuOrder:
+def _order(attempt: Attempt) -> HaikuOrder:
+    dependencies = attempt.paths.dependencies
     return HaikuOrder(
         spec=attempt.spec,
         assignment=attempt.assignment,
@@ -60,7 +60,7 @@ def _order(attempt: Attempt, paths: AttemptPaths) -> HaikuOrder:
         events=attempt.events,
         api_key=attempt.api_key,
         environment=attempt.environment,
-        dependencies_file=paths.dependencies if paths.dependencies.exists() else None,
+        dependencies_file=dependencies if dependencies.exists() else None,
         guidance_text=_guidance_text(attempt),
         read_orders=attempt.read_orders,
         stop=attempt.stop,

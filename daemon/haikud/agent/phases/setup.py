@@ -151,7 +151,7 @@ def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:
             hints.append(f"{file.path} is to be made from a template {file.template!r} that haikud does not have")
         elif not _write_new(attempt.worktree, file.path, content := template.content_for(file.path).encode()):
             attempt.log.line(f"{file.path} is there already; its template {file.template} was not copied in")
-            if _holds(attempt.worktree / file.path, content):  # an attempt before this one did
+            if holds(attempt.worktree / file.path, content):  # an attempt before this one did
                 attempt.templates[file.path] = content
         else:
             attempt.templates[file.path] = content
@@ -182,7 +182,8 @@ def _write_new(worktree: Path, name: str, data: bytes) -> bool:
     return True
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def holds(path: Path, content: bytes) -> bool:
+    """Whether that is a regular file with just this content."""
     try:
         return read_untrusted(path, len(content)) == content
     except UntrustedFile:

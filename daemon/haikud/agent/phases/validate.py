@@ -10,11 +10,11 @@ from __future__ import annotations
 from haikud.agent.attempt import Attempt, Tested, clean_text
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
+from haikud.agent.phases.setup import holds
 from haikud.agent.verification import run_check, run_tests
 from haikud.agent.worktree import attach, git_work, measure_evidence, order_of, take_over
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.evidence import VerificationRun
-from haikud.spool.reading import UntrustedFile, read_untrusted
 from haikud.workspace.commits import commit_leftovers
 
 
@@ -101,17 +101,10 @@ def _judge(attempt: Attempt, tested: Tested | None) -> None:
 def _only_templates(attempt: Attempt) -> bool:
     """Whether all that the branch changes are files as setup copied them in: no work of the agent's."""
     changed = attempt.evidence.get("files_changed", [])
-    return bool(attempt.templates) and all(_is_as_copied(attempt, name) for name in changed)
-
-
-def _is_as_copied(attempt: Attempt, name: str) -> bool:
-    content = attempt.templates.get(name)
-    if content is None:
-        return False
-    try:
-        return read_untrusted(attempt.worktree / name, len(content)) == content
-    except UntrustedFile:
-        return False
+    templates = attempt.templates
+    return bool(templates) and all(
+        name in templates and holds(attempt.worktree / name, templates[name]) for name in changed
+    )
 
 
 def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
