@@ -31,7 +31,7 @@ ROOMS_OF_LIBRARY = {
     "watchdog": {"engine"},
     "yaml": {"engine", "roles", "interfaces", "offline"},
     "genai_prices": {"costs"},
-    "psutil": {"sandbox"},
+    "psutil": set(),
     "aiohttp": {"offline", "gateway"},
     "click": {"interfaces"},
     "rich": {"interfaces"},

@@ -7,13 +7,13 @@ import signal
 from typing import Any
 
 from tests.support.house import House
+from tests.support.processes import members
 from tests.support.repository import TEST_COMMAND, git
 from tests.support.scripts import DONE, EDIT, WRITE, conversation, scenario
 from tests.support.waiting import wait_until
 
 from haikud.offline.scenario import parse_scenario
 from haikud.offline.server import ScriptedApi
-from haikud.sandbox.trees import members
 from haikud.spool.agent_log import tokens_told
 
 KEY = "sk-ant-scripted-0123456789"

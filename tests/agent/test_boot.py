@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from tests.support.attempts import KEY, Bench
+from tests.support.processes import members
 from tests.support.waiting import wait_until
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.states import AttemptOutcome, TaskState
-from haikud.sandbox.trees import members
 from haikud.spool.claims import is_alive, read_runner_identity, take_claim
 from haikud.spool.durable import write_quickly
 from haikud.spool.issues import IssueTracker

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.processes import members
 from tests.support.waiting import wait_until
 
 from haikud.sandbox.commands import CannotStart, Ended, run_command
-from haikud.sandbox.trees import members
 
 
 def run(script: str, folder: Path, *, timeout: float = 20.0, grace: float = 1.0, **more: Any) -> tuple[Ended, bytes]:
@@ -135,7 +135,7 @@ SUBREAPER = """
 import os, sys, time
 from haikud.sandbox.commands import run_command
 from haikud.sandbox.process_table import own_children
-from haikud.sandbox.trees import become_subreaper, is_subreaper, make_undumpable
+from haikud.sandbox.prctl import become_subreaper, is_subreaper, make_undumpable
 assert not is_subreaper()
 become_subreaper(); make_undumpable()
 assert is_subreaper()

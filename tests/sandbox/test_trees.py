@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from tests.support.processes import members
 from tests.support.waiting import wait_until
 
 from haikud.sandbox.process_table import describe, look_at, own_children
-from haikud.sandbox.trees import descendants, end_tree, members
+from haikud.sandbox.trees import end_tree
 
 
 @pytest.fixture
@@ -38,12 +40,17 @@ def test_members_are_found_by_their_marker_wherever_they_hang(tmp_path: Path, ma
     assert members(marker) == []
 
 
-def test_descendants_are_all_below_a_process(tmp_path: Path, marker: str):
+def below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_descendants_of_a_process_are_ended_with_it(tmp_path: Path, marker: str):
     process = start("bash -c 'sleep 600; true'; true", marker, tmp_path)
-    wait_until(lambda: len(descendants(process.pid)) == 2)
+    children = wait_until(lambda: found if len(found := below(process)) == 2 else None)
+    assert children is not None
     end_tree(marker=None, pids=[process.pid], grace=1)
     assert process.wait() == -15
-    assert descendants(process.pid) == []
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_the_callers_own_child_is_not_reaped_behind_its_back(tmp_path: Path, marker: str):
@@ -81,7 +88,7 @@ def test_spared_processes_and_ourselves_live_on(tmp_path: Path, marker: str):
 
 def test_a_process_that_clears_its_environment_is_ended_with_its_parents(tmp_path: Path, marker: str):
     process = start("env -i setsid sleep 604 & sleep 605", marker, tmp_path)
-    wait_until(lambda: any("604" in " ".join(p.cmdline()) for p in descendants(process.pid)))
+    wait_until(lambda: any("604" in " ".join(p.cmdline()) for p in below(process)))
     ended = end_tree(marker=marker, pids=[], grace=2)
     process.wait()
     assert any("sleep 604" in text for text in ended)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import members
 from tests.support.repository import git, make_repository
 from tests.support.waiting import wait_until
 
@@ -22,7 +23,7 @@ from haikud.contracts.format import SpoolFormat
 from haikud.contracts.plan import FileSpec, RepositoryAtAdmission, Task, TaskContext
 from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings
 from haikud.contracts.usage import UsageTotal
-from haikud.sandbox.trees import end_tree, members
+from haikud.sandbox.trees import end_tree
 from haikud.spool.durable import write_quickly
 from haikud.spool.layout import AttemptPaths, SpoolLayout
 from haikud.spool.models import dump

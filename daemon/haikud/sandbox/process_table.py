@@ -64,11 +64,28 @@ def look_at_all() -> dict[int, Seen]:
 
 def carries_marker(pid: int, marker: str) -> bool:
     """Whether the process was started with HAIKUD_OUT=marker; False where we may not read its environment."""
+    return os.fsencode(f"{MARKER_NAME}={marker}") in _environment(pid)
+
+
+def marked_beneath(folder: Path) -> dict[int, str]:
+    """Pid -> marker, of every living process (ourselves excepted) whose marker is a path beneath `folder`."""
+    start = os.fsencode(f"{MARKER_NAME}={folder}/")
+    found: dict[int, str] = {}
+    for pid, seen in look_at_all().items():
+        if pid == os.getpid() or not seen.alive:
+            continue
+        for entry in _environment(pid):
+            if entry.startswith(start):
+                found[pid] = os.fsdecode(entry.partition(b"=")[2])
+    return found
+
+
+def _environment(pid: int) -> list[bytes]:
+    """What the process was started with, `NAME=VALUE` each; nothing where it has ended or is hidden."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except _NOT_THERE:
-        return False
-    return os.fsencode(f"{MARKER_NAME}={marker}") in environment.split(b"\0")
+        return []
 
 
 def command_line(pid: int) -> bytes:
@@ -143,7 +160,7 @@ def describe(pid: int) -> str:
     """The process for people: `PID COMMAND LINE`, without control characters, cut."""
     words = ""
     with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        words = command_line(pid).replace(b"\0", b" ").decode("utf-8", "replace").strip()
     if not words:
         with contextlib.suppress(OSError):
             words = f"[{Path(f'/proc/{pid}/comm').read_text(encoding='utf-8', errors='replace').strip()}]"

@@ -23,10 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-import psutil
-
 from haikud.sandbox.cgroups import is_populated, kill_cgroup, processes_in
-from haikud.sandbox.prctl import become_subreaper, is_subreaper, make_undumpable
+from haikud.sandbox.prctl import is_subreaper
 from haikud.sandbox.process_table import (
     Seen,
     carries_marker,
@@ -36,16 +34,6 @@ from haikud.sandbox.process_table import (
     send_signal,
     signal_group,
 )
-
-__all__ = [
-    "TreeStillAlive",
-    "become_subreaper",
-    "descendants",
-    "end_tree",
-    "is_subreaper",
-    "make_undumpable",
-    "members",
-]
 
 KILL_SECONDS = 10.0
 """How long the kernel may take to carry out a KILL, before we say that it did not."""
@@ -66,21 +54,6 @@ class TreeStillAlive(RuntimeError):  # noqa: N818 -- the name says what is the c
     def __init__(self, left: list[str]) -> None:
         self.left = left
         super().__init__(f"still alive {KILL_SECONDS:g} s after KILL: {'; '.join(left)}")
-
-
-def members(marker: str) -> list[psutil.Process]:
-    """Every living process, ourselves excepted, whose environment carries HAIKUD_OUT=marker."""
-    mine = os.getpid()
-    found = (pid for pid, seen in look_at_all().items() if pid != mine and seen.alive and carries_marker(pid, marker))
-    return list(_as_processes(found))
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """Children of `pid`, their children and so on; none where there is no such process."""
-    try:
-        return list(psutil.Process(pid).children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
 
 
 def end_tree(
@@ -234,11 +207,3 @@ def _pause(seconds: float, meanwhile: Callable[[], object] | None) -> float:
         meanwhile()
     time.sleep(seconds)
     return min(_LONGEST_WAIT, seconds * 2)
-
-
-def _as_processes(pids: Iterable[int]) -> Iterable[psutil.Process]:
-    for pid in pids:
-        try:
-            yield psutil.Process(pid)
-        except psutil.NoSuchProcess:
-            continue

@@ -17,7 +17,7 @@ from haikud.contracts.ids import split_ref
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState, is_final
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
-from haikud.sandbox.marked import marked_beneath
+from haikud.sandbox.process_table import marked_beneath
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.legal_names import Entry, Standing, walk

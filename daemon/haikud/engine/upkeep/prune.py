@@ -25,7 +25,7 @@ from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.look import Locks, SeenPlan, read_plan
 from haikud.engine.upkeep.removal import finish_removal, put_back, put_tombstone, take_out, unfinished
 from haikud.engine.upkeep.safety import Verdict, copied_files, judge_task
-from haikud.sandbox.marked import marked_beneath
+from haikud.sandbox.process_table import marked_beneath
 from haikud.spool.durable import make_folder
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.leftovers import remove_leftovers
