@@ -14,7 +14,15 @@ from haikud.contracts.states import AttemptOutcome
 from haikud.spool.issues import IssueTracker
 
 NAMES = ["create_issue", "create_issues", "update_issue", "comment_issue", "close_issue", "add_labels", "list_issues"]
-NAMES += ["create_worktree", "list_worktrees", "worktree_status", "remove_worktree", "run_tests", "unheard_of"]
+NAMES += [
+    "link_issues",
+    "create_worktree",
+    "list_worktrees",
+    "worktree_status",
+    "remove_worktree",
+    "run_tests",
+    "unheard_of",
+]
 
 
 def operate(bench: Bench, operation: str, params: dict[str, Any], **more: Any) -> Result:
@@ -43,11 +51,13 @@ def test_a_batch_of_issues_and_what_can_be_done_with_one(bench: Bench):
     operate(bench, "update_issue", {"issue_number": 1, "title": "A", "comment": "renamed"})
     operate(bench, "comment_issue", {"issue_number": 1, "body": "hello"})
     operate(bench, "add_labels", {"issue_number": 2, "labels": ["y", "x"]})
+    operate(bench, "link_issues", {"issue_number": 2, "links": [1]})
     assert operate(bench, "close_issue", {"issue_number": 1}).payload["state"] == "closed"
     found = operate(bench, "list_issues", {"state": "open"}).payload
     assert (found["count"], found["issues"][0]["labels"]) == (1, ["x", "y"])
     issue = IssueTracker(bench.spool.issues).get(1)
     assert (issue.title, [comment.body for comment in issue.comments]) == ("A", ["renamed", "hello"])
+    assert IssueTracker(bench.spool.issues).get(2).links == ["#1"]
 
 
 @pytest.mark.parametrize(

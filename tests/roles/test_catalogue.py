@@ -15,7 +15,8 @@ MODELS = default_settings().models
 
 OPERATIONS = {
     "issue-orchestrator": (
-        *("create_issue", "create_issues", "update_issue", "comment_issue", "close_issue", "add_labels", "list_issues"),
+        *("create_issue", "create_issues", "update_issue", "comment_issue", "close_issue", "add_labels", "link_issues"),
+        "list_issues",
     ),
     "worktree-manager": ("create_worktree", "list_worktrees", "remove_worktree", "worktree_status"),
     "test-runner": ("run_tests",),

@@ -9,7 +9,8 @@ import pytest
 from tests.spool.dying import every_death
 
 from haikud.contracts.issue import Issue
-from haikud.spool.issues import IssueTracker, NoSuchIssue
+from haikud.contracts.tracker import NoSuchIssue
+from haikud.spool.issues import IssueTracker
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import UnreadableFile
 
@@ -96,8 +97,17 @@ def test_a_comment_takes_the_place_of_what_nobody_recorded(tracker: IssueTracker
     tracker.create("One")
     tracker.comment(1, "first", marker="t.1")
     tracker.comment(1, "of a person")
-    tracker.comment(1, "third", marker="t.3", in_place_of={"t.1", "t.2"})
+    assert tracker.comment(1, "third", marker="t.3", in_place_of={"t.1", "t.2"})
+    assert not tracker.comment(1, "third", marker="t.3", in_place_of={"t.1", "t.2"})
     assert [c.body for c in tracker.get(1).comments] == ["of a person", "third"]
+
+
+def test_labels_and_links_are_added_to_those_that_are_there(tracker: IssueTracker):
+    tracker.create("One", labels=["bug"], links=["#2"])
+    assert tracker.add_labels(1, ["ui", "bug"]).labels == ["bug", "ui"]
+    assert tracker.link(1, ["#3", "#2"]).links == ["#2", "#3"]
+    assert [issue.number for issue in tracker.list(labels=["ui", "bug"])] == [1]
+    assert tracker.list("open", ["ui", "docs"]) == []
 
 
 def test_a_broken_issue_is_in_the_way_only_of_itself(tracker: IssueTracker):

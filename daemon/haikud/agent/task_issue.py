@@ -10,9 +10,10 @@ on where the tracker has it, and never closed.
 from __future__ import annotations
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.trackers import effect_marker, tracker_of
 from haikud.contracts.attempt import Result
 from haikud.contracts.states import AttemptOutcome
-from haikud.spool.issues import IssueTracker, NoSuchIssue
+from haikud.contracts.tracker import NoSuchIssue
 from haikud.spool.models import UnreadableFile
 
 
@@ -21,7 +22,7 @@ def open_issue(attempt: Attempt) -> None:
     spec = attempt.spec
     if not _is_wanted(attempt):
         return
-    tracker = IssueTracker(attempt.layout.issues)
+    tracker = tracker_of(attempt)
     if spec.task.issue_number is not None:
         attempt.issue = (spec.task.issue_number, None)
         return
@@ -41,12 +42,12 @@ def tell_issue(attempt: Attempt, result: Result) -> None:
     if attempt.issue is None or not _is_wanted(attempt):
         return
     number, _ = attempt.issue
-    tracker = IssueTracker(attempt.layout.issues)
+    tracker = tracker_of(attempt)
     unrecorded = _unrecorded(attempt)
     try:
-        was_told = any(comment.marker in unrecorded for comment in tracker.get(number).comments)
         words = _words(attempt, result)
-        tracker.comment(number, words, f"{_marker(attempt)}.{attempt.spec.attempt}", in_place_of=unrecorded)
+        marker = f"{_marker(attempt)}.{attempt.spec.attempt}"
+        was_told = tracker.comment(number, words, marker, in_place_of=unrecorded)
         if attempt.spec.task.issue_number is not None:
             return
         if result.outcome is AttemptOutcome.COMPLETED:
@@ -68,7 +69,7 @@ def _is_wanted(attempt: Attempt) -> bool:
 
 
 def _marker(attempt: Attempt) -> str:
-    return f"{attempt.spec.ref}.task"
+    return effect_marker(attempt, "task")
 
 
 def _words(attempt: Attempt, result: Result) -> str:

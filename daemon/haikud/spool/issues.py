@@ -15,10 +15,11 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.issue import Issue, IssueComment
+from haikud.contracts.tracker import Issues, IssueState, NoSuchIssue
 from haikud.spool.durable import make_folder, write_durably, write_new_durably
 from haikud.spool.leftovers import remove_leftovers
 from haikud.spool.models import UnreadableFile, dump, read_model
@@ -27,16 +28,6 @@ from haikud.spool.reading import UntrustedFile, read_untrusted
 _NUMBERED = re.compile(r"([1-9][0-9]*)\.json")
 
 _MOST_BROKEN_BYTES = 16 * 1_048_576
-
-Issues = list[Issue]
-
-
-class NoSuchIssue(Exception):  # noqa: N818 - reads as what it is
-    """There is no issue of that number."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        super().__init__(f"there is no issue {number} in {folder}")
-        self.number = number
 
 
 class IssueTracker:
@@ -104,7 +95,7 @@ class IssueTracker:
         title: str | None = None,
         body: str | None = None,
         labels: Sequence[str] | None = None,
-        state: Literal["open", "closed"] | None = None,
+        state: IssueState | None = None,
         links: Sequence[str] | None = None,
     ) -> Issue:
         """Change what is not None; the issue as it is then."""
@@ -118,19 +109,33 @@ class IssueTracker:
         number: int,
         body: str,
         marker: str | None = None,
+        *,
         author: str = "haikud",
         in_place_of: Collection[str] = (),
-    ) -> Issue:
-        """Add a comment, unless one of that marker is there; it takes the place of those with other markers."""
+    ) -> bool:
+        """Add a comment, unless one of that marker is there; it takes the place of those with other markers.
+
+        Says whether there were such.
+        """
         with self._locked():
             issue = self.get(number)
-            if marker is not None and any(comment.marker == marker for comment in issue.comments):
-                return issue
-            kept = [
-                comment for comment in issue.comments if comment.marker is None or comment.marker not in in_place_of
-            ]
-            comment = IssueComment(at=utc_now(), author=author, body=body, marker=marker)
-            return self._replace(issue, {"comments": [*kept, comment]})
+            kept = [one for one in issue.comments if one.marker is None or one.marker not in in_place_of]
+            if marker is None or all(one.marker != marker for one in issue.comments):
+                kept.append(IssueComment(at=utc_now(), author=author, body=body, marker=marker))
+                self._replace(issue, {"comments": kept})
+            return any(one.marker is not None and one.marker in in_place_of for one in issue.comments)
+
+    def add_labels(self, number: int, labels: Sequence[str]) -> Issue:
+        """Labels beside those that are there."""
+        with self._locked():
+            issue = self.get(number)
+            return self._replace(issue, {"labels": list(dict.fromkeys([*issue.labels, *labels]))})
+
+    def link(self, number: int, links: Sequence[str]) -> Issue:
+        """Links beside those that are there."""
+        with self._locked():
+            issue = self.get(number)
+            return self._replace(issue, {"links": list(dict.fromkeys([*issue.links, *links]))})
 
     def close(self, number: int) -> Issue:
         """Close an issue; one that is closed stays as it is."""
@@ -166,11 +171,15 @@ class IssueTracker:
             os.close(descriptor)
 
     # Last, because within the class its name hides the builtin one from there on.
-    def list(self, state: Literal["open", "closed"] | None = None) -> Issues:
-        """All issues, or those of one state, by number."""
+    def list(self, state: IssueState | None = None, labels: Sequence[str] = ()) -> Issues:
+        """All issues, or those of one state, or with all of these labels, by number."""
         numbers = sorted(self._numbers()) if self.folder.is_dir() else []
         issues = (read_model(self._path(number), Issue) for number in numbers)
-        return [issue for issue in issues if issue is not None and state in {None, issue.state}]
+        return [
+            issue
+            for issue in issues
+            if issue is not None and state in {None, issue.state} and set(labels) <= set(issue.labels)
+        ]
 
 
 def _may_hold(path: Path, marker: str) -> bool:

@@ -1,4 +1,4 @@
-"""issue-orchestrator on the local tracker (SPOOL/issues).
+"""issue-orchestrator: issues in the tracker that the settings choose (agent/trackers.py), without a model.
 
 Every effect carries a marker made of the task's ref and the operation: an attempt that is repeated after a crash finds
 what the first one did, and does nothing twice.
@@ -7,14 +7,23 @@ what the first one did, and does nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from haikud.agent.attempt import Attempt
-from haikud.agent.operations.params import Params, read_params, refused
+from haikud.agent.operations.params import Params, read_params
+from haikud.agent.trackers import effect_marker, tracker_of
 from haikud.contracts.issue import Issue
-from haikud.spool.issues import IssueTracker, NoSuchIssue
+from haikud.contracts.tracker import Tracker
+
+
+def _as_link(value: object) -> object:
+    """A bare number is an issue's: 12 means #12."""
+    return f"#{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Link = Annotated[str, BeforeValidator(_as_link)]
 
 
 class NewIssue(Params):
@@ -23,7 +32,7 @@ class NewIssue(Params):
     title: str = Field(min_length=1)
     body: str = ""
     labels: list[str] = Field(default_factory=list)
-    links: list[str] = Field(default_factory=list)
+    links: list[Link] = Field(default_factory=list)
 
 
 class NewIssues(Params):
@@ -42,7 +51,7 @@ class Changes(_OfIssue):
     title: str | None = Field(None, min_length=1)
     body: str | None = None
     labels: list[str] | None = None
-    links: list[str] | None = None
+    links: list[Link] | None = None
     state: Literal["open", "closed"] | None = Field(None, validation_alias=AliasChoices("state", "status"))
     comment: str | None = None
 
@@ -65,6 +74,12 @@ class MoreLabels(_OfIssue):
     labels: list[str] = Field(min_length=1)
 
 
+class MoreLinks(_OfIssue):
+    """link_issues."""
+
+    links: list[Link] = Field(min_length=1, validation_alias=AliasChoices("links", "link"))
+
+
 class Listing(Params):
     """list_issues."""
 
@@ -75,7 +90,7 @@ class Listing(Params):
 def create_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """One issue from title, body, labels."""
     wanted = read_params("create_issue", params, NewIssue)
-    tracker = _tracker(attempt)
+    tracker = tracker_of(attempt)
     issue = tracker.create(wanted.title, wanted.body, wanted.labels, _marker(attempt), wanted.links)
     return _answer(attempt, tracker, issue)
 
@@ -83,7 +98,7 @@ def create_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
 def create_issues(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """Several in one request: the guide's batch."""
     wanted = read_params("create_issues", params, NewIssues)
-    tracker = _tracker(attempt)
+    tracker = tracker_of(attempt)
     issues = [
         tracker.create(each.title, each.body, each.labels, f"{_marker(attempt)}.{number}", each.links)
         for number, each in enumerate(wanted.issues, 1)
@@ -94,7 +109,7 @@ def create_issues(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
 def update_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """Title, body, labels, links or state; with a comment if one is given."""
     wanted = read_params("update_issue", params, Changes)
-    tracker = _tracker(attempt)
+    tracker = tracker_of(attempt)
     issue = tracker.update(
         wanted.issue_number,
         title=wanted.title,
@@ -104,21 +119,23 @@ def update_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
         state=wanted.state,
     )
     if wanted.comment:
-        issue = tracker.comment(wanted.issue_number, wanted.comment, _marker(attempt))
+        tracker.comment(wanted.issue_number, wanted.comment, _marker(attempt))
     return _answer(attempt, tracker, issue)
 
 
 def comment_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """One comment."""
     wanted = read_params("comment_issue", params, Comment)
-    tracker = _tracker(attempt)
-    return _answer(attempt, tracker, tracker.comment(wanted.issue_number, wanted.body, _marker(attempt)))
+    tracker = tracker_of(attempt)
+    issue = tracker.get(wanted.issue_number)
+    tracker.comment(issue.number, wanted.body, _marker(attempt))
+    return _answer(attempt, tracker, issue)
 
 
 def close_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """Close it, with a comment if one is given."""
     wanted = read_params("close_issue", params, Closing)
-    tracker = _tracker(attempt)
+    tracker = tracker_of(attempt)
     if wanted.comment:
         tracker.comment(wanted.issue_number, wanted.comment, _marker(attempt))
     return _answer(attempt, tracker, tracker.close(wanted.issue_number))
@@ -127,26 +144,23 @@ def close_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
 def add_labels(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """Labels beside those that are there."""
     wanted = read_params("add_labels", params, MoreLabels)
-    tracker = _tracker(attempt)
-    labels = dict.fromkeys([*tracker.get(wanted.issue_number).labels, *wanted.labels])
-    return _answer(attempt, tracker, tracker.update(wanted.issue_number, labels=list(labels)))
+    tracker = tracker_of(attempt)
+    return _answer(attempt, tracker, tracker.add_labels(wanted.issue_number, wanted.labels))
+
+
+def link_issues(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
+    """Links to other issues, beside those that are there."""
+    wanted = read_params("link_issues", params, MoreLinks)
+    tracker = tracker_of(attempt)
+    return _answer(attempt, tracker, tracker.link(wanted.issue_number, wanted.links))
 
 
 def list_issues(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
     """All issues, or those of a state or with all of some labels."""
     wanted = read_params("list_issues", params, Listing)
-    tracker = _tracker(attempt)
-    found = [
-        issue
-        for issue in tracker.list(None if wanted.state == "all" else wanted.state)
-        if set(wanted.labels) <= set(issue.labels)
-    ]
+    tracker = tracker_of(attempt)
+    found = tracker.list(None if wanted.state == "all" else wanted.state, wanted.labels)
     return {"success": True, "count": len(found), "issues": [_shown(tracker, issue) for issue in found]}
-
-
-def missing_issue(operation: str, error: NoSuchIssue) -> Exception:
-    """The ending of an operation on an issue that is not there."""
-    return refused(operation, "NO_SUCH_ISSUE", str(error), "Ask for list_issues to see which there are")
 
 
 ISSUE_OPERATIONS: dict[str, Callable[[Attempt, dict[str, Any]], dict[str, Any]]] = {
@@ -156,19 +170,16 @@ ISSUE_OPERATIONS: dict[str, Callable[[Attempt, dict[str, Any]], dict[str, Any]]]
     "comment_issue": comment_issue,
     "close_issue": close_issue,
     "add_labels": add_labels,
+    "link_issues": link_issues,
     "list_issues": list_issues,
 }
 
 
-def _tracker(attempt: Attempt) -> IssueTracker:
-    return IssueTracker(attempt.layout.issues)
-
-
 def _marker(attempt: Attempt) -> str:
-    return f"{attempt.spec.ref}.{attempt.spec.task.operation}"
+    return effect_marker(attempt, str(attempt.spec.task.operation))
 
 
-def _shown(tracker: IssueTracker, issue: Issue) -> dict[str, Any]:
+def _shown(tracker: Tracker, issue: Issue) -> dict[str, Any]:
     return {
         "issue_number": issue.number,
         "issue_url": tracker.url(issue.number),
@@ -178,7 +189,7 @@ def _shown(tracker: IssueTracker, issue: Issue) -> dict[str, Any]:
     }
 
 
-def _answer(attempt: Attempt, tracker: IssueTracker, issue: Issue) -> dict[str, Any]:
+def _answer(attempt: Attempt, tracker: Tracker, issue: Issue) -> dict[str, Any]:
     shown = _shown(tracker, issue)
     attempt.issue = (issue.number, shown["issue_url"])
     return {"success": True, **shown}

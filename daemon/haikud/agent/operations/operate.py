@@ -7,11 +7,12 @@ from typing import Any
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed
-from haikud.agent.operations.issues import ISSUE_OPERATIONS, missing_issue
+from haikud.agent.operations.issues import ISSUE_OPERATIONS
 from haikud.agent.operations.params import refused
 from haikud.agent.operations.tests import run_test_command
 from haikud.agent.operations.worktrees import WORKTREE_OPERATIONS
-from haikud.spool.issues import NoSuchIssue
+from haikud.agent.trackers import ending_after_trouble
+from haikud.contracts.tracker import TrackerTrouble
 from haikud.spool.models import UnreadableFile
 
 OPERATIONS: dict[str, Callable[[Attempt, dict[str, Any]], dict[str, Any]]] = {
@@ -30,9 +31,9 @@ def operate(attempt: Attempt) -> None:
             known = ", ".join(sorted(OPERATIONS))
             raise refused(name, "UNKNOWN_OPERATION", f"there is no such operation; there are {known}")
         attempt.payload.update(operation(attempt, attempt.spec.task.params))
-    except NoSuchIssue as error:
+    except TrackerTrouble as error:
         attempt.payload.update(success=False)
-        raise missing_issue(name, error) from error
+        raise ending_after_trouble(name, error) from error
     except UnreadableFile as error:
         attempt.payload.update(success=False)
         raise refused(name, "ISSUE_UNREADABLE", str(error), "Mend or remove that file, then retry") from error
