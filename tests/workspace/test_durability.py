@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.repository import git
@@ -11,7 +13,7 @@ from tests.workspace.conftest import Bench, commit_file, status
 
 from haikud.workspace import durability, private_git
 from haikud.workspace.commits import commit_leftovers
-from haikud.workspace.git import GitError
+from haikud.workspace.git import Git, GitError
 from haikud.workspace.private_git import attach_private_git, harvest
 from haikud.workspace.worktrees import prepare_worktree
 
@@ -66,6 +68,24 @@ def test_a_damaged_private_git_is_set_aside_after_a_cut_and_an_error_else(bench:
     assert "git.damaged-1" in warning
     assert bench.head(order.branch) == order.base_sha
     assert status(worktree) == ["?? new.py"], "what it wrote is still there"
+
+
+def test_a_boot_that_cannot_be_told_is_no_power_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    order = bench.attached()
+    made = commit_file(Path(order.worktree), "new.py")
+    read = Path.read_text
+
+    def refuse(path: Path, *args: Any, **named: Any) -> str:
+        if path.name == "boot_id":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return read(path, *args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", refuse)
+        patched.setattr(private_git, "_fetch", lambda *_: Git(bench.repo).run("no-such-command"))
+        with pytest.raises(GitError):
+            harvest(order)
+    assert harvest(order).head_sha == made, "its git folder is where it was"
 
 
 @pytest.mark.parametrize("left", [b"", b"\0" * 41])

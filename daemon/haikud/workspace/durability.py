@@ -24,12 +24,12 @@ _MOST_FILES = 200
 """With more changed files than this, one flush of the filesystem is quicker."""
 
 
-def boot_id() -> str:
-    """This boot of the machine; empty where the kernel does not say."""
+def boot_id() -> str | None:
+    """This boot of the machine; None where the kernel does not say, or no descriptor is left to ask it with."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        return ""
+        return None
 
 
 def sync_filesystem(path: str | Path) -> None:

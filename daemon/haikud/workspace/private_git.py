@@ -262,8 +262,12 @@ def _set_aside_folder(order: WorkspaceOrder) -> str:
 
 
 def _power_was_cut(owner: Owner) -> bool:
-    """Whether the machine went down since an attempt last began here: what was not synced may be gone."""
-    return owner.boot_id is not None and owner.boot_id != boot_id()
+    """Whether the machine is known to have gone down since an attempt last began here: what was not synced may be gone.
+
+    What cannot be told is no power cut: for one, the agent's git folder would be set aside.
+    """
+    now = boot_id()
+    return owner.boot_id is not None and now is not None and owner.boot_id != now
 
 
 def _after_power_cut(order: WorkspaceOrder, owner: Owner) -> Owner:
