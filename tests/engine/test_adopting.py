@@ -172,6 +172,19 @@ async def test_a_refused_look_at_all_processes_is_unknown_too(yard: Yard, monkey
     assert await yard.ended() == End(EndKind.EXITED, None)  # then it is looked at again, and there is none
 
 
+def test_a_runner_json_that_no_descriptor_is_left_for_is_unknown_too(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    (yard.folder / "runner.json").write_text("{}")
+    real = os.open
+
+    def refuse(path: str | Path, *args: int, **named: int | None) -> int:
+        if Path(path).name == "runner.json":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert look_for_runner(yard.folder).life is Life.UNKNOWN
+
+
 async def test_our_own_runner_for_which_no_descriptor_is_left_is_watched_all_the_same(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ):

@@ -138,7 +138,7 @@ def parse_identity(data: bytes) -> Identity | None:
 
 
 def read_runner_identity(path: Path) -> Identity | None:
-    """Who runner.json names; None where the runner never wrote it, or it cannot be read."""
+    """Who runner.json names; None where the runner never wrote it, or something else is in its place."""
     try:
         return parse_identity(read_untrusted(path, _MOST_IDENTITY_BYTES))
     except UntrustedFile:

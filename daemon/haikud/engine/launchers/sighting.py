@@ -34,6 +34,14 @@ class Sighting:
 
 def look_for_runner(folder: Path) -> Sighting:
     """The runner of the attempt in that folder. Takes its claim for a moment, so it is for the daemon only."""
+    try:
+        return _look(folder)
+    except OSError:
+        return Sighting(Life.UNKNOWN)
+
+
+def _look(folder: Path) -> Sighting:
+    """The same; raises OSError where the machine refuses to look."""
     unsure = False
     identity = read_runner_identity(folder / "runner.json")
     if identity is not None:
@@ -44,10 +52,7 @@ def look_for_runner(folder: Path) -> Sighting:
             os.close(pidfd)  # a stranger whom somebody has named there
         unsure = life is Life.UNKNOWN
     claim = look_at_claim(folder / "claim")  # before the search: who holds it then is found, or dead by now
-    try:
-        found = _search(folder)
-    except OSError:
-        return Sighting(Life.UNKNOWN)
+    found = _search(folder)
     if found is not None:
         return found
     if claim is Life.GONE and not unsure:
@@ -69,7 +74,7 @@ def _is_runner(pid: int, folder: Path) -> bool:
 
 
 def _search(folder: Path) -> Sighting | None:
-    """The runner by its command line. Raises OSError where the machine refuses to look."""
+    """The runner by its command line."""
     for seen in look_at_all().values():
         if seen.alive and is_runner(seen, folder):
             life, pidfd = watch_identity(Identity(seen.pid, seen.started, boot_id()))
