@@ -7,10 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from haikud.contracts.names import ID_PATTERN, RESERVED_IDS, id_from_stem, is_usable_id, split_ref, task_ref
+from haikud.contracts.names import ID, REF, RESERVED_IDS, id_from_stem, is_usable_id, split_ref, task_ref
 
 __all__ = [
-    "ID_PATTERN",
     "RESERVED_IDS",
     "Id",
     "Ref",
@@ -29,10 +28,10 @@ def _check_id(text: str) -> str:
     return text
 
 
-Id = Annotated[str, StringConstraints(pattern=ID_PATTERN), AfterValidator(_check_id)]
+Id = Annotated[str, StringConstraints(pattern=f"^{ID}$"), AfterValidator(_check_id)]
 """A plan's or a task's id."""
 
-Ref = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")]
+Ref = Annotated[str, StringConstraints(pattern=f"^{REF}$")]
 """A task ref: `PLAN.TASK` or `PLAN`."""
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 """What a stated plan or task id must match. No dot, so that `PLAN.TASK` has one reading."""
+
+REF = rf"{ID}(\.{ID})?"
+"""A task ref: `PLAN.TASK` or `PLAN`."""
 
 RESERVED_IDS = frozenset({"all", "lock"})
 """`all` is the whole queue in control files; a branch must not end in `.lock`."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_ID = re.compile(ID)
 
 
 def is_usable_id(text: str) -> bool:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from haikud.contracts.names import RESERVED_IDS, task_ref
+from haikud.contracts.names import REF, RESERVED_IDS, task_ref
 from haikud.contracts.states import FINAL_STATES, TaskState
 from haikud.interfaces.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 
-_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,99})?")
+_REF = re.compile(REF)
 FINAL = frozenset(state.value for state in FINAL_STATES)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from haikud.contracts.names import split_ref
+from haikud.contracts.names import ID, split_ref
 
 DROP_FOLDERS = ("incoming", "guidance", "control")
 """The folders that producers drop files into."""
@@ -21,6 +22,14 @@ TOP_FOLDERS = (
     "gateway",
     "logs",
 )
+
+BUILD = re.compile(rf"\.({ID})\.new")
+"""`plans/.PLAN.new`: a plan before its commit point."""
+
+REMOVAL = re.compile(rf"\.({ID})\.pruned")
+"""`plans/.PLAN.pruned`: a plan that is being pruned, behind its tombstone."""
+
+DECISION = re.compile(r"decision-([0-9]{4,})\.json")
 
 
 @dataclass(frozen=True)

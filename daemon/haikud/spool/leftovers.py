@@ -14,13 +14,18 @@ from pathlib import Path
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import SpoolLayout
 
-_TEMPORARY = re.compile(r"\..+\.([0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(r"\..+\.([0-9]{1,9})-[0-9a-f]{8}\.tmp", re.DOTALL)
+
+
+def writer_of(name: str) -> int | None:
+    """The pid of the process whose temporary file bears that name; None where it is no temporary file's."""
+    match = _TEMPORARY.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def is_leftover(name: str, *, spare: int | None = None) -> bool:
     """Whether a name is that of a temporary file; those of the process `spare` do not count."""
-    match = _TEMPORARY.fullmatch(name)
-    return match is not None and int(match[1]) != spare
+    return writer_of(name) not in {None, spare}
 
 
 def remove_leftovers(folders: Iterable[Path], *, spare: int | None = None) -> list[Path]:

@@ -16,21 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from haikud.contracts.names import ID, REF
 from haikud.contracts.states import TaskState
-from haikud.spool.layout import DROP_FOLDERS, TOP_FOLDERS, SpoolLayout
-
-ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
-REF = rf"{ID}(?:\.{ID})?"
-
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
-"""A durable write before its rename (`durable.py`): its name, and the process that writes it."""
-
-TAKEN = re.compile(r"\.taken-(?P<token>[0-9a-f]{16})-(?P<name>.+)", re.DOTALL)
-BUILD = re.compile(rf"\.(?P<plan>{ID})\.new")
-"""`plans/.PLAN.new`: a plan before its commit point."""
-
-REMOVAL = re.compile(rf"\.(?P<plan>{ID})\.pruned")
-"""`plans/.PLAN.pruned`: a plan that is being pruned, behind its tombstone."""
+from haikud.spool.layout import BUILD, DECISION, DROP_FOLDERS, REMOVAL, TOP_FOLDERS, SpoolLayout
+from haikud.spool.leftovers import is_leftover
+from haikud.spool.taken import TAKEN
 
 
 class Kind(StrEnum):
@@ -77,7 +67,7 @@ TABLE: tuple[Row, ...] = (
     Row("spool", r"README\.md|examples|\.gitignore", Kind.ANY, "of a checkout's default spool"),
     *(Row("spool", name, Kind.FOLDER, "see spool/README.md", name) for name in TOP_FOLDERS if name != "gateway"),
     Row("spool", "gateway", Kind.FOLDER, "the gateway's own"),
-    *(Row(name, TAKEN.pattern, Kind.ANY, "taken, not finished", "", Standing.TAKEN) for name in DROP_FOLDERS),
+    *(Row(name, TAKEN, Kind.ANY, "taken, not finished", "", Standing.TAKEN) for name in DROP_FOLDERS),
     *(Row(name, r"(?s:.+)", Kind.ANY, "what producers drop") for name in DROP_FOLDERS),
     Row("rejected", r"(?s:[^.].*)", Kind.ANY, "what could not be used, and NAME.reason.json"),
     Row("plans", ID, Kind.FOLDER, "an admitted plan", "plan"),
@@ -92,7 +82,7 @@ TABLE: tuple[Row, ...] = (
     Row("plan", r"ledger\.jsonl", Kind.FILE, "history for people"),
     Row("plan", ID, Kind.FOLDER, "a task", "task"),
     Row("task", r"agent\.log", Kind.FILE, "one log over all attempts"),
-    Row("task", r"decision-[0-9]{4,}\.json", Kind.FILE, "a decision"),
+    Row("task", DECISION.pattern, Kind.FILE, "a decision"),
     Row("task", r"response(\.[0-9]+)?\.json", Kind.FILE, "the answer, and older ones"),
     Row("task", r"(decision-[0-9]{4,}|response)\.json\.torn-[0-9]+", Kind.FILE, "what the doctor could not read"),
     Row("task", r"(escalation|guidance)-[0-9]{4,}\.json", Kind.FILE, "questions and answers"),
@@ -135,7 +125,7 @@ class Entry:
 
 def stand_of(folder: str, name: str, kind: Kind) -> tuple[Standing, Row | None]:
     """What a name means in a kind of folder, and its row; UNKNOWN where it has none or is of another kind."""
-    if TEMPORARY.fullmatch(name) and kind is Kind.FILE:
+    if is_leftover(name) and kind is Kind.FILE:
         return Standing.TEMPORARY, None
     for pattern, row in _rows(folder):
         if pattern.fullmatch(name):

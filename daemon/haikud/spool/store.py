@@ -11,7 +11,6 @@ daemon.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +20,8 @@ from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
 from haikud.spool.durable import Batch, fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
-from haikud.spool.layout import PlanPaths, SpoolLayout, TaskPaths
+from haikud.spool.layout import BUILD, DECISION, PlanPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, read_model
-
-_DECISION = re.compile(r"decision-([0-9]{4,})\.json")
-_BUILD = re.compile(r"\.(.+)\.new")
 
 
 class Store:
@@ -103,7 +99,7 @@ class Store:
     def last_decision(self, ref: str) -> Decision | None:
         """The last whole decision on a task; None where there is no such task."""
         paths = self.layout.task(ref)
-        for number in sorted(_decision_numbers(paths), reverse=True):
+        for number in reversed(decision_numbers(paths.folder)):
             decision = _read_decision(paths, ref, number)
             if decision is not None:
                 return decision
@@ -112,7 +108,7 @@ class Store:
     def decisions(self, ref: str) -> list[Decision]:
         """All whole decisions on a task, in order."""
         paths = self.layout.task(ref)
-        found = (_read_decision(paths, ref, number) for number in sorted(_decision_numbers(paths)))
+        found = (_read_decision(paths, ref, number) for number in decision_numbers(paths.folder))
         return [decision for decision in found if decision is not None]
 
     def decide(self, decision: Decision, *, settle_link: bool = True) -> None:
@@ -204,7 +200,7 @@ class Store:
         """Remove plans that were being built when the daemon died; their ids. None of them was admitted."""
         removed: list[str] = []
         with os.scandir(self.layout.plans) as listing:
-            matches = [_BUILD.fullmatch(found.name) for found in listing]
+            matches = [BUILD.fullmatch(found.name) for found in listing]
         for match in matches:
             if match:
                 self._drop_build(self.layout.plans / match[0], match[1])
@@ -229,13 +225,14 @@ class Store:
         remove_if_there(self.layout.log_link(ref))
 
 
-def _decision_numbers(paths: TaskPaths) -> list[int]:
+def decision_numbers(folder: Path) -> list[int]:
+    """The numbers of the decisions in a task's folder, whole or not, in order; none where there is no folder."""
     try:
-        with os.scandir(paths.folder) as listing:
-            matches = [_DECISION.fullmatch(found.name) for found in listing]
-    except FileNotFoundError:
+        with os.scandir(folder) as listing:
+            matches = [DECISION.fullmatch(found.name) for found in listing]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [int(match[1]) for match in matches if match]
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def _read_decision(paths: TaskPaths, ref: str, number: int) -> Decision | None:

@@ -21,7 +21,10 @@ from haikud.spool.reading import UntrustedFile, open_untrusted, read_at_most
 TAKEN_PREFIX = ".taken-"
 LONGEST_NAME = 255  # bytes: NAME_MAX of every filesystem that matters
 
-_TAKEN = re.compile(r"\.taken-([0-9a-f]{16})-(.+)", re.DOTALL)
+TAKEN = r"\.taken-([0-9a-f]{16})-((?s:.+))"
+"""A taken file's name: `.taken-TOKEN-NAME`."""
+
+_TAKEN = re.compile(TAKEN)
 _counter = itertools.count(secrets.randbelow(1 << 16))
 
 

@@ -37,6 +37,7 @@ def test_a_durable_write_is_known_by_its_temporary_name_in_every_folder():
         ("plans", ".task-1.new", Kind.FOLDER, Standing.BUILD),
         ("plans", ".task-1.pruned", Kind.FOLDER, Standing.REMOVAL),
         ("incoming", ".taken-0123456789abcdef-a.json", Kind.FILE, Standing.TAKEN),
+        ("incoming", ".taken-0123456789abcdef-two\nlines", Kind.FILE, Standing.TAKEN),
         ("incoming", "anything at all", Kind.FOLDER, Standing.LEGAL),
         ("state", "p.t", Kind.LINK, Standing.LEGAL),
         ("state", "p.t.u", Kind.LINK, Standing.UNKNOWN),

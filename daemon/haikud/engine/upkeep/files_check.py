@@ -11,14 +11,17 @@ from haikud.contracts.day_record import DayRecord
 from haikud.contracts.decision import QueueState
 from haikud.contracts.ids import split_ref
 from haikud.contracts.live import LiveStatus
+from haikud.contracts.names import ID
 from haikud.contracts.states import TaskState
 from haikud.engine.setting_aside import tokens_done
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Look
 from haikud.sandbox.process_table import look_at
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
-from haikud.spool.legal_names import ID, TAKEN, TEMPORARY, Entry, Kind, Standing, kind_of
+from haikud.spool.leftovers import writer_of
+from haikud.spool.legal_names import Entry, Kind, Standing, kind_of
 from haikud.spool.models import M, UnreadableFile, read_model
+from haikud.spool.taken import split_taken_name
 
 REJECTION = re.compile(rf"{ID}\.rejected\.[0-9]+\.json")
 """The answer to another request than the plan's own."""
@@ -87,14 +90,14 @@ def broken(path: Path, cls: type[M]) -> str | None:
 
 def _is_being_written(entry: Entry) -> bool:
     """Whether the process that a temporary file names lives; a pid used again only spares the file a little longer."""
-    match = TEMPORARY.fullmatch(entry.path.name)
-    seen = look_at(int(match["pid"])) if match and len(match["pid"]) < 10 else None
+    writer = writer_of(entry.path.name)
+    seen = look_at(writer) if writer is not None else None
     return seen is not None and seen.alive
 
 
 def _taken(entry: Entry, done: set[str]) -> Finding:
-    match = TAKEN.fullmatch(entry.path.name)
-    if match and match["token"] in done:
+    taken = split_taken_name(entry.path.name)
+    if taken and taken[0] in done:
         why = "a dropped file whose consequence is durable"
         return note(Code.TAKEN_LEFT, why, entry.path, cure="the next daemon removes it, and so does --repair")
     why = "a dropped file that was taken and not finished"

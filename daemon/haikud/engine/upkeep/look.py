@@ -6,7 +6,6 @@ Checks are functions of a look. Nothing here is a fault; a file that vanishes me
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,7 @@ from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.legal_names import Entry, Standing, walk
 from haikud.spool.models import UnreadableFile, read_model
-from haikud.spool.store import Store
-
-_DECISION = re.compile(r"decision-([0-9]{4,})\.json")
+from haikud.spool.store import Store, decision_numbers
 
 
 @dataclass(frozen=True)
@@ -147,15 +144,6 @@ def read_plan(store: Store, plan_id: str) -> SeenPlan | None:
         for task in plan.tasks
     ]
     return SeenPlan(plan, tasks)
-
-
-def decision_numbers(folder: Path) -> list[int]:
-    """The numbers of the decisions in a task's folder, whole or not."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - names
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(int(match[1]) for name in names if (match := _DECISION.fullmatch(name)))
 
 
 class Locks:

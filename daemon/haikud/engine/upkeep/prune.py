@@ -29,9 +29,9 @@ from haikud.sandbox.process_table import marked_beneath
 from haikud.spool.durable import make_folder
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.leftovers import remove_leftovers
-from haikud.spool.legal_names import TAKEN
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.store import Store
+from haikud.spool.taken import split_taken_name
 from haikud.workspace.git import WorkspaceError
 from haikud.workspace.ownership import read_owner
 from haikud.workspace.removal import Safety, remove_worktree, rescue_ref, save_rescue
@@ -142,8 +142,8 @@ def is_asked_for(layout: SpoolLayout, plan_id: str) -> bool:
     """Whether a command or an answer for a plan or one of its tasks lies in control/ or guidance/, taken or not."""
     for folder in (layout.control, layout.guidance):
         for path in folder.iterdir() if folder.is_dir() else ():
-            match = TAKEN.fullmatch(path.name)
-            name = match["name"] if match else path.name.lstrip(".")
+            taken = split_taken_name(path.name)
+            name = taken[1] if taken else path.name.lstrip(".")
             if split_ref(name)[0] == plan_id:
                 return True
     return False

@@ -12,8 +12,8 @@ from haikud.contracts.rejection import SetAside
 from haikud.spool.aside import REASON_SUFFIX
 from haikud.spool.durable import fsync_folder, remove_if_there
 from haikud.spool.layout import DROP_FOLDERS, SpoolLayout
-from haikud.spool.legal_names import TAKEN
 from haikud.spool.models import UnreadableFile, read_model
+from haikud.spool.taken import split_taken_name
 
 
 def prune_rejected(layout: SpoolLayout, before: datetime, *, dry: bool) -> list[str]:
@@ -41,5 +41,5 @@ def prune_rejected(layout: SpoolLayout, before: datetime, *, dry: bool) -> list[
 def _tokens_in_hand(layout: SpoolLayout) -> set[str]:
     """Of files that were taken and not unlinked yet: their reasons keep them from being looked at again."""
     folders = [folder for name in DROP_FOLDERS if (folder := layout.root / name).is_dir()]
-    matches = (TAKEN.fullmatch(path.name) for folder in folders for path in folder.iterdir())
-    return {match["token"] for match in matches if match}
+    taken = (split_taken_name(path.name) for folder in folders for path in folder.iterdir())
+    return {parts[0] for parts in taken if parts}

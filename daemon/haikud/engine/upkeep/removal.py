@@ -17,8 +17,7 @@ from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES
 from haikud.contracts.tombstone import Tombstone
 from haikud.spool.durable import fsync_folder, remove_if_there, write_durably
-from haikud.spool.layout import SpoolLayout
-from haikud.spool.legal_names import REMOVAL
+from haikud.spool.layout import REMOVAL, SpoolLayout
 from haikud.spool.models import UnreadableFile, dump, read_model
 
 
@@ -44,7 +43,7 @@ def put_back(layout: SpoolLayout, plan_id: str) -> None:
 def unfinished(layout: SpoolLayout) -> list[str]:
     """The ids of plans that an earlier prune took out and did not clear away."""
     matches = (REMOVAL.fullmatch(path.name) for path in layout.plans.iterdir())
-    return sorted(match["plan"] for match in matches if match)
+    return sorted(match[1] for match in matches if match)
 
 
 def finish_removal(layout: SpoolLayout, plan_id: str) -> None:

@@ -29,11 +29,11 @@ from haikud.sandbox.cgroups import cgroup_name, find_cgroups, remove_cgroup
 from haikud.sandbox.trees import TreeStillAlive, end_tree
 from haikud.spool.claims import is_alive, read_runner_cgroup, read_runner_identity
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
-from haikud.spool.layout import SpoolLayout
-from haikud.spool.legal_names import REMOVAL, TAKEN
+from haikud.spool.layout import REMOVAL, SpoolLayout
 from haikud.spool.models import UnreadableFile
 from haikud.spool.publish import publish_escalation, retract, retract_escalation, rotate_response
 from haikud.spool.store import Store
+from haikud.spool.taken import split_taken_name
 from haikud.workspace.checks import clear_stale_lock
 from haikud.workspace.git import WorkspaceError
 from haikud.workspace.private_git import detach_private_git, harvest
@@ -105,8 +105,8 @@ def _builds(_look: Look, store: Store, _finding: Finding) -> str | None:
 
 
 def _taken(look: Look, _store: Store, finding: Finding) -> str | None:
-    match = TAKEN.fullmatch(Path(finding.path).name)
-    if match is None or match["token"] not in finished_tokens(look):
+    taken = split_taken_name(Path(finding.path).name)
+    if taken is None or taken[0] not in finished_tokens(look):
         return None
     return "removed: what it caused is durable" if remove_if_there(Path(finding.path)) else None
 
@@ -286,7 +286,7 @@ def _prune(look: Look, _store: Store, finding: Finding) -> str | None:
     path = Path(finding.path)
     match = REMOVAL.fullmatch(path.name)
     if match is not None:
-        finish_removal(look.layout, match["plan"])
+        finish_removal(look.layout, match[1])
         return "finished"
     plan_id = path.name
     if os.path.lexists(look.layout.plan(plan_id).folder):
