@@ -6,27 +6,14 @@ else that is wrong around an attempt is a failure with a report; what is left is
 
 from __future__ import annotations
 
-import errno
-
 from haikud.agent.endings import Ending, Failed, Hindered
 from haikud.agent.errors import AgentError
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
-from haikud.contracts.live import FaultKind
+from haikud.contracts.live import KIND_OF_ERRNO, FaultKind
 from haikud.sandbox.commands import CannotStart
 from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.refusals import refused_by_machine
-
-_KINDS = {
-    errno.ENOSPC: FaultKind.NO_SPACE,
-    errno.EDQUOT: FaultKind.NO_SPACE,
-    errno.EROFS: FaultKind.READ_ONLY,
-    errno.EMFILE: FaultKind.TOO_MANY_FILES,
-    errno.ENFILE: FaultKind.TOO_MANY_FILES,
-    errno.EAGAIN: FaultKind.NO_PROCESSES,
-    errno.ENOMEM: FaultKind.NO_MEMORY,
-    errno.EIO: FaultKind.IO_ERROR,
-}
 
 _CURES = {
     FaultKind.NO_SPACE: "Free space (or raise the quota) on the filesystems of the spool and the repository",
@@ -41,7 +28,7 @@ _CURES = {
 
 def hindered(refusal: OSError, operation: str = "") -> Hindered:
     """The ending of an attempt that the machine stopped."""
-    kind = _KINDS.get(refusal.errno or 0, FaultKind.OTHER)
+    kind = KIND_OF_ERRNO.get(refusal.errno or 0, FaultKind.OTHER)
     return Hindered(
         AgentError(
             ErrorType.AGENT_ERROR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import Literal
 
@@ -25,6 +26,26 @@ class FaultKind(StrEnum):
     IO_ERROR = "io_error"
     UNREADABLE = "unreadable"  # a file of the spool that cannot be what it is there
     OTHER = "other"
+
+
+KIND_OF_ERRNO = {
+    errno.ENOSPC: FaultKind.NO_SPACE,
+    errno.EDQUOT: FaultKind.NO_SPACE,
+    errno.EROFS: FaultKind.READ_ONLY,
+    errno.EACCES: FaultKind.PERMISSION_DENIED,
+    errno.EPERM: FaultKind.PERMISSION_DENIED,
+    errno.EMFILE: FaultKind.TOO_MANY_FILES,
+    errno.ENFILE: FaultKind.TOO_MANY_FILES,
+    errno.EAGAIN: FaultKind.NO_PROCESSES,
+    errno.ENOMEM: FaultKind.NO_MEMORY,
+    errno.EIO: FaultKind.IO_ERROR,
+    errno.EUCLEAN: FaultKind.IO_ERROR,
+    errno.ENODEV: FaultKind.IO_ERROR,
+    errno.ENXIO: FaultKind.IO_ERROR,
+    errno.ESTALE: FaultKind.IO_ERROR,
+    errno.ESHUTDOWN: FaultKind.IO_ERROR,
+}
+"""What a system call's refusal is; any other number is OTHER."""
 
 
 class EnvironmentFault(Model):

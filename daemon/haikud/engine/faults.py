@@ -8,27 +8,9 @@ from __future__ import annotations
 
 import errno
 
-from haikud.contracts.live import FaultKind
+from haikud.contracts.live import KIND_OF_ERRNO, FaultKind
 from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.models import UnreadableFile
-
-_BY_ERRNO = {
-    errno.ENOSPC: FaultKind.NO_SPACE,
-    errno.EDQUOT: FaultKind.NO_SPACE,
-    errno.EROFS: FaultKind.READ_ONLY,
-    errno.EACCES: FaultKind.PERMISSION_DENIED,
-    errno.EPERM: FaultKind.PERMISSION_DENIED,
-    errno.EMFILE: FaultKind.TOO_MANY_FILES,
-    errno.ENFILE: FaultKind.TOO_MANY_FILES,
-    errno.EAGAIN: FaultKind.NO_PROCESSES,
-    errno.ENOMEM: FaultKind.NO_MEMORY,
-    errno.EIO: FaultKind.IO_ERROR,
-    errno.EUCLEAN: FaultKind.IO_ERROR,
-    errno.ENODEV: FaultKind.IO_ERROR,
-    errno.ENXIO: FaultKind.IO_ERROR,
-    errno.ESTALE: FaultKind.IO_ERROR,
-    errno.ESHUTDOWN: FaultKind.IO_ERROR,
-}
 
 CURES = {
     FaultKind.NO_SPACE: "free some room there (haikud prune removes finished plans), or raise the quota",
@@ -90,7 +72,7 @@ def kind_of(error: BaseException, *, starting: bool = False) -> FaultKind:
         return FaultKind.OTHER
     if error.errno is None and isinstance(error, PermissionError):
         return FaultKind.PERMISSION_DENIED
-    kind = _BY_ERRNO.get(error.errno or 0, FaultKind.OTHER)
+    kind = KIND_OF_ERRNO.get(error.errno or 0, FaultKind.OTHER)
     return FaultKind.NO_PROCESSES if starting and kind is FaultKind.NO_MEMORY else kind
 
 
