@@ -56,7 +56,7 @@ def test_the_second_call_continues(bench):
 
 def test_a_branch_that_is_not_ours_is_never_used(bench):
     git(bench.repo, "branch", "feature/plan-1.task-1")
-    with pytest.raises(BranchTaken, match="exists already and is not haikud's"):
+    with pytest.raises(BranchTaken, match="exists and is not haikud's"):
         prepare_worktree(bench.order())
     assert not (bench.repo / "worktrees").exists()
     assert not record_path(bench.order()).exists()

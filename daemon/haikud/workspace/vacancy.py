@@ -37,7 +37,7 @@ def find_obstacles(
     What an ownership record says to be this spool's own is not in its way. A None `spool_id` is a spool that is not
     there yet, and owns nothing.
     """
-    general = root_obstacle(git_common_dir)
+    general = _root_obstacle(git_common_dir)
     if general is not None:
         return dict.fromkeys(worktrees, general)
     branches = _branches(git_common_dir, worktrees)
@@ -49,7 +49,7 @@ def find_obstacles(
     return found
 
 
-def root_obstacle(git_common_dir: str | Path) -> Obstacle | None:
+def _root_obstacle(git_common_dir: str | Path) -> Obstacle | None:
     """A branch whose name is the folder of all our branches: git can have one or the other."""
     if current_head(git_common_dir, _ROOT_BRANCH) is None:
         return None
@@ -59,7 +59,7 @@ def root_obstacle(git_common_dir: str | Path) -> Obstacle | None:
     )
 
 
-def place_obstacle(worktree: str | Path) -> Obstacle | None:
+def _place_obstacle(worktree: str | Path) -> Obstacle | None:
     """What lies where the worktree's folders must be and is no folder."""
     for folder in Path(worktree).parents:
         if folder.is_dir():
@@ -84,7 +84,7 @@ def _of_one(
         return Obstacle(f"branch {branch} (or one beneath it), which exists and is not haikud's", fix)
     if os.path.lexists(worktree):
         return Obstacle(f"{worktree}, which exists and is not haikud's", "move it away, or give the plan another id")
-    return place_obstacle(worktree)
+    return _place_obstacle(worktree)
 
 
 def _branches(git_common_dir: str | Path, refs: Iterable[str]) -> set[str]:

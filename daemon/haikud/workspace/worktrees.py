@@ -41,7 +41,7 @@ from haikud.workspace.ownership import (
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
 from haikud.workspace.repository import current_head
 from haikud.workspace.repository_lock import repository_lock
-from haikud.workspace.vacancy import place_obstacle, root_obstacle
+from haikud.workspace.vacancy import find_obstacles
 
 __all__ = [
     "BranchTaken",
@@ -138,15 +138,8 @@ def _drop_abandoned_record(order: WorkspaceOrder) -> None:
 
 
 def _refuse_what_exists(order: WorkspaceOrder) -> None:
-    if current_head(order.git_common_dir, order.branch) is not None:
-        raise BranchTaken(
-            f"branch {order.branch} exists already and is not haikud's; "
-            f"rename it (git branch -m {order.branch} NEW-NAME) or give the plan another id"
-        )
-    if is_there(Path(order.worktree)):
-        raise BranchTaken(f"{order.worktree} exists already and is not haikud's; move it away")
-    obstacle = root_obstacle(order.git_common_dir) or place_obstacle(order.worktree)
-    if obstacle is not None:
+    obstacles = find_obstacles(order.git_common_dir, {ref_of(order): order.worktree}, order.spool_id)
+    for obstacle in obstacles.values():
         raise BranchTaken(f"branch {order.branch} cannot be made: there is {obstacle}")
 
 
