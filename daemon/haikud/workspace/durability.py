@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
-from haikud.workspace.files import is_folder, is_there, read_small, remove_entry, sync_folder
+from haikud.workspace.files import is_folder, is_there, read_small, sync_folder
 from haikud.workspace.git import Git, as_text
 
 _MOST_FILES = 200
@@ -108,17 +108,26 @@ def _sync_if_there(folder: Path) -> None:
         sync_folder(folder)
 
 
-def drop_broken_branch(order: WorkspaceOrder) -> bool:
-    """Remove a branch file that a power cut left empty; whether there was one. It never named anything."""
+def drop_broken_branch(order: WorkspaceOrder) -> None:
+    """Remove a branch file that a power cut left empty. It never named anything."""
     path = Path(order.git_common_dir) / "refs" / "heads" / order.branch
-    data = read_small(path)
-    if data is None or data.strip(b"\0 \n"):
-        return False
-    remove_entry(path)
+    if not _says_nothing(path):
+        return
+    path.unlink()
     log = Path(order.git_common_dir) / "logs" / "refs" / "heads" / order.branch
-    if not (read_small(log) or b"").strip(b"\0 \n"):
-        remove_entry(log)
-    return True
+    if _says_nothing(log):
+        log.unlink()
+
+
+def is_broken_entry(entry: Path) -> bool:
+    """Whether git's entry of a worktree names none: begun and not finished, or emptied by a power cut."""
+    return is_folder(entry) and (not is_there(entry / "gitdir") or _says_nothing(entry / "gitdir"))
+
+
+def _says_nothing(file: Path) -> bool:
+    """Whether it is a file, and holds nothing but what a power cut leaves."""
+    data = read_small(file)
+    return data is not None and not data.strip(b"\0 \n")
 
 
 def mend_files(git: Git) -> list[str]:
@@ -148,10 +157,3 @@ def _is_emptied(git: Git, root: Path, name: bytes) -> bool:
 def _has_content(path: Path) -> bool:
     with path.open("rb") as file:
         return any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 16), b""))
-
-
-def is_broken_entry(entry: Path) -> bool:
-    """Whether git's entry of a worktree names none: begun and not finished, or emptied by a power cut."""
-    return is_folder(entry) and (
-        not is_there(entry / "gitdir") or not (read_small(entry / "gitdir") or b"").strip(b"\0 \n")
-    )

@@ -126,11 +126,9 @@ class Git:
         *args: str,
         stdin: bytes | None = None,
         timeout: float = READ_SECONDS,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
     ) -> str:
-        """Run it and return its standard output as it is. GitError on an exit code but 0, unless `check` is off."""
-        return self.ask(*args, stdin=stdin, timeout=timeout, ok=None if not check else (0,), env=env).text
+        """Run it and return its standard output as it is. GitError on an exit code but 0."""
+        return self.ask(*args, stdin=stdin, timeout=timeout).text
 
     def line(self, *args: str) -> str:
         """The output without its last newline."""

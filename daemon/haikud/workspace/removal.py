@@ -134,11 +134,9 @@ def remove_worktree(order: WorkspaceOrder, copied: Iterable[str] = (), *, keep_b
         _refuse_uncommitted(order, copied)
     with repository_lock(order.git_common_dir):
         tip = current_head(order.git_common_dir, order.branch)
-        if tip is not None and not keep_branch:
-            _refuse_unsaved(order, tip, owner.start_sha)
-        remove_entry(_leaving(order))
-        if find_entry(order.git_common_dir, order.worktree) is not None:
-            _remove_folder_and_entry(order)
+        if tip is not None and not keep_branch and _safety(order, tip, owner.start_sha) is Safety.NOWHERE:
+            raise WorkInDanger(unsaved_words(order))
+        _remove_folder_and_entry(order)
         if tip is not None and not keep_branch:
             Git(order.git_common_dir).run("update-ref", "-d", f"refs/heads/{order.branch}", tip)
         give_up_ownership(order)
@@ -157,22 +155,12 @@ def uncommitted_words(left: Leftovers) -> str:
     return f"{', '.join(paths[:5])}{more}"
 
 
-def _refuse_unsaved(order: WorkspaceOrder, tip: str, start: str) -> None:
-    if _safety(order, tip, start) is Safety.NOWHERE:
-        raise WorkInDanger(_unsaved_words(order, tip, start))
-
-
 def unsaved_words(order: WorkspaceOrder) -> str:
-    """How much of a branch is nowhere else."""
-    owner = expect_owner(order)
-    return _unsaved_words(order, current_head(order.git_common_dir, order.branch) or owner.start_sha, owner.start_sha)
-
-
-def _unsaved_words(order: WorkspaceOrder, tip: str, start: str) -> str:
+    """How much of a branch, which is there, is nowhere else."""
     git = Git(order.git_common_dir)
     main = resolve(git, f"refs/heads/{order.main_branch}")
-    safe = [sha for sha in (main, start) if sha is not None]
-    count = git.line("rev-list", "--count", tip, "--not", *safe)
+    safe = [sha for sha in (main, expect_owner(order).start_sha) if sha is not None]
+    count = git.line("rev-list", "--count", f"refs/heads/{order.branch}", "--not", *safe)
     return f"{order.branch} has {count} commit(s) that are neither merged into {order.main_branch} nor pushed"
 
 
@@ -190,22 +178,20 @@ def _safety(order: WorkspaceOrder, tip: str, start: str) -> Safety:
     return Safety.NOWHERE
 
 
-def _leaving(order: WorkspaceOrder) -> Path:
-    """The name under which a worktree's folder lies while it is being removed."""
-    worktree = Path(order.worktree)
-    return worktree.with_name(f".{worktree.name}.leaving")
-
-
 def _remove_folder_and_entry(order: WorkspaceOrder) -> None:
     # Not `git worktree remove`: it enters submodules, whose settings an agent may have written.
     # In one step, so that what a crash leaves is never taken for a worktree in which files were deleted.
-    if is_there(Path(order.worktree)):
-        Path(order.worktree).rename(_leaving(order))
-        sync_folder(Path(order.worktree).parent)
-    remove_entry(_leaving(order))
-    entry = find_entry(order.git_common_dir, order.worktree)
-    if entry is not None:
-        _remove_git_entry(entry)
+    worktree = Path(order.worktree)
+    leaving = worktree.with_name(f".{worktree.name}.leaving")
+    remove_entry(leaving)  # of a removal that was cut short
+    entry = find_entry(order.git_common_dir, worktree)
+    if entry is None:
+        return
+    if is_there(worktree):
+        worktree.rename(leaving)
+        sync_folder(worktree.parent)
+        remove_entry(leaving)
+    _remove_git_entry(entry)
 
 
 def _remove_git_entry(entry: Path) -> None:
