@@ -74,19 +74,28 @@ def test_a_repository_adds_prompts_and_narrows_tools_and_nothing_else():
         find_roles(),
     )
     assert set(roles) == {"narrow", "greedy"}
-    assert roles["narrow"].tools == ("edit", "report_progress", "escalate")
+    assert roles["narrow"].tools == ("view", "report_progress", "escalate")
     greedy = roles["greedy"]
     assert (greedy.command, greedy.credential, greedy.workspace, greedy.operations) == (None, False, "worktree", ())
     assert (greedy.model, greedy.prompt, greedy.source) == (None, "Grab.", "repository")
+    assert "command, credential, workspace, operations, model" in greedy.warnings[0]
     text = "\n".join(warnings)
-    for word in ("command, credential, workspace, operations, model", "c.md", "d.md", "f.md"):
+    for word in ("c.md", "d.md", "f.md"):
         assert word in text
+
+
+def test_of_many_broken_files_some_are_named_and_a_readme_is_none():
+    files = {f"{n}.md": b"no role" for n in range(9)}
+    roles, warnings = repository_roles({**files, "README.md": b"Our agents.", "team/README.md": b""}, find_roles())
+    assert not roles
+    assert len(warnings) == 6
+    assert warnings[-1] == "... and 4 more role files of the repository are not usable"
 
 
 def test_a_repository_cannot_have_more_tools_than_the_executor(tmp_path: Path):
     (tmp_path / "x.md").write_text("---\nname: parallel-task-executor\ntools: Edit\n---\n", encoding="utf-8")
     roles, _ = repository_roles({"a.md": b"---\nname: a\ntools: Bash, Edit\n---\n"}, find_roles(tmp_path))
-    assert roles["a"].tools == ("edit", "report_progress", "escalate")
+    assert roles["a"].tools == ("edit", "view", "report_progress", "escalate")
 
 
 def test_models():
@@ -113,7 +122,7 @@ def test_the_tasks_model_goes_before_the_roles(tmp_path: Path, of_role: str | No
     assert (resolved.model, resolved.prompt, resolved.tools) == (
         model,
         "Prompt.",
-        ["bash", "edit", "report_progress", "escalate"],
+        ["bash", "edit", "view", "report_progress", "escalate"],
     )
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from haikud.roles.files import ALL_TOOLS, RoleError, RoleFile, parse_role
+from haikud.roles.files import RoleError, RoleFile, parse_role
+from haikud.roles.tool_names import ALL_TOOLS
+
+ALWAYS = ("report_progress", "escalate")
+VIEWER = ("view", *ALWAYS)
+EDITOR = ("edit", "view", *ALWAYS)
 
 
 def role(front: str, body: str = "Do it.") -> RoleFile:
@@ -18,30 +23,61 @@ def refused(front: str) -> RoleError:
 
 
 def test_a_sub_agent_of_claude_code():
-    found = role("name: reviewer\ndescription: Reviews.\ntools: Read, Grep, Bash(git diff:*)\nmodel: haiku\ncolor: red")
+    found = role("name: reviewer\ndescription: Reviews.\ntools: Read, Grep, WebFetch\nmodel: haiku\ncolor: red\nodd: 1")
     assert (found.name, found.description, found.prompt, found.model) == ("reviewer", "Reviews.", "Do it.", "haiku")
-    assert found.tools == ALL_TOOLS
-    assert any("Grep" in warning for warning in found.warnings)
-    assert any("color" in warning for warning in found.warnings)
+    assert found.tools == VIEWER
+    text = "\n".join(found.warnings)
+    assert "WebFetch" in text
+    assert "'odd'" in text
+    assert "Grep" not in text
+    assert "color" not in text
 
 
 def test_a_description_that_is_no_yaml_is_read_line_by_line():
-    found = role("name: a\ndescription: Use this when: the user asks.\n  Examples: one\ntools: Read")
-    assert found.description == "Use this when: the user asks.\nExamples: one"
-    assert found.tools == ("edit", "report_progress", "escalate")
+    found = role("name: a\ndescription: Use this when: the user asks.\nuser: hello\n  Examples: one\ntools: Read")
+    assert found.description == "Use this when: the user asks.\nuser: hello\nExamples: one"
+    assert found.tools == VIEWER
     assert any("line by line" in warning for warning in found.warnings)
+
+
+def test_read_line_by_line_a_key_cannot_come_twice():
+    error = refused("name: a\ntools: Read\ndescription: x: y\ntools: Bash")
+    assert (error.line, error.why) == (5, "the key 'tools' twice")
 
 
 @pytest.mark.parametrize(
     ("front", "tools"),
     [
         ("name: a", None),
-        ("tools: Bash", ("bash", "report_progress", "escalate")),
+        ("tools:", None),
+        ("tools: Bash", ("bash", *ALWAYS)),
         ("tools: [Bash, Write]", ALL_TOOLS),
         ("tools: '*'", ALL_TOOLS),
-        ("tools: []", ("report_progress", "escalate")),
-        ("disallowedTools: Bash", ("edit", "report_progress", "escalate")),
-        ("tools: Bash, Edit\ndisallowedTools: [Write, WebFetch]", ("bash", "report_progress", "escalate")),
+        ("tools: All tools", ALL_TOOLS),
+        ("tools: []", ALWAYS),
+        ("tools: Read, Grep, Glob", VIEWER),
+        ("tools: Read Grep Glob", VIEWER),
+        ('tools: "Read, LS"', VIEWER),
+        ("tools:\n  - Read\n  - Glob", VIEWER),
+        ("tools:\n- Read\n- mcp__github__get_issue", VIEWER),
+        ("description: a: b\ntools:\n  - Read\n  - Glob", VIEWER),
+        ('description: a: b\ntools: ["Read", "Grep"]', VIEWER),
+        ("tools: Read, Edit", EDITOR),
+        ("tools: NotebookEdit", EDITOR),
+        ("tools: Bash, Read", ("bash", "view", *ALWAYS)),
+        ("tools: mcp__github, WebSearch", ALWAYS),
+        ("tools: Read, Bash(git diff:*, npm test)", VIEWER),
+        ("tools: Bash(*), Read", ("bash", "view", *ALWAYS)),
+        ("permissionMode: plan", VIEWER),
+        ("tools: Bash, Edit\npermissionMode: plan", VIEWER),
+        ("tools: Bash, Edit\npermissionMode: acceptEdits", ALL_TOOLS),
+        ("disallowedTools: Bash", EDITOR),
+        ("disallowedTools: Bash(rm:*)", EDITOR),
+        ("disallowedTools: Write, Edit", ("bash", "view", *ALWAYS)),
+        ("disallowedTools: Read", ("bash", *ALWAYS)),
+        ("disallowedTools: Grep", ALL_TOOLS),
+        ("disallowedTools: '*'", ALWAYS),
+        ("tools: Bash, Edit\ndisallowedTools: [Write, WebFetch]", ("bash", "view", *ALWAYS)),
     ],
 )
 def test_tools(front: str, tools: tuple[str, ...] | None):
@@ -59,6 +95,11 @@ def test_a_command_agent():
     assert role("name: x").needs_repository
 
 
+@pytest.mark.parametrize("name", ["dotnet-framework-4.8-expert", "Code Reviewer", "a", "x" * 64])
+def test_names_that_others_give(name: str):
+    assert role(f"name: {name}").name == name
+
+
 def test_the_file_name_names_a_role_that_does_not():
     assert role("description: x").name == "some-role"
 
@@ -66,7 +107,8 @@ def test_the_file_name_names_a_role_that_does_not():
 @pytest.mark.parametrize(
     ("front", "line", "word"),
     [
-        ("name: a b", 2, "letters"),
+        ("name: a/b", 2, "letters"),
+        ("name: -a", 2, "letters"),
         ("description: x\ncommand: bash agent.sh", 3, "list"),
         ("command: []", 2, "list"),
         ("command: [1]", 2, "list"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.repository import git
 
+from haikud.workspace import repository
 from haikud.workspace.repository import NotARepository, inspect_repository, read_files_at
 
 
@@ -90,7 +91,7 @@ def test_settings_that_start_programs_are_not_obeyed(bench, tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
-def test_files_of_a_folder_are_read_as_they_were(bench):
+def test_files_of_a_folder_are_read_as_they_were(bench, monkeypatch):
     roles = bench.repo / ".claude" / "agents"
     (roles / "deeper").mkdir(parents=True)
     (roles / "one ö.md").write_bytes(b"one\xff\n")
@@ -102,5 +103,8 @@ def test_files_of_a_folder_are_read_as_they_were(bench):
     git(bench.repo, "commit", "-q", "-m", "Roles")
     facts = inspect_repository(bench.repo)
     (roles / "one ö.md").write_bytes(b"changed")
-    assert read_files_at(facts, facts.base_sha, ".claude/agents") == {"one ö.md": b"one\xff\n", "two.md": b""}
+    found = {"deeper/three.md": b"3", "one ö.md": b"one\xff\n", "two.md": b""}
+    assert read_files_at(facts, facts.base_sha, ".claude/agents") == found
+    monkeypatch.setattr(repository, "MOST_FILES_READ", 2)
+    assert len(read_files_at(facts, facts.base_sha, ".claude/agents")) == 2
     assert read_files_at(facts, facts.base_sha, "no/such") == {}

@@ -23,7 +23,7 @@ class ResolvedRole(Model):
     name: str
     description: str = ""
     prompt: str = ""  # the Markdown body: the agent's system prompt
-    tools: list[str] = Field(default_factory=list)  # bash, edit, report_progress, escalate
+    tools: list[str] = Field(default_factory=list)  # bash, edit, view, report_progress, escalate
     model: str = ""  # a model id, names resolved
     command: list[str] | None = None  # a command agent's argv; None: the built-in agent
     credential: bool = False  # a command agent that asks for ANTHROPIC_BASE_URL and a key

@@ -13,10 +13,14 @@ from importlib import resources
 from pathlib import Path
 
 from haikud.contracts.attempt import ResolvedRole
-from haikud.roles.files import ALL_TOOLS, RoleError, RoleFile, parse_role
+from haikud.roles.files import RoleError, RoleFile, parse_role
+from haikud.roles.tool_names import ALL_TOOLS
 
 REPOSITORY_ROLES_FOLDER = ".claude/agents"
 """Where a repository keeps its roles; read at the base commit with `workspace.repository.read_files_at`."""
+
+MOST_UNUSABLE = 5
+"""Files of a repository that are named where they cannot be used; beyond, only how many."""
 
 WIDEST_ROLE = "parallel-task-executor"
 """The role whose tools a repository's roles may have at most."""
@@ -64,14 +68,15 @@ def _with_whole_command(role: RoleFile, folder: Path) -> RoleFile:
 def repository_roles(
     files: Mapping[str, bytes], catalogue: Mapping[str, RoleFile]
 ) -> tuple[dict[str, RoleFile], list[str]]:
-    """The usable roles in a repository's `.claude/agents/` (file name -> bytes), narrowed, and warnings for the rest.
+    """The usable roles in a repository's `.claude/agents/` (path -> bytes), narrowed, and warnings for the rest.
 
-    Never raises: a repository must not be able to stop admission by a broken file.
+    What a usable role cannot have stands in its own `warnings`: it matters only to a task that uses it. Never raises:
+    a repository must not be able to stop admission by a broken file.
     """
     roles: dict[str, RoleFile] = {}
     warnings: list[str] = []
     for name, text in sorted(files.items()):
-        if not name.endswith(".md"):
+        if not name.endswith(".md") or name.rpartition("/")[2].lower() == "readme.md":
             continue
         try:
             role = parse_role(text, name_hint=f"{REPOSITORY_ROLES_FOLDER}/{name}", source="repository")
@@ -81,21 +86,23 @@ def repository_roles(
         if role.name in catalogue or role.name in roles:
             warnings.append(f"{role.path}: the name {role.name!r} is taken by a role that a repository cannot replace")
             continue
-        ignored = [
-            key
-            for key, stated in (
-                ("command", role.command),
-                ("credential", role.credential),
-                ("workspace", role.workspace == "none"),
-                ("operations", role.operations),
-                ("model", role.model),
-            )
-            if stated
-        ]
-        if ignored:
-            warnings.append(f"{role.path}: a repository's role cannot set {', '.join(ignored)}; ignored")
         roles[role.name] = _narrowed(role, catalogue)
+    beyond = len(warnings) - MOST_UNUSABLE
+    if beyond > 0:
+        warnings[MOST_UNUSABLE:] = [f"... and {beyond} more role files of the repository are not usable"]
     return roles, warnings
+
+
+def _refused_keys(role: RoleFile) -> tuple[str, ...]:
+    stated = {
+        "command": role.command,
+        "credential": role.credential,
+        "workspace": role.workspace == "none",
+        "operations": role.operations,
+        "model": role.model,
+    }
+    keys = ", ".join(key for key, value in stated.items() if value)
+    return (f"{role.path}: a repository's role cannot set {keys}; ignored",) if keys else ()
 
 
 def _narrowed(role: RoleFile, catalogue: Mapping[str, RoleFile]) -> RoleFile:
@@ -109,7 +116,7 @@ def _narrowed(role: RoleFile, catalogue: Mapping[str, RoleFile]) -> RoleFile:
         tools=tuple(tool for tool in allowed if tool in wanted),
         source=role.source,
         path=role.path,
-        warnings=role.warnings,
+        warnings=(*role.warnings, *_refused_keys(role)),
     )
 
 

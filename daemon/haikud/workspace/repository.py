@@ -13,6 +13,7 @@ from pathlib import Path
 from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 
 LARGEST_FILE_READ = 262_144
+MOST_FILES_READ = 1_000
 
 
 class NotARepository(WorkspaceError):  # noqa: N818 - says what is the case
@@ -62,17 +63,20 @@ def inspect_repository(path: str | Path, main_branch: str | None = None) -> Repo
 
 
 def read_files_at(facts: RepositoryFacts, sha: str, folder: str) -> dict[str, bytes]:
-    """The files directly in `folder` (relative, `/`) as they are at commit `sha`: name -> content.
+    """The files in `folder` (relative, `/`) and below as they are at commit `sha`: path within it -> content.
 
-    Empty where there is no such folder. Subfolders, symlinks, and files over 256 KiB are left out.
+    Empty where there is no such folder. Symlinks, files over 256 KiB and, in the order of names, those beyond the
+    first MOST_FILES_READ are left out.
     """
     git = Git(facts.git_common_dir)
     prefix = folder.strip("/") + "/"
     names: list[bytes] = []
     oids: list[bytes] = []
-    for entry in git.names("ls-tree", "-z", "-l", f"{sha}^{{commit}}", "--", prefix):
+    for entry in git.names("ls-tree", "-r", "-z", "-l", f"{sha}^{{commit}}", "--", prefix):
         head, _, name = entry.partition(b"\t")
         mode, kind, oid, size = head.split()
+        if len(names) >= MOST_FILES_READ:
+            break
         if kind == b"blob" and mode != b"120000" and int(size) <= LARGEST_FILE_READ:
             names.append(name)
             oids.append(oid)

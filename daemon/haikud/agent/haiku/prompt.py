@@ -32,6 +32,14 @@ _BASH_RULES = """\
   that counts. Never weaken or delete a test to make it pass.
 """
 
+_EDIT_RULES = """\
+- You have no shell. What you change is committed for you, and the test command, if there is one, is run on it: only
+  that counts. Never weaken or delete a test to make it pass.
+"""
+_VIEW_RULES = """\
+- You have no shell and cannot change files: answer with what you found, naming files and lines.
+"""
+
 CONTINUE = "Your answer was cut off at the limit of its length. Go on from there, in smaller steps."
 INTERRUPTED = (
     "Interrupted: this call has no recorded result. It may or may not have happened, wholly or in part. Check what"
@@ -42,7 +50,8 @@ NOT_RUN = "Not run: an earlier call of this turn ended the attempt."
 
 def system_prompt(role: ResolvedRole) -> list[Block]:
     """The system blocks; the last is marked for the cache."""
-    rules = _RULES + (_BASH_RULES if "bash" in role.tools else "")
+    own = _BASH_RULES if "bash" in role.tools else _EDIT_RULES if "edit" in role.tools else _VIEW_RULES
+    rules = _RULES + own
     text = f"{role.prompt.strip()}\n\n{rules}".strip()
     return [{"type": "text", "text": text, "cache_control": CACHE_MARK}]
 

@@ -220,6 +220,8 @@ class _Preparation:
         role = choose_role(draft, self._settings.default_role, self._catalogue, of_repository, self._notes)
         if role is None:
             return None
+        for warning in role.warnings:
+            self._notes.warn(warning)
         check_operation(draft, role, self._notes)
         facts = self._find(draft, draft.params if role.workspace == "none" else {}) if role.needs_repository else None
         if (role.needs_repository and facts is None) or self._notes.faults:

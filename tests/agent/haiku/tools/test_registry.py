@@ -26,6 +26,37 @@ def toolbox(tmp_path: Path):
     log.close()
 
 
+@pytest.mark.parametrize(
+    ("role_tools", "offered"),
+    [
+        ((), []),
+        (("view",), ["view"]),
+        (("edit",), ["str_replace_based_edit_tool"]),
+        (("edit", "view"), ["str_replace_based_edit_tool"]),
+        (("bash", "view"), ["bash", "view"]),
+        (("bash", "edit", "view"), ["bash", "str_replace_based_edit_tool"]),
+    ],
+)
+def test_only_what_the_role_has_is_offered_and_only_that_works(
+    toolbox: Toolbox, tmp_path: Path, role_tools: tuple[str, ...], offered: list[str]
+):
+    mine = Toolbox(role_tools, toolbox._shell)
+    assert [one["name"] for one in mine.definitions] == [*offered, "report_progress", "escalate"]
+    (tmp_path / "worktree" / "old.txt").write_text("one\n")
+    asked = {
+        "bash": {"command": "touch ran"},
+        "str_replace_based_edit_tool": {"command": "create", "path": "made", "file_text": "x"},
+        "view": {"command": "create", "path": "old.txt", "file_text": "changed"},
+    }
+    for name, given in asked.items():
+        outcome = mine.use(tool_use(name, **given))
+        assert outcome.is_error is (name not in offered)
+        assert ("there is no such tool" in outcome.text) is (name not in offered)
+    assert (tmp_path / "worktree" / "ran").exists() is ("bash" in offered)
+    assert (tmp_path / "worktree" / "made").exists() is ("edit" in role_tools)
+    assert (tmp_path / "worktree" / "old.txt").read_text() == "one\n"
+
+
 def tool_use(name: str, **given: Any) -> dict:
     return {"type": "tool_use", "id": "toolu_1", "name": name, "input": given}
 

@@ -16,6 +16,7 @@ from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
 from haikud.agent.haiku.tools.editor import EditorTool
 from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome
 from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS, escalate, report_progress
+from haikud.agent.haiku.tools.viewer import VIEW, view
 
 BASH: Block = {"type": "bash_20250124", "name": "bash"}
 EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
@@ -25,7 +26,11 @@ _SHOWN = ("command", "path", "percent", "message", "reason")
 
 
 class Toolbox:
-    """The tools of one session: `role_tools` names bash and edit; reporting and asking are always there."""
+    """The tools of one session: `role_tools` names bash, edit and view; reporting and asking are always there.
+
+    `edit` is the whole editor, `view` the part of it that changes nothing. A tool that the role does not name is not
+    offered, and a model that calls it all the same gets an error.
+    """
 
     def __init__(self, role_tools: Collection[str], shell: Shell) -> None:
         self._shell = shell
@@ -35,6 +40,9 @@ class Toolbox:
             self._add(BASH, BashTool(shell).use)
         if "edit" in role_tools:
             self._add(EDITOR, EditorTool(shell.worktree, shell.limits.tool_output_bytes).use)
+        elif "view" in role_tools:
+            editor = EditorTool(shell.worktree, shell.limits.tool_output_bytes)
+            self._add(VIEW, lambda given: view(editor, given))
         self._add(REPORT_PROGRESS, lambda given: report_progress(shell.events, given))
         self._add({**ESCALATE, "cache_control": CACHE_MARK}, escalate)
 
