@@ -46,3 +46,10 @@ def test_a_living_writers_file_is_spared(tmp_path: Path):
     (tmp_path / f".orders.json.{os.getpid()}-0123abcd.tmp").touch()
     assert remove_leftovers([tmp_path], spare=os.getpid()) == []
     assert len(remove_leftovers([tmp_path])) == 1
+
+
+def test_a_folder_of_such_a_name_is_left_alone_and_holds_nothing_up(tmp_path: Path):
+    (tmp_path / ".a.json.7-0123abcd.tmp").mkdir()
+    (tmp_path / ".b.json.7-0123abcd.tmp").touch()
+    assert remove_leftovers([tmp_path]) == [tmp_path / ".b.json.7-0123abcd.tmp"]
+    assert remove_leftovers([tmp_path]) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from haikud.spool.durable import remove_if_there
@@ -36,9 +37,10 @@ def remove_leftovers(folders: Iterable[Path], *, spare: int | None = None) -> li
             names = os.listdir(folder)  # noqa: PTH208 - names only
         except (FileNotFoundError, NotADirectoryError):
             continue
-        removed += [folder / name for name in names if is_leftover(name, spare=spare)]
-    for path in removed:
-        remove_if_there(path)
+        for path in (folder / name for name in names if is_leftover(name, spare=spare)):
+            with suppress(IsADirectoryError):  # no writer's: whoever made a folder of that name holds nothing up
+                remove_if_there(path)
+                removed.append(path)
     return removed
 
 
