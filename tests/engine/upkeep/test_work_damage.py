@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from tests.support.repository import git
 from tests.support.waiting import wait_until
 
 from haikud.contracts.attempt import WorkspaceOrder
+from haikud.contracts.base import utc_now
 from haikud.contracts.format import SpoolFormat
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.findings import Code, Severity
+from haikud.engine.upkeep.prune import Wish, prune_plans
 from haikud.spool.models import read_model
 from haikud.workspace.ownership import owners_folder
 from haikud.workspace.private_git import attach_private_git
@@ -139,6 +142,33 @@ def test_a_process_of_an_attempt_that_is_over_is_ended(lived: LivedIn):
         assert f"{process.pid} sleep 60" in finding.message
         assert finding.ref == "single"
         assert "sleep 60" in mended(lived, Code.PROCESS_LEFT)
+        assert process.wait(timeout=10) < 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("place", ["plans/", "elsewhere"])
+def test_a_process_that_gave_itself_another_mark_is_ended_too(lived: LivedIn, place: str):
+    marker = f"{lived.layout.root}/{place}"
+    process = subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], "HAIKUD_OUT": marker})
+    try:
+        wait_until(lambda: Code.PROCESS_LEFT in lived.look(), what="the process to be seen")
+        assert prune_plans(lived.layout, Wish(utc_now() - timedelta(days=1))) == []
+        assert "sleep 60" in mended(lived, Code.PROCESS_LEFT)
+        assert process.wait(timeout=10) < 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_whoever_holds_the_claim_of_an_attempt_that_is_over_is_ended(lived: LivedIn):
+    """As an agent's child that took it: it bears no mark, and nothing says that it is a runner."""
+    claim = lived.layout.task("single").attempt(1).claim
+    process = subprocess.Popen(["flock", str(claim), "sleep", "60"], env={"PATH": os.environ["PATH"]})
+    try:
+        wait_until(lambda: Code.CLAIM_HELD in lived.look(), what="the claim to be held")
+        mended(lived, Code.CLAIM_HELD)
         assert process.wait(timeout=10) < 0
     finally:
         process.kill()

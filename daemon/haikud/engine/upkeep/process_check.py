@@ -57,9 +57,15 @@ def attempt_of(look: Look, marker: str) -> Path:
     """The attempt's folder that a HAIKUD_OUT names; the path itself where it is none of ours."""
     path = Path(marker)
     for folder in (path, *path.parents):
-        if _ATTEMPT.fullmatch(folder.name) and folder.parent.parent.parent == look.layout.plans:
+        if attempt_number(folder) is not None and folder.parent.parent.parent == look.layout.plans:
             return folder
     return path
+
+
+def attempt_number(folder: Path) -> int | None:
+    """N of `attempt-N`; None for any other folder."""
+    match = _ATTEMPT.fullmatch(folder.name)
+    return int(match[1]) if match else None
 
 
 def ref_of(look: Look, folder: Path) -> str | None:

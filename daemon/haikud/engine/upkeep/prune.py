@@ -151,7 +151,8 @@ def is_asked_for(layout: SpoolLayout, plan_id: str) -> bool:
 
 def _alive(layout: SpoolLayout) -> set[str]:
     """The plans of which a process lives, or a claim is held."""
-    found = {Path(marker).relative_to(layout.root).parts[1] for marker in marked_beneath(layout.plans).values()}
+    markers = (Path(marker).relative_to(layout.plans) for marker in marked_beneath(layout.plans).values())
+    found = {marker.parts[0] for marker in markers if marker.parts}
     locks = Locks()
     for claim in layout.plans.glob("[!.]*/*/attempt-*/claim"):
         try:

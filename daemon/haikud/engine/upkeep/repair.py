@@ -15,6 +15,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.envelope import Status
+from haikud.engine.clearing import clear_attempt
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.publication import publish_final, publish_plan
 from haikud.engine.specs import build_workspace
@@ -22,14 +23,14 @@ from haikud.engine.upkeep.answer_check import STATUS, status_of
 from haikud.engine.upkeep.files_check import finished_tokens, leftovers_of_pruned
 from haikud.engine.upkeep.findings import Code, Finding, Severity
 from haikud.engine.upkeep.look import Look, SeenTask
-from haikud.engine.upkeep.process_check import attempt_of
+from haikud.engine.upkeep.process_check import attempt_number, attempt_of
 from haikud.engine.upkeep.removal import finish_removal
 from haikud.engine.upkeep.repository_check import measured_head
-from haikud.sandbox.cgroups import cgroup_name, find_cgroups, remove_cgroup
+from haikud.sandbox.cgroups import cgroup_name
 from haikud.sandbox.trees import TreeStillAlive, end_tree
-from haikud.spool.claims import is_alive, read_runner_cgroup, read_runner_identity
+from haikud.spool.claims import release_claim
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
-from haikud.spool.layout import REMOVAL, SpoolLayout
+from haikud.spool.layout import REMOVAL, AttemptPaths, SpoolLayout
 from haikud.spool.models import UnreadableFile
 from haikud.spool.publish import publish_escalation, retract, retract_escalation, rotate_response
 from haikud.spool.store import Store
@@ -226,16 +227,15 @@ def _escalation(look: Look, _store: Store, finding: Finding) -> str | None:
 def _processes(look: Look, _store: Store, finding: Finding) -> str | None:
     """End what lives on of an attempt that is over, and whoever holds its claim."""
     folder = Path(finding.path).parent
-    markers = {marker for marker in look.marked.values() if attempt_of(look, marker) == folder}
-    runner = read_runner_identity(folder / "runner.json")
-    pids = [runner.pid] if runner is not None and is_alive(runner) else []
-    name = attempt_name(finding.ref or "", int(folder.name.rpartition("-")[2]))
-    cgroups = find_cgroups(cgroup_name(look.spool_id or "", name), read_runner_cgroup(folder / "runner.json"))
     ended: list[str] = []
-    for marker in sorted(markers | {str(folder / "out")}):
-        ended += end_tree(marker=marker, pids=pids, grace=GRACE_SECONDS, cgroups=cgroups)
-    for cgroup in cgroups:
-        remove_cgroup(cgroup)
+    number = attempt_number(folder)
+    if number is not None and folder.is_dir():
+        cgroup = cgroup_name(look.spool_id or "", attempt_name(finding.ref or "", number))
+        claim, ended = clear_attempt(AttemptPaths(folder), GRACE_SECONDS, cgroup)
+        if claim is not None:
+            release_claim(claim)
+    for marker in sorted({marker for marker in look.marked.values() if attempt_of(look, marker) == folder}):
+        ended += end_tree(marker=marker, pids=[], grace=GRACE_SECONDS)
     return f"ended: {'; '.join(ended)}" if ended else None
 
 
