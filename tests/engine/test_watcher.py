@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.inotify import inotify_in_use
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify_c import InotifyFD
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
@@ -108,11 +110,15 @@ async def test_events_after_the_loop_is_closed_harm_nothing(tmp_path: Path):
     assert looks.looks == 0
 
 
-async def test_what_died_is_started_again_and_everything_is_looked_at(looks: Looks):
+def end_observers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, BaseObserver):
             thread.stop()
             thread.join()
+
+
+async def test_what_died_is_started_again_and_everything_is_looked_at(looks: Looks):
+    end_observers()
     before = looks.looks
     looks.watcher.check()
     assert looks.looks > before
@@ -160,4 +166,22 @@ async def test_where_no_thread_can_be_had_the_timer_alone_does(tmp_path: Path, m
     assert looks.watcher.kind == "inotify"
     assert not looks.trouble.faults()
     await looks.after(lambda: (looks.folder / "x.json").write_text("{}"))
+    looks.watcher.stop()
+
+
+async def test_what_could_not_be_had_is_no_fault_any_more_where_it_could_when_polling_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: object) -> None:
+        raise OSError(errno.EMFILE, "no inotify instance is left")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(InotifyFD, "start", refuse)
+        looks = Looks(tmp_path, watcher="inotify")
+    assert looks.watcher.kind == "polling"
+    assert [one.kind for one in looks.trouble.faults()] == [FaultKind.WATCH_LIMIT]
+    end_observers()
+    looks.watcher.check()
+    assert looks.watcher.kind == "inotify"
+    assert not looks.trouble.faults()
     looks.watcher.stop()

@@ -25,7 +25,7 @@ from haikud.contracts.states import TaskState, check_move, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.board import Board, OpenTask
 from haikud.engine.day_spend import DaySpend
-from haikud.engine.faults import NO_THREAD, NoThread
+from haikud.engine.faults import new_thread
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.secrets import Secrets
 from haikud.engine.timers import Timers
@@ -72,10 +72,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
-        try:
+        with new_thread():
             self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later
-        except RuntimeError as error:
-            raise NoThread from error
 
     # -- threads
 
@@ -218,14 +216,13 @@ async def run_in_daemon_thread(action: Callable[[], T]) -> T:
     def run() -> None:
         value, failure = None, None
         try:
-            value = action()
+            with new_thread():
+                value = action()
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            failure = NoThread() if str(error) == NO_THREAD else error
+            failure = error
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(deliver, value, failure)
 
-    try:
+    with new_thread():
         threading.Thread(target=run, name="haikud-aside", daemon=True).start()
-    except RuntimeError as error:
-        raise NoThread from error
     return await done

@@ -7,6 +7,8 @@ crash and never an agent's failure. Everything else that is raised is a bug of o
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from haikud.contracts.live import KIND_OF_ERRNO, FaultKind
 from haikud.sandbox.trees import TreeStillAlive
@@ -50,9 +52,7 @@ FOR_ALL = OF_OUR_PROCESS | {FaultKind.NO_SPACE, FaultKind.READ_ONLY}
 FAULTS = (OSError, MemoryError, UnreadableFile, TreeStillAlive)
 """What is a fault of the environment when it is raised."""
 
-
-NO_THREAD = "can't start new thread"
-"""What Python's RuntimeError says then."""
+_NO_THREAD = "can't start new thread"
 
 
 class NoThread(BlockingIOError):  # noqa: N818 - reads as what it is
@@ -60,6 +60,17 @@ class NoThread(BlockingIOError):  # noqa: N818 - reads as what it is
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN, "no new thread can be started")
+
+
+@contextmanager
+def new_thread() -> Iterator[None]:
+    """Start threads in here: NoThread where the kernel refuses one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        raise NoThread from error
 
 
 def kind_of(error: BaseException, *, starting: bool = False) -> FaultKind:

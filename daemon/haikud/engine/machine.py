@@ -18,7 +18,7 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.live import FaultKind
 from haikud.contracts.states import TaskState
 from haikud.engine.engine import Engine
-from haikud.engine.faults import describe, kind_of
+from haikud.engine.faults import describe, kind_of, new_thread
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
 
 LOOK_SECONDS = 1.0
@@ -160,10 +160,8 @@ def _open_files() -> None:
 
 def _start_thread() -> None:
     thread = threading.Thread(target=lambda: None, name="haikud-examined", daemon=True)
-    try:
+    with new_thread():
         thread.start()
-    except RuntimeError as error:
-        raise BlockingIOError(errno.EAGAIN, str(error)) from error
     thread.join()
 
 

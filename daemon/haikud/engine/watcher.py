@@ -34,7 +34,7 @@ from watchdog.observers.polling import PollingObserver
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
-from haikud.engine.faults import NO_THREAD
+from haikud.engine.faults import new_thread
 from haikud.engine.filesystem import silent_filesystem
 from haikud.engine.trouble import Trouble
 
@@ -135,16 +135,14 @@ class Watcher:
         for kind in [self._wanted, POLLING]:
             try:
                 self._begin(kind)
-            except (OSError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and str(error) != NO_THREAD:
-                    raise
+            except OSError as error:
                 self.stop()
                 self._mention(error)
             else:
                 return
         self.kind = TIMER
 
-    def _mention(self, error: Exception) -> None:
+    def _mention(self, error: OSError) -> None:
         seconds = self._settings.rescan_seconds
         self._trouble.mention(
             FaultKind.WATCH_LIMIT, WATCHING, f"{error}; folders are polled instead, or looked at every {seconds:g} s"
@@ -158,14 +156,13 @@ class Watcher:
         self._watches = {}
         try:
             self._begin(self._wanted)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             self.stop()
             self.kind, self._watches, self._observer, self._queue = kind, watches, observer, queue
             self._mention(error)
             return
         if observer is not None:
             observer.stop()
-        self._trouble.heal(WATCHING)
         self._look_at_all()
 
     def _restart(self) -> None:
@@ -180,16 +177,20 @@ class Watcher:
         return bool(needed) and all(thread.is_alive() for thread in needed)
 
     def _begin(self, kind: str) -> None:
-        if kind == INOTIFY:
-            self._queue = _Queue(self._overflowed)
-            self._queue.start()
-            self._observer = BaseObserver(InotifyEmitter, inotify_fd=self._queue)
-        else:
-            self._observer = PollingObserver(timeout=self._settings.poll_seconds)
-        self.kind = kind
-        for folder in self._folders:
-            self._watch(folder)
-        self._observer.start()
+        """Watch every folder. Raises OSError, and may have begun then."""
+        with new_thread():
+            if kind == INOTIFY:
+                self._queue = _Queue(self._overflowed)
+                self._queue.start()
+                self._observer = BaseObserver(InotifyEmitter, inotify_fd=self._queue)
+            else:
+                self._observer = PollingObserver(timeout=self._settings.poll_seconds)
+            self.kind = kind
+            for folder in self._folders:
+                self._watch(folder)
+            self._observer.start()
+        if kind == self._wanted:
+            self._trouble.heal(WATCHING)
 
     def _watch(self, folder: Path) -> None:
         assert self._observer is not None  # noqa: S101 - only called between _begin and stop
