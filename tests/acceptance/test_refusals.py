@@ -183,7 +183,8 @@ def test_without_inotify_folders_are_polled_until_it_can_be_had(alone_with_inoti
     assert house.response("two")["status"] == "success"
 
 
-def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(house: House):
+@pytest.mark.parametrize("missing", [False, True], ids=["cut off", "missing"])
+def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(house: House, *, missing: bool):
     house.start()
     house.request("broken", role="gated")
     at_work(house, "broken")
@@ -191,7 +192,10 @@ def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(hous
     house.ended()
     path = house.spool / "plans/broken/plan.json"
     whole = path.read_bytes()
-    path.write_bytes(whole[:40])
+    if missing:
+        path.unlink()
+    else:
+        path.write_bytes(whole[:40])
     house.start()
     found = wait_until(lambda: faults(house).get("unreadable"), what=f"the fault; {house.tail()}")
     assert found is not None

@@ -1,7 +1,10 @@
-"""What a daemon reads when it starts: every open task, and nothing of what is finished."""
+"""What a daemon takes up: every open task when it starts, nothing of what is finished, and a mended plan as a whole."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,18 @@ from tests.support.house import House
 from tests.support.laid_out import lay_out_tasks
 from tests.support.waiting import wait_until
 
+from haikud.contracts.base import utc_now
+from haikud.contracts.decision import QueueState
+from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
+from haikud.engine.day_spend import read_day_spend
+from haikud.engine.engine import Engine, next_decision
+from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.recovery import recover_unread
+from haikud.engine.secrets import Secrets
+from haikud.engine.trouble import Trouble
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.store import Store
 
 FINISHED, OPEN = 30, 20
 
@@ -35,3 +49,48 @@ def test_a_start_takes_up_all_open_tasks_and_reads_nothing_of_a_finished_plan(ho
     assert f"recovered {OPEN} open tasks" in house.said()
     assert "done" not in house.said()
     assert status["trouble"] == []
+
+
+def make_engine(layout: SpoolLayout) -> Engine:
+    said: list[str] = []
+    wake = asyncio.Event()
+    return Engine(
+        layout=layout,
+        settings=Settings(),
+        secrets=Secrets(),
+        spool_id="a-spool",
+        say=said.append,
+        store=Store(layout),
+        launcher=SubprocessLauncher(asyncio.get_running_loop(), wake.set),
+        trouble=Trouble(said.append, time.monotonic),
+        queue=QueueState(),
+        day=read_day_spend(layout, utc_now()),
+        clock=time.monotonic,
+        wake=wake,
+        holds_spool=lambda: True,
+    )
+
+
+async def test_a_mended_plan_that_the_machine_did_not_let_us_take_up_is_taken_up_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    engine = make_engine(lay_out_tasks(tmp_path / "spool", 1, 3))
+    first = engine.store.last_decision("p0.t1")
+    assert first is not None
+    engine.store.decide(next_decision(first, TaskState.RUNNING, "attempt 1", utc_now(), attempt=1))
+    engine.unread.add("p0")
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(BlockingIOError):
+            [one async for one in recover_unread(engine)]
+    assert engine.unread == {"p0"}
+    assert not engine.board.tasks
+    gone = [entry.ref async for entry, _ in recover_unread(engine)]
+    assert gone == ["p0.t1"]
+    assert set(engine.board.tasks) == {"p0.t0", "p0.t1", "p0.t2"}
+    assert not engine.unread
+    engine.close()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, FailureClass, Result, WorkspaceOrder
+from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
@@ -21,7 +23,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.clearing import clear_attempt
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
-from haikud.engine.lost import WHY
+from haikud.engine.lost import why_lost
 from haikud.engine.policy import Ending
 from haikud.engine.salvage import left_attached, salvage
 from haikud.engine.specs import build_workspace
@@ -78,7 +80,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
         with engine.trouble.guard(f"ending what {entry.ref} left running"):
             if not entry.lost and not paths.folder.parent.is_dir():
                 await engine.write(engine.store.put_back, entry.decision, entry.plan)
-                entry.lost = f"the folder of {entry.ref} {WHY}"
+                entry.lost = why_lost(entry.ref)
             claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
             break
         await asyncio.sleep(RETRY_SECONDS)
@@ -139,10 +141,10 @@ def judge(  # noqa: C901, PLR0911, PLR0912 - a table
     return Ending(AttemptOutcome.ORPHANED, message=f"{said} and left no result")
 
 
-def count_in_a_row(store: Store, ref: str, outcome: AttemptOutcome) -> int:
+def count_in_a_row(decisions: Sequence[Decision], outcome: AttemptOutcome) -> int:
     """How many attempts in a row have ended like that by now."""
     count = 0
-    for decision in reversed(store.decisions(ref)):
+    for decision in reversed(decisions):
         if decision.outcome is outcome:
             count += 1
         elif decision.outcome is not None:
@@ -159,9 +161,9 @@ def _examine(
     order: EndOrder | None,
     workspace: WorkspaceOrder | None,
 ) -> Aftermath:
-    attempt = entry.decision.attempt
+    attempt, task_paths = entry.decision.attempt, store.layout.task(entry.ref)
     # The runner is gone, and so is what it was writing; but we may be writing an order to it just now.
-    remove_leftovers(task_folders(store.layout.task(entry.ref).folder), spare=os.getpid())
+    remove_leftovers(task_folders(task_paths.folder), spare=os.getpid())
     result: Result | None = None
     broken: str | None = None
     try:
@@ -175,17 +177,21 @@ def _examine(
         evidence = salvage(workspace, entry.task)
     elif workspace is not None and left_attached(workspace):  # the runner could not; its result stands all the same
         salvage(workspace, entry.task)
-    task_paths = store.layout.task(entry.ref)
     usage = result.usage if result is not None else spent_by_transcript(task_paths.transcript, attempt)[0]
     if result is None or ending.outcome is AttemptOutcome.ENVIRONMENT:
         with suppress(OSError):  # the log is for people; the next runner makes up for it too
             make_up_tokens(task_paths.log, entry.spent_tokens + usage.tokens_used)
-    starts, hindered = (
-        count_in_a_row(store, entry.ref, outcome)
-        for outcome in (AttemptOutcome.FAILED_TO_START, AttemptOutcome.ENVIRONMENT)
-    )
+    decisions = store.decisions(entry.ref)
     return Aftermath(
-        entry.ref, attempt, ending, usage, starts, hindered, evidence, began=began, has_result=result is not None
+        entry.ref,
+        attempt,
+        ending,
+        usage,
+        failed_starts=count_in_a_row(decisions, AttemptOutcome.FAILED_TO_START),
+        hindered=count_in_a_row(decisions, AttemptOutcome.ENVIRONMENT),
+        evidence=evidence,
+        began=began,
+        has_result=result is not None,
     )
 
 

@@ -138,11 +138,15 @@ class Board:
         self._enter(entry)
 
     def remove(self, entry: OpenTask, last: TaskStatus) -> None:
-        """A final task leaves; its plan with it, where it was the last."""
-        self._leave(entry)
-        del self.tasks[entry.ref]
+        """A final task leaves, and has finished."""
+        self.take_off(entry)
         self.finished.appendleft(last)
         self.finished_counts[entry.state] = self.finished_counts.get(entry.state, 0) + 1
+
+    def take_off(self, entry: OpenTask) -> None:
+        """A task leaves; its plan with it, where it was the last."""
+        self._leave(entry)
+        del self.tasks[entry.ref]
         if not any(task.ref in self.tasks for task in entry.plan.tasks):
             self.plans.pop(entry.plan.id, None)
 

@@ -16,6 +16,11 @@ from haikud.spool.store import Store
 WHY = "was deleted, with all that was known of its attempts"
 
 
+def why_lost(ref: str) -> str:
+    """What is said of a task whose folder was deleted."""
+    return f"the folder of {ref} {WHY}"
+
+
 def decision_from_link(store: Store, plan_id: str, task: Task) -> Decision | None:
     """The task's state as its link has it, as a decision; None where its folder is there, or it has no link."""
     state = store.linked_state(task.ref)

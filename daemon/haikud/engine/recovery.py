@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +27,13 @@ from haikud.engine.attempts import read_attempts, used_so_far
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.ends import MARGIN_SECONDS, current_paths
 from haikud.engine.engine import Engine
-from haikud.engine.faults import FOR_ALL, kind_of
+from haikud.engine.faults import FAULTS, FOR_ALL, kind_of
 from haikud.engine.finishing import finish_task
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
-from haikud.engine.lost import WHY, decision_from_link
+from haikud.engine.lost import WHY, decision_from_link, why_lost
 from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.spool.claims import process_start_time
-from haikud.spool.drops import DropFolder, OddEntry, Taken
+from haikud.spool.drops import DropFolder
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import remove_leftovers, shared_folders, task_folders
@@ -67,15 +67,24 @@ async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
     return gone
 
 
-async def recover_unread(engine: Engine) -> list[tuple[OpenTask, End]]:
+async def recover_unread(engine: Engine) -> AsyncIterator[tuple[OpenTask, End]]:
     """Look again at the plans that could not be read: somebody may have mended them. As `recover_tasks`."""
-    gone: list[tuple[OpenTask, End]] = []
     for plan_id in sorted(engine.unread):
         one = await engine.write(_read_again, engine, plan_id)
-        if one is not None:
-            gone += await _take_up(engine, one)
-            engine.say(f"{plan_id} can be read again")
-    return gone
+        if one is None:
+            continue
+        known = {entry.ref for entry in engine.board.open_tasks_of(plan_id)}
+        try:
+            gone = await _take_up(engine, one)
+        except FAULTS:  # none of it: whose end nobody is told of would never be settled
+            for entry in engine.board.open_tasks_of(plan_id):
+                if entry.ref not in known:
+                    engine.board.take_off(entry)
+            engine.unread.add(plan_id)
+            raise
+        engine.say(f"{plan_id} can be read again")
+        for entry, end in gone:
+            yield entry, end
 
 
 async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
@@ -92,7 +101,7 @@ async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
             continue
         entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
         if WHY in decision.reason:
-            entry.lost = f"the folder of {task.ref} {WHY}"
+            entry.lost = why_lost(task.ref)
         if decision.state is TaskState.RUNNING:
             never = await engine.aside(_was_never_launched, current_paths(engine, entry), decision)
             if not await _adopt(engine, entry):
@@ -102,18 +111,17 @@ async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
     return gone
 
 
-async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool = False) -> list[Taken | OddEntry]:
-    """The files that an earlier daemon took and did not finish: as many as a scan brings, the others come with scans.
-
-    Where the consequence of one is recorded, what was left to do is done here, and it is not among them.
-    """
+async def recover_drops(engine: Engine, requests: DropFolder, others: Iterable[DropFolder]) -> None:
+    """Finish what an earlier daemon took and did not finish, where its consequence is recorded."""
     layout = engine.layout
-    taken = await engine.write(drops.taken_tokens)
-    unpublished = await engine.aside(unpublished_rejections, layout) if are_requests else set()
+    unpublished = await engine.aside(unpublished_rejections, layout)
+    taken = await engine.write(requests.taken_tokens)
+    plans = await engine.aside(_tokens_of_plans, engine.store, taken) if taken else {}
+    for drops in others:
+        taken += await engine.write(drops.taken_tokens)
     if not taken and not unpublished:
-        return []
+        return
     reasons = await engine.aside(recorded_reasons, layout)
-    plans = await engine.aside(_tokens_of_plans, engine.store, taken) if are_requests and taken else {}
     for token, path in taken:
         if token in plans:
             await engine.write(retract_rejection, layout, plans[token])
@@ -126,7 +134,6 @@ async def recover_drops(engine: Engine, drops: DropFolder, *, are_requests: bool
             await engine.write(drop_rejection, layout, token)
         else:
             await engine.write(publish_rejection, layout, token, answered_as)
-    return list(await engine.write(drops.left_over))
 
 
 def _was_never_launched(paths: AttemptPaths, decision: Decision) -> bool:
@@ -184,17 +191,40 @@ def _read_disk(engine: Engine) -> list[Found]:
     remove_leftovers(shared_folders(store.layout))
     store.drop_links_without_plan()
     links = store.open_refs()
-    by_plan: dict[str, set[str]] = {}
-    for ref in links:
-        by_plan.setdefault(split_ref(ref)[0], set()).add(ref)
-    found: list[Found] = []
-    for plan_id in sorted(by_plan):
-        one = _read_one(engine, plan_id, by_plan[plan_id])
-        if one is not None:
-            found.append(one)
-    for one in found:
-        _agree(store, one, links)
-    return found
+    plans = (_read_one(engine, plan_id, links) for plan_id in sorted({split_ref(ref)[0] for ref in links}))
+    return [one for one in plans if one is not None]
+
+
+def _doing(plan_id: str) -> str:
+    return f"reading the plan {plan_id}"
+
+
+def _read_one(engine: Engine, plan_id: str, links: Mapping[str, TaskState]) -> Found | None:
+    """A plan, tidied up; None where that cannot be done, which is a fault of that plan alone."""
+    try:
+        one = _read_plan(engine.store, plan_id, links)
+        _agree(engine.store, one, links)
+        _tidy_up(engine.store, one)
+    except (UnreadableFile, OSError) as error:
+        if kind_of(error) in FOR_ALL:
+            raise
+        engine.trouble.note(_doing(plan_id), error)
+        engine.unread.add(plan_id)
+        return None
+    _forget_fault(engine, plan_id)
+    return one
+
+
+def _read_again(engine: Engine, plan_id: str) -> Found | None:
+    if not engine.store.has_plan(plan_id):  # somebody has removed it
+        _forget_fault(engine, plan_id)
+        return None
+    return _read_one(engine, plan_id, engine.store.open_refs())
+
+
+def _forget_fault(engine: Engine, plan_id: str) -> None:
+    engine.unread.discard(plan_id)
+    engine.trouble.heal(_doing(plan_id))
 
 
 def _agree(store: Store, one: Found, links: Mapping[str, TaskState]) -> None:
@@ -203,34 +233,6 @@ def _agree(store: Store, one: Found, links: Mapping[str, TaskState]) -> None:
         decision = one.decisions[task.id]
         if not is_final(decision.state) and links.get(task.ref) is not decision.state:
             store.move_link(task.ref, decision.state)
-    _tidy_up(store, one)
-
-
-def _doing(plan_id: str) -> str:
-    return f"reading the plan {plan_id}"
-
-
-def _read_one(engine: Engine, plan_id: str, refs: set[str]) -> Found | None:
-    """A plan; None where it cannot be read, which is a fault of that plan alone."""
-    try:
-        one = _read_plan(engine.store, plan_id, refs)
-    except (UnreadableFile, OSError) as error:
-        if kind_of(error) in FOR_ALL:
-            raise
-        engine.trouble.note(_doing(plan_id), error)
-        engine.unread.add(plan_id)
-        return None
-    engine.unread.discard(plan_id)
-    engine.trouble.heal(_doing(plan_id))
-    return one
-
-
-def _read_again(engine: Engine, plan_id: str) -> Found | None:
-    links = {ref: state for ref, state in engine.store.open_refs().items() if split_ref(ref)[0] == plan_id}
-    one = _read_one(engine, plan_id, set(links))
-    if one is not None:
-        _agree(engine.store, one, links)
-    return one
 
 
 def _tidy_up(store: Store, found: Found) -> None:
@@ -242,10 +244,10 @@ def _tidy_up(store: Store, found: Found) -> None:
             remove_leftovers(task_folders(paths.task(task_id).folder))
 
 
-def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:
+def _read_plan(store: Store, plan_id: str, links: Mapping[str, TaskState]) -> Found:
     plan = store.plan(plan_id)
     if plan is None:
-        return None
+        raise UnreadableFile(store.layout.plan(plan_id).plan, "it is missing")
     decisions: dict[str, Decision] = {}
     spent: dict[str, tuple[float, int]] = {}
     for task in plan.tasks:
@@ -258,7 +260,7 @@ def _read_plan(store: Store, plan_id: str, refs: set[str]) -> Found | None:
         decisions[task.id] = all_of[-1]
         used = used_so_far(read_attempts(store.layout.task(task.ref), all_of))
         spent[task.id] = (used.cost_usd, used.tokens_used)
-    open_links = {task.id for task in plan.tasks if task.ref in refs}
+    open_links = {task.id for task in plan.tasks if task.ref in links}
     return Found(plan, decisions, open_links, spent)
 
 

@@ -109,9 +109,9 @@ class Rounds:
         # What an earlier daemon or a runner wrote just before it was killed is seen, and not yet durable.
         await engine.write(sync_filesystem, engine.layout.root)
         gone = await recover_tasks(engine)
-        for folder in self.folders:
-            left = await recover_drops(engine, folder.drops, are_requests=folder is self._incoming)
-            folder.pending.extend(left)
+        await recover_drops(engine, self._incoming.drops, [self._commands.drops, self._answers.drops])
+        for folder in self.folders:  # as many as a scan brings; the others come with scans
+            folder.pending.extend(await engine.write(folder.drops.left_over))
         with engine.trouble.guard(CONTROLS):
             await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
         for entry, end in gone:
@@ -175,7 +175,7 @@ class Rounds:
         self._status_stale = True
         self._see_ends()
         await self._machine.look()
-        await self._check_watcher()
+        await self._check_now_and_then()
         for folder in self.folders:
             if folder.scan_at <= engine.clock() and not (folder is self._incoming and engine.trouble.holds_work):
                 await self._step(folder.doing, partial(folder.scan, engine, engine.settings.rescan_seconds))
@@ -218,7 +218,7 @@ class Rounds:
         task.add_done_callback(lambda _: self._engine.wake.set())
         self._aftermaths.add(task)
 
-    async def _check_watcher(self) -> None:
+    async def _check_now_and_then(self) -> None:
         engine = self._engine
         if self._watcher is None or engine.clock() < self._check_at:
             return
@@ -233,7 +233,7 @@ class Rounds:
             return
         if engine.unread:
             with engine.trouble.guard("reading plans again"):
-                for entry, end in await recover_unread(engine):
+                async for entry, end in recover_unread(engine):
                     self._look_after(entry, end)
         with engine.trouble.guard("watching the drop folders"):
             self._watcher.check()
