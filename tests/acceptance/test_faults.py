@@ -6,11 +6,9 @@ import json
 import signal
 from typing import Any
 
-from tests.support.house import House
-from tests.support.small_disk import fill, make_read_only, make_writable, small_disk
+from tests.support.house import GATED, House
+from tests.support.small_disk import make_read_only, make_writable, small_disk
 from tests.support.waiting import wait_until
-
-GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.05; done'
 
 
 def fault(house: House, kind: str) -> dict[str, Any] | None:
@@ -21,36 +19,31 @@ def fault(house: House, kind: str) -> dict[str, Any] | None:
 
 def begins(house: House, kind: str) -> dict[str, Any]:
     """Wait until status.json has it."""
-    found = wait_until(lambda: fault(house, kind), what=f"{kind} in status.json; {house.tail()}")
+    found = wait_until(lambda: fault(house, kind), what=lambda: f"{kind} in status.json; {house.tail()}")
     assert found is not None
     return found
 
 
 def ends(house: House, kind: str) -> None:
     """Wait until it is over, and was said once when it began and once when it ended."""
-    wait_until(lambda: not fault(house, kind), what=f"{kind} to be over; {house.tail()}")
+    wait_until(lambda: not fault(house, kind), what=lambda: f"{kind} to be over; {house.tail()}")
     assert house.said().count(f"fault: {kind}: ") == 1, house.said()
-    wait_until(lambda: f"s: {kind}: " in house.said(), what=f"the end of {kind} in the log; {house.said()}")
-
-
-def at_work(house: House, ref: str) -> None:
-    here = house.spool / f"plans/{ref}/{ref}/attempt-1/out/here"
-    wait_until(here.exists, what=f"{ref} to be at work; {house.tail()}")
+    wait_until(lambda: f"s: {kind}: " in house.said(), what=lambda: f"the end of {kind} in the log; {house.said()}")
 
 
 def test_a_full_disk_holds_work_and_status_says_so_from_its_reserve_also_after_a_restart(house: House):
-    with small_disk(house.spool):
+    with small_disk(house.spool) as disk:
         try:
             house.settings = {"rescan_seconds": 0.3, "min_free_bytes": 1_048_576}
             house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
             house.role("worker", "true", workspace="none")
             house.start()
             house.request("running", role="gated")
-            at_work(house, "running")
+            house.at_work("running")
             wait_until((house.spool / ".status.reserve").exists, what="the reserve")
             waiting = house.spool / "incoming/.later.json"
             waiting.write_text(json.dumps({"task_id": "later", "title": "t", "role": "worker"}), encoding="utf-8")
-            fill(house.spool / "filler")
+            disk.fill()
             found = begins(house, "no_space")
             assert found["holds_work"]
             assert "haikud prune" in found["cure"]
@@ -64,14 +57,16 @@ def test_a_full_disk_holds_work_and_status_says_so_from_its_reserve_also_after_a
             house.send(signal.SIGTERM)
             assert house.ended() == 0
             house.start(wait=False)
-            wait_until(lambda: house.said().count("fault: no_space: ") == 2, what=f"the fault again; {house.tail()}")
+            wait_until(
+                lambda: house.said().count("fault: no_space: ") == 2, what=lambda: f"the fault again; {house.tail()}"
+            )
             assert house.process is not None
             assert house.process.poll() is None
-            (house.spool / "filler").unlink()
+            disk.free()
             assert house.response("later")["status"] == "success"
             (house.root / "gate").touch()
             assert house.response("running")["status"] == "success"
-            wait_until(lambda: not fault(house, "no_space"), what=f"the end of the fault; {house.tail()}")
+            wait_until(lambda: not fault(house, "no_space"), what=lambda: f"the end of the fault; {house.tail()}")
             assert (house.read("status.json") or {})["daemon"]["state"] == "running"
             assert house.said().count("s: no_space: ") == 1
             wait_until((house.spool / ".status.reserve").exists, what="the reserve to be made again")
@@ -86,9 +81,11 @@ def test_a_read_only_spool_is_survived_and_seen_by_status_itself(house: House):
             house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
             house.start()
             house.request("running", role="gated")
-            at_work(house, "running")
+            house.at_work("running")
             make_read_only(house.spool)
-            wait_until(lambda: "fault: read_only: " in house.said(), what=f"the fault in the log; {house.tail()}")
+            wait_until(
+                lambda: "fault: read_only: " in house.said(), what=lambda: f"the fault in the log; {house.tail()}"
+            )
             picture = json.loads(house.haikud("status", "--json").stdout)
             assert picture["filesystem"]["read_only"]
             assert [one["kind"] for one in picture["faults"]] == ["read_only"]

@@ -222,7 +222,7 @@ def test_whatever_is_dropped_is_answered_or_set_aside_and_memory_is_bounded(
     wait_until(
         lambda: len(list((house.spool / "rejected").glob("*.reason.json"))) >= expected,
         seconds=90 + TINY / 20,
-        what=f"{expected} reasons; {house.tail()}",
+        what=lambda: f"{expected} reasons; {house.tail()}",
     )
     for folder in ("incoming", "guidance", "control"):
         wait_until(partial(is_empty, house.spool / folder), what=f"{folder}/ to be empty")

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from typing import Any
 
 import pytest
 from tests.support.few_processes import pids_cgroup
-from tests.support.house import House
+from tests.support.house import GATED, House
 from tests.support.inotify import inotify_in_use
 from tests.support.waiting import wait_until
 
-GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.05; done'
 DEAF = Path(__file__).resolve().parents[1] / "support/deaf_daemon.py"
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
@@ -41,26 +39,21 @@ def faults(house: House) -> dict[str, dict[str, Any]]:
     return {one["kind"]: one for one in (house.read("status.json") or {"faults": []})["faults"]}
 
 
-def at_work(house: House, ref: str) -> None:
-    here = house.spool / f"plans/{ref}/{ref}/attempt-1/out/here"
-    wait_until(here.exists, what=f"{ref} to be at work; {house.tail()}")
-
-
 def test_refused_processes_and_threads_hold_work_and_cost_no_retry(house: House):
     house.start()
     house.request("running", role="gated")
-    at_work(house, "running")
+    house.at_work("running")
     assert house.process is not None
     with pids_cgroup(house.process.pid) as most:
         most.write_text("0", encoding="ascii")
         house.request("later", role="worker")
-        found = wait_until(lambda: faults(house).get("no_processes"), what=f"the fault; {house.tail()}")
+        found = wait_until(lambda: faults(house).get("no_processes"), what=lambda: f"the fault; {house.tail()}")
         assert found is not None
         assert found["holds_work"]
         assert (house.read("status.json") or {})["daemon"]["state"] == "faulted"
         most.write_text("max", encoding="ascii")
         assert house.response("later")["status"] == "success"
-        wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
+        wait_until(lambda: not faults(house), what=lambda: f"the end of the fault; {house.tail()}")
     assert [one["failures"] for one in house.decisions("later")][-1] == 0
     (house.root / "gate").touch()
     assert house.response("running")["status"] == "success"
@@ -81,20 +74,20 @@ def test_an_attempt_whose_fork_was_refused_costs_no_retry(house: House):
 def test_at_its_limit_of_open_files_the_daemon_goes_on(house: House):
     house.start()
     house.request("running", role="gated")
-    at_work(house, "running")
+    house.at_work("running")
     assert house.process is not None
     pid = house.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     highest = max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 2, before[1]))
     house.request("later", role="worker")
-    wait_until(lambda: "fault: too_many_files: " in house.said(), what=f"the fault; {house.tail()}")
+    wait_until(lambda: "fault: too_many_files: " in house.said(), what=lambda: f"the fault; {house.tail()}")
     assert house.process.poll() is None
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     assert house.response("later")["status"] == "success"
     (house.root / "gate").touch()
     assert house.response("running")["status"] == "success"
-    wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
+    wait_until(lambda: not faults(house), what=lambda: f"the end of the fault; {house.tail()}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a folder immutable")
@@ -105,7 +98,7 @@ def test_a_folder_that_may_not_be_written_holds_work_until_it_may(house: House):
         pytest.skip("nothing can be made immutable here")
     try:
         house.request("later", role="worker")
-        found = wait_until(lambda: faults(house).get("permission_denied"), what=f"the fault; {house.tail()}")
+        found = wait_until(lambda: faults(house).get("permission_denied"), what=lambda: f"the fault; {house.tail()}")
         assert found is not None
         assert found["holds_work"]
         assert "chattr -i" in found["cure"]
@@ -113,7 +106,7 @@ def test_a_folder_that_may_not_be_written_holds_work_until_it_may(house: House):
     finally:
         subprocess.run(["chattr", "-i", str(plans)], check=True)
     assert house.response("later")["status"] == "success"
-    wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
+    wait_until(lambda: not faults(house), what=lambda: f"the end of the fault; {house.tail()}")
 
 
 def test_a_soft_limit_is_raised_for_the_daemon_and_kept_for_agents(house: House):
@@ -149,11 +142,11 @@ def test_though_every_inotify_event_is_dropped_all_work_is_done(with_inotify: No
     house.request("one", role="worker")
     assert house.response("one")["status"] == "success"
     house.request("asks", role="asks")
-    wait_until(lambda: house.read("escalations/asks.json"), what=f"the question; {house.tail()}")
+    wait_until(lambda: house.read("escalations/asks.json"), what=lambda: f"the question; {house.tail()}")
     house.drop("guidance", "asks.json", {"action": "reassign", "role": "worker", "guidance": "this one"})
     assert house.response("asks")["status"] == "success"
     house.request("long", role="gated")
-    at_work(house, "long")
+    house.at_work("long")
     house.drop("control", "long.cancel", "")
     assert house.response("long")["status"] == "cancelled"
 
@@ -187,9 +180,8 @@ def test_without_inotify_folders_are_polled_until_it_can_be_had(alone_with_inoti
 def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(house: House, *, missing: bool):
     house.start()
     house.request("broken", role="gated")
-    at_work(house, "broken")
-    house.send(signal.SIGKILL)
-    house.ended()
+    house.at_work("broken")
+    house.kill()
     path = house.spool / "plans/broken/plan.json"
     whole = path.read_bytes()
     if missing:
@@ -197,7 +189,7 @@ def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(hous
     else:
         path.write_bytes(whole[:40])
     house.start()
-    found = wait_until(lambda: faults(house).get("unreadable"), what=f"the fault; {house.tail()}")
+    found = wait_until(lambda: faults(house).get("unreadable"), what=lambda: f"the fault; {house.tail()}")
     assert found is not None
     assert "plans/broken/plan.json" in found["message"]
     assert "haikud doctor --repair" in found["cure"]
@@ -206,7 +198,7 @@ def test_a_plan_that_cannot_be_read_is_shown_and_taken_up_once_it_is_mended(hous
     path.write_bytes(whole)
     (house.root / "gate").touch()
     assert house.response("broken")["status"] == "success"
-    wait_until(lambda: not faults(house), what=f"the end of the fault; {house.tail()}")
+    wait_until(lambda: not faults(house), what=lambda: f"the end of the fault; {house.tail()}")
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["while the daemon runs", "while it is down"])
@@ -217,11 +209,10 @@ def test_an_agent_that_deletes_its_own_folder_is_settled_as_failed_and_others_go
     tasks = [{"id": "a", "role": "deletes"}, {"id": "b", "role": "worker"}, {"id": "c", "dependencies": ["a"]}]
     document = {"id": "p", "tasks": [{"title": one["id"], "role": "worker", **one} for one in tasks]}
     house.drop("incoming", "p.json", {"task_plan": document})
-    wait_until((house.spool / "plans/p/a/attempt-1/out/here").exists, what=f"a to be at work; {house.tail()}")
+    house.at_work("p.a")
     house.response("p.b")
     if restart:
-        house.send(signal.SIGKILL)
-        house.ended()
+        house.kill()
     (house.root / "gate").touch()
     if restart:
         wait_until(lambda: not (house.spool / "plans/p/a").exists() and not house.leftovers(), what="its deed")
@@ -241,7 +232,7 @@ def test_with_too_many_open_questions_only_what_is_answered_goes_on(house: House
     house.request("asks", role="asks")
     wait_until(lambda: house.read("escalations/asks.json"), what="the question")
     house.request("held", role="worker")
-    wait_until(lambda: (house.read("status.json") or {}).get("held"), what=f"the reason; {house.tail()}")
+    wait_until(lambda: (house.read("status.json") or {}).get("held"), what=lambda: f"the reason; {house.tail()}")
     wait_until(lambda: house.state("held") == "queued", what="the other one to be admitted")
     assert "Nothing new is started: 1 questions are open" in house.haikud("status").stdout
     house.drop("guidance", "asks.txt", "the second")

@@ -46,28 +46,10 @@ TURNS = [
 ]
 
 
-def runner_pid(house: House, attempt: int) -> int:
-    record = house.read(f"plans/{REF}/{REF}/attempt-{attempt}/runner.json")
-    assert record is not None
-    pid = record["pid"]
-    assert isinstance(pid, int)
-    return pid
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-
-
 def kill_tree(house: House, attempt: int) -> None:
     """Everything that bears the attempt's mark, in no particular order."""
-    out = house.spool / f"plans/{REF}/{REF}/attempt-{attempt}/out"
-    for process in members(str(out)):
+    for process in members(str(house.task_folder(REF) / f"attempt-{attempt}" / "out")):
         process.kill()
-
-
-def begun(house: House, attempt: int, name: str) -> None:
-    path = house.spool / f"plans/{REF}/{REF}/attempt-{attempt}/out/{name}"
-    wait_until(path.exists, seconds=60, what=f"{name} to have begun; {house.tail()}")
 
 
 def test_it_goes_on_where_it_was_killed_and_every_call_is_paid_once(house: House):
@@ -77,17 +59,17 @@ def test_it_goes_on_where_it_was_killed_and_every_call_is_paid_once(house: House
         house.start()
         house.request(REF, title="Add sub", files=["calc.py"], context={"test_command": TEST_COMMAND})
 
-        begun(house, 1, "five")
-        kill(runner_pid(house, 1))
+        house.at_work(REF, 1, name="five")
+        os.kill(house.runner_pid(REF, 1), signal.SIGKILL)
 
-        wait_until(lambda: len(api.journal) == 6, seconds=60, what=f"the sixth call; {house.tail()}")
+        wait_until(lambda: len(api.journal) == 6, seconds=60, what=lambda: f"the sixth call; {house.tail()}")
         wait_until(lambda: api.journal[5].events_sent >= 3, what="the answer to have begun")
-        kill(runner_pid(house, 2))
+        os.kill(house.runner_pid(REF, 2), signal.SIGKILL)
         kill_tree(house, 2)
 
-        begun(house, 3, "seven")
+        house.at_work(REF, 3, name="seven")
         house.send(signal.SIGKILL)
-        kill(runner_pid(house, 3))
+        os.kill(house.runner_pid(REF, 3), signal.SIGKILL)
         kill_tree(house, 3)
         house.ended()
         house.start()

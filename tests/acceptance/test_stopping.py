@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 
 import pytest
-from tests.support.house import House
+from tests.support.house import GATED, House
 from tests.support.waiting import wait_until
 
-UNTIL_TOLD = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.05; done; echo over'
 STUBBORN = r"""
 trap '' TERM
 setsid bash -c 'trap "" TERM; (exec -a stray sleep 300) & touch "$HAIKUD_OUT/stray"; wait' &
@@ -18,14 +17,9 @@ while true; do sleep 0.1; done
 """
 
 
-def begun(house: House, ref: str, attempt: int = 1, name: str = "here") -> None:
-    path = house.spool / f"plans/{ref}/{ref}/attempt-{attempt}/out/{name}"
-    wait_until(path.exists, what=f"{ref} to be at work; {house.tail()}")
-
-
 @pytest.fixture
 def gated(house: House) -> House:
-    house.role("gated", UNTIL_TOLD.format(gate=house.root / "gate"))
+    house.role("gated", GATED.format(gate=house.root / "gate") + "; echo over")
     return house
 
 
@@ -46,7 +40,7 @@ def test_a_drain_starts_nothing_new_and_ends_when_the_last_agent_has(gated: Hous
     gated.settings = {"max_agents": 1}
     gated.start()
     gated.request("first", role="gated")
-    begun(gated, "first")
+    gated.at_work("first")
     gated.request("second", role="gated")
     wait_until(lambda: gated.state("second") == "queued", what="the second to be queued")
     drain(gated)
@@ -77,8 +71,8 @@ def test_stop_now_ends_agents_with_their_trees_and_costs_no_retry(house: House, 
     house.role("stubborn", STUBBORN)
     house.start()
     house.request("hard", role="stubborn")
-    begun(house, "hard")
-    begun(house, "hard", name="stray")
+    house.at_work("hard")
+    house.at_work("hard", name="stray")
     end(house)
     assert house.ended(seconds=40) == 0
     assert house.leftovers() == []
@@ -95,12 +89,11 @@ def test_stop_now_ends_agents_with_their_trees_and_costs_no_retry(house: House, 
 def test_a_daemon_that_goes_leaves_its_agents_alone_and_the_next_one_adopts_them(gated: House, number: int):
     gated.start()
     gated.request("kept", role="gated")
-    begun(gated, "kept")
-    runner = gated.read("plans/kept/kept/attempt-1/runner.json")
+    gated.at_work("kept")
+    runner = gated.runner_pid("kept")
     gated.send(number)
     gated.ended()
-    assert runner is not None
-    assert runner["pid"] in [process.pid for process in gated.leftovers()]
+    assert runner in [process.pid for process in gated.leftovers()]
     gated.start()
     wait_until(lambda: "adopted" in gated.said(), what="the adoption")
     open_gate(gated)
@@ -113,7 +106,7 @@ def test_a_daemon_that_goes_leaves_its_agents_alone_and_the_next_one_adopts_them
 def test_an_agent_that_finished_while_no_daemon_ran_is_settled_by_the_next(gated: House):
     gated.start()
     gated.request("alone", role="gated")
-    begun(gated, "alone")
+    gated.at_work("alone")
     gated.send(signal.SIGTERM)
     assert gated.ended() == 0
     open_gate(gated)
@@ -126,11 +119,9 @@ def test_an_agent_that_finished_while_no_daemon_ran_is_settled_by_the_next(gated
 def test_a_runner_that_was_killed_is_noticed_and_the_task_goes_on(gated: House):
     gated.start()
     gated.request("shot", role="gated")
-    begun(gated, "shot")
-    runner = gated.read("plans/shot/shot/attempt-1/runner.json")
-    assert runner is not None
-    subprocess.run(["kill", "-9", str(runner["pid"])], check=True)
-    begun(gated, "shot", attempt=2)
+    gated.at_work("shot")
+    os.kill(gated.runner_pid("shot"), signal.SIGKILL)
+    gated.at_work("shot", attempt=2)
     open_gate(gated)
     response = gated.response("shot")
     assert response["status"] == "success"
@@ -142,7 +133,7 @@ def test_cancel_ends_the_tree_of_an_agent_that_ignores_term(house: House):
     house.role("stubborn", STUBBORN)
     house.start()
     house.request("stop-it", role="stubborn")
-    begun(house, "stop-it", name="stray")
+    house.at_work("stop-it", name="stray")
     assert house.haikud("cancel", "stop-it").returncode == 0
     response = house.response("stop-it")
     assert response["status"] == "cancelled"
@@ -155,7 +146,7 @@ def test_pause_resume_and_retry(gated: House):
     gated.role("breaks", f'[ -e "{gated.root}/mended" ]')
     gated.start()
     gated.request("busy", role="gated")
-    begun(gated, "busy")
+    gated.at_work("busy")
     gated.request("idle", role="breaks")
     wait_until(lambda: gated.state("idle") == "queued", what="the task to be queued")
     assert gated.haikud("pause", "idle").returncode == 0

@@ -87,11 +87,9 @@ def begin(house: House, *, clear: str = "") -> int:
     house.settings = {"max_agents": 1}
     house.start()
     house.request("first", role="hides")
-    wait_until((house.spool / "plans/first/first/attempt-1/out/here").exists, what=f"work; {house.tail()}")
+    house.at_work("first")
     wait_until(lambda: strays(house), what="the stray")
-    runner = house.read("plans/first/first/attempt-1/runner.json")
-    assert runner is not None
-    return int(runner["pid"])
+    return house.runner_pid("first")
 
 
 def queue_second(house: House) -> None:

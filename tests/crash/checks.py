@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from tests.crash.scenario import Scenario, decisions_of, runs_of
+from tests.crash.scenario import Scenario, runs_of
 from tests.support.house import House
 from tests.support.repository import git
 
@@ -68,7 +68,7 @@ def _check_answers(house: House, scenario: Scenario) -> list[str]:
         if answer is None or answer["status"] != status:
             wrong.append(f"responses/{name}.json: {answer and answer['status']}, not {status}")
     for ref in scenario.tasks:
-        folder = _folder(house, ref)
+        folder = house.task_folder(ref)
         older = [path for path in folder.glob("response.*.json") if path.name != "response.json"]
         plan_id = ref.partition(".")[0]
         if len(older) != scenario.older_answers.get(plan_id, 0):
@@ -87,7 +87,7 @@ def _check_tasks(house: House, scenario: Scenario) -> list[str]:
         links = [path for path in (house.spool / "tasks").glob(f"*/{ref}") if path.is_symlink()]
         if [path.parent.name for path in links] != [task.state] or not links[0].resolve().is_dir():
             wrong.append(f"{ref} is linked as {[path.parent.name for path in links]}, not {task.state}")
-        decisions = decisions_of(house, ref)
+        decisions = house.decisions(*ref.split("."))
         numbers = [one["number"] for one in decisions]
         if numbers != list(range(1, len(numbers) + 1)):
             wrong.append(f"{ref} has decisions {numbers}")
@@ -112,7 +112,7 @@ def _check_runs(house: House, scenario: Scenario, *, runner_died: bool) -> list[
         count = len([one for one in runs if one[0] == ref])
         if task.runs is not None and not (count == task.runs or (runner_died and count <= task.runs + 1)):
             wrong.append(f"the agent of {ref} began {count} times, not {task.runs}")
-        last = [one["attempt"] for one in decisions_of(house, ref) if one["state"] == "running"]
+        last = [one["attempt"] for one in house.decisions(*ref.split(".")) if one["state"] == "running"]
         if len(last) > (task.runs or 1) + 1:
             wrong.append(f"{ref} needed {len(last)} attempts")
     return wrong
@@ -176,8 +176,3 @@ def _check_git(house: House, scenario: Scenario) -> list[str]:
     if locks or "locked" in listed or "prunable" in listed:
         wrong.append(f"git is left locked: {locks} {listed}")
     return wrong
-
-
-def _folder(house: House, ref: str) -> Path:
-    plan_id, _, task_id = ref.partition(".")
-    return house.spool / "plans" / plan_id / (task_id or plan_id)

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.crash.full_disk_place import SmallDisk, why_not
 from tests.support.house import House
 from tests.support.repository import git
+from tests.support.small_disk import SmallDisk, why_no_disk
 from tests.support.waiting import wait_until
 
 HOLD_SECONDS = 4.0  # longer than the pause after which what was refused is tried again
@@ -73,7 +73,7 @@ class Scene:
     def running(self, name: str, role: str) -> None:
         """Ask for a task, and wait until its agent is at its gate."""
         self.house.request(name, role=role)
-        wait_until((self.outside / f"began-{name}").exists, what=f"{name} to begin; {self.house.tail()}")
+        wait_until((self.outside / f"began-{name}").exists, what=lambda: f"{name} to begin; {self.house.tail()}")
 
 
 def request(scene: Scene, name: str) -> tuple[Callable[[], None], str]:
@@ -303,7 +303,7 @@ def main() -> int:
     parser.add_argument("--min-free", default="0,262144")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is mounted is unmounted then too
-    reason = why_not()
+    reason = why_no_disk()
     if reason is not None:
         sys.exit(f"not possible here: {reason}")
     print(

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tests.crash.checks import check_end, overlapping
 from tests.crash.scenario import Scenario
-from tests.support.house import QUICK, House, merged
+from tests.support.house import House
 from tests.support.waiting import wait_until
 
 from haikud.offline.scenario import parse_scenario
@@ -80,16 +79,12 @@ class _Traced:
         self._house = house
         self._record = house.root / "calls.jsonl"
         self._said = house.root / "tracer.out"
-        (house.root / "home").mkdir()
-        settings = {"roles_dir": str(house.roles), "default_repository": str(house.repository)}
-        house.config.write_text(yaml.safe_dump(merged({**settings, **QUICK}, house.settings)), encoding="utf-8")
-        daemon = [sys.executable, "-m", "haikud.interfaces", "run", "--spool", str(house.spool)]
         chosen = ["--kill", kill] if kill else []
         with self._said.open("wb") as out, (house.root / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, str(TRACER), "--root", str(house.root), "--record", str(self._record)),
-                    *(*chosen, "--", *daemon, "--config", str(house.config)),
+                    *(*chosen, "--", *house.command()),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,

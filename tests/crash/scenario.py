@@ -6,7 +6,6 @@ daemon lives by then; the requester of a story never does anything twice. What m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,14 +107,16 @@ def drop(folder: str, name: str, content: dict[str, Any] | str = "") -> Callable
     return lambda house: house.drop(folder, name, content)
 
 
-def plan(plan_id: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """A plan of several tasks."""
-    return {"task_plan": {"id": plan_id, "tasks": tasks}}
+def ask_plan(plan_id: str, *tasks: dict[str, Any]) -> Step:
+    """Ask for a plan of several tasks, at once."""
+    named = [{"title": f"Do {task['id']}", **task} for task in tasks]
+    return Step(at_once, drop("incoming", f"{plan_id}.json", {"task_plan": {"id": plan_id, "tasks": named}}))
 
 
-def small(plan_id: str, role: str, **more: Any) -> dict[str, Any]:
-    """A small plan file."""
-    return {"task_id": plan_id, "title": f"Do {plan_id}", "role": role, **more}
+def ask(plan_id: str, role: str, *, when: Look = at_once, name: str | None = None, **more: Any) -> Step:
+    """Ask for one task, in a file of the plan's name or another."""
+    document = {"task_id": plan_id, "title": f"Do {plan_id}", "role": role, **more}
+    return Step(when, drop("incoming", f"{name or plan_id}.json", document))
 
 
 # -- the stories
@@ -127,32 +128,16 @@ def _git_roles(house: House) -> None:
     agent(house, "leaves", 'test -e first.txt || exit 1\necho work > "$TASK_ID.txt"')
 
 
-_TESTED = {"test_command": "test -s first.txt"}
+_TESTED = {"context": {"test_command": "test -s first.txt"}}
 
 PLAN = Scenario(
     name="plan",
     roles=_git_roles,
     steps=(
-        Step(
-            at_once,
-            drop(
-                "incoming",
-                "p.json",
-                plan(
-                    "p",
-                    [
-                        {"id": "first", "title": "A", "role": "commits", "files": ["first.txt"], "context": _TESTED},
-                        {
-                            "id": "second",
-                            "title": "B",
-                            "role": "leaves",
-                            "files": ["second.txt"],
-                            "dependencies": ["first"],
-                            "context": _TESTED,
-                        },
-                    ],
-                ),
-            ),
+        ask_plan(
+            "p",
+            {"id": "first", "role": "commits", "files": ["first.txt"], **_TESTED},
+            {"id": "second", "role": "leaves", "files": ["second.txt"], "dependencies": ["first"], **_TESTED},
         ),
     ),
     answers={"p": "success", "p.first": "success", "p.second": "success"},
@@ -168,7 +153,7 @@ QUESTION = Scenario(
     name="question",
     roles=_asking_role,
     steps=(
-        Step(at_once, drop("incoming", "q.json", small("q", "asks"))),
+        ask("q", "asks"),
         Step(there("escalations/q.json"), drop("guidance", "q.txt", "the first")),
     ),
     answers={"q": "success"},
@@ -184,20 +169,7 @@ CANCEL = Scenario(
     name="cancel",
     roles=_sleeping_role,
     steps=(
-        Step(
-            at_once,
-            drop(
-                "incoming",
-                "c.json",
-                plan(
-                    "c",
-                    [
-                        {"id": "runs", "title": "A", "role": "sleeps"},
-                        {"id": "waits", "title": "B", "role": "sleeps", "dependencies": ["runs"]},
-                    ],
-                ),
-            ),
-        ),
+        ask_plan("c", {"id": "runs", "role": "sleeps"}, {"id": "waits", "role": "sleeps", "dependencies": ["runs"]}),
         Step(began("c.runs"), drop("control", "c.cancel")),
     ),
     answers={"c": "cancelled", "c.runs": "cancelled", "c.waits": "cancelled"},
@@ -219,7 +191,7 @@ def _mend(house: House) -> None:
 RETRY = Scenario(
     name="retry",
     roles=_failing_roles,
-    steps=(Step(at_once, drop("incoming", "r.json", small("r", "later"))),),
+    steps=(ask("r", "later"),),
     answers={"r": "success"},
     tasks={"r": Task("succeeded", runs=2)},
 )
@@ -227,10 +199,7 @@ RETRY = Scenario(
 AGAIN = Scenario(
     name="again",
     roles=_failing_roles,
-    steps=(
-        Step(at_once, drop("incoming", "again.json", small("again", "fails"))),
-        Step(linked("failed", "again"), _mend),
-    ),
+    steps=(ask("again", "fails"), Step(linked("failed", "again"), _mend)),
     answers={"again": "success"},
     tasks={"again": Task("succeeded", runs=2)},
     older_answers={"again": 1},
@@ -245,11 +214,11 @@ REFUSED = Scenario(
     name="refused",
     roles=_quick_role,
     steps=(
-        Step(at_once, drop("incoming", "bad.json", small("bad", "nobody-of-that-name"))),
-        Step(at_once, drop("incoming", "w.json", small("w", "quick"))),
-        Step(says("bad", "rejected"), drop("incoming", "bad.json", small("bad", "quick"))),
-        Step(linked("succeeded", "w"), drop("incoming", "other.json", small("w", "quick", steps=["other"]))),
-        Step(linked("succeeded", "w"), drop("incoming", "same.json", small("w", "quick"))),
+        ask("bad", "nobody-of-that-name"),
+        ask("w", "quick"),
+        ask("bad", "quick", when=says("bad", "rejected")),
+        ask("w", "quick", when=linked("succeeded", "w"), name="other", steps=["other"]),
+        ask("w", "quick", when=linked("succeeded", "w"), name="same"),
         Step(linked("succeeded", "w"), drop("guidance", "w.txt", "nobody asked")),
         Step(linked("succeeded", "w"), drop("control", "w.cancel")),
     ),
@@ -268,7 +237,7 @@ HOLD = Scenario(
     roles=_quick_role,
     steps=(
         Step(at_once, drop("control", "all.pause")),
-        Step(_is_paused, drop("incoming", "h.json", small("h", "quick"))),
+        ask("h", "quick", when=_is_paused),
         Step(linked("queued", "h"), drop("control", "h.pause")),
         Step(linked("paused", "h"), drop("control", "all.resume")),
         Step(lambda house: not _is_paused(house), drop("control", "h.resume")),
@@ -306,10 +275,3 @@ def runs_of(house: House) -> list[tuple[str, int]]:
     """Every (ref, attempt) of which the agent has begun, in order."""
     lines = (line.split() for line in _text(house).splitlines())
     return [(ref, int(attempt)) for ref, attempt in lines]
-
-
-def decisions_of(house: House, ref: str) -> list[dict[str, Any]]:
-    """All decisions on a task, in order."""
-    plan_id, _, task_id = ref.partition(".")
-    folder = house.spool / "plans" / plan_id / (task_id or plan_id)
-    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("decision-*.json"))]

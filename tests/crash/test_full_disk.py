@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from tests.crash.full_disk import Figures, fill_disk
-from tests.crash.full_disk_place import why_not
+from tests.support.small_disk import why_no_disk
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("phase", "pages"), [("request", 0), ("repository-start", 1)])
 def test_a_full_disk_holds_work_up_and_loses_none(phase: str, pages: int):
-    reason = why_not()
+    reason = why_no_disk()
     if reason is not None:
         pytest.skip(f"no full disk: {reason}")
     figures = Figures()

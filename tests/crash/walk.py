@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import signal
 import sys
 import tempfile
@@ -69,9 +68,7 @@ class Walk:
         """One point, tried again where it is not reached."""
         scenario, _, kill = point.partition(":")
         for number in range(TRIES):
-            root = Path(tempfile.mkdtemp(prefix="w-", dir=self.folder)) / "house"
-            outcome = run_point(SCENARIOS[scenario], root, kill)
-            shutil.rmtree(root.parent, ignore_errors=True)
+            outcome = told(scenario, self.folder, kill)
             if outcome.died or outcome.wrong or number == TRIES - 1:
                 break
         with self._lock:
@@ -97,11 +94,15 @@ def replay(point: str) -> str:
     return f"python -m tests.crash.walk --point {shlex.quote(point)}"
 
 
+def told(scenario: str, folder: Path, kill: str | None) -> Outcome:
+    """What became of a story, told in a house of its own."""
+    with tempfile.TemporaryDirectory(prefix="w-", dir=folder, ignore_cleanup_errors=True) as root:
+        return run_point(SCENARIOS[scenario], Path(root) / "house", kill)
+
+
 def list_calls(scenario: str, folder: Path) -> list[dict[str, object]]:
     """Every call of a story that nobody dies in. Raises RuntimeError where even that ends badly."""
-    root = Path(tempfile.mkdtemp(prefix="l-", dir=folder)) / "house"
-    outcome = run_point(SCENARIOS[scenario], root, None)
-    shutil.rmtree(root.parent, ignore_errors=True)
+    outcome = told(scenario, folder, None)
     if outcome.wrong:
         raise RuntimeError(f"{scenario} ends badly without any death: {outcome.wrong}\n{outcome.said}")
     return outcome.calls
@@ -179,8 +180,9 @@ def main() -> int:
             list(pool.map(walk.walk_one_of, chosen))
         for point in walk.missed:
             say(f"not reached: {point}")
+        cut = " (cut short)" if walk.enough.is_set() else ""
         say(
-            f"{len(chosen)} points of {len(points)}{' (cut short)' if walk.enough.is_set() else ''}: {walk.reached} reached, {len(walk.missed)} not reached, "
+            f"{len(chosen)} points of {len(points)}{cut}: {walk.reached} reached, {len(walk.missed)} not reached, "
             f"{len(walk.failed)} failed, {time.monotonic() - began:.0f} s"
         )
         return 1 if walk.failed else 0

@@ -234,7 +234,7 @@ class Bench:
     def wait_for(self, name: str) -> Path:
         """Wait for a file that the agent makes in its out/."""
         path = self.paths.out / name
-        wait_until(path.exists, what=f"{path}; the log says: {self.log()}")
+        wait_until(path.exists, what=lambda: f"{path}; the log says: {self.log()}")
         return path
 
     def log(self) -> str:

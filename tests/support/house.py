@@ -22,6 +22,9 @@ from haikud.sandbox.cgroups import cgroup_name, is_populated, kill_cgroup, own_c
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 
+GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.1; done'
+"""An agent that is at work until somebody makes the file `gate`."""
+
 QUICK = {
     "settle_seconds": 0.3,
     "rescan_seconds": 2.0,
@@ -73,20 +76,22 @@ class House:
             **self.environment,
         }
 
-    def start(self, *, wait: bool = True) -> House:
-        """Start `haikud run`; returns when status.json names it."""
+    def command(self) -> list[str]:
+        """Write the settings, and say how `haikud run` is called with them."""
         settings = merged(
             {"roles_dir": str(self.roles), "default_repository": str(self.repository), **QUICK}, self.settings
         )
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         (self.root / "home").mkdir(exist_ok=True)
+        run = (sys.executable, "-m", "haikud.interfaces", "run")
+        return [*run, "--spool", str(self.spool), "--config", str(self.config)]
+
+    def start(self, *, wait: bool = True) -> House:
+        """Start `haikud run`; returns when status.json names it."""
+        command = self.command()
         with (self.root / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *self.wrapper,
-                    *(sys.executable, "-m", "haikud.interfaces", "run"),
-                    *("--spool", str(self.spool), "--config", str(self.config)),
-                ],
+                [*self.wrapper, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -96,7 +101,7 @@ class House:
             )
         self.processes.append(self.process)
         if wait:
-            wait_until(self.is_ready, what=f"the daemon to be ready; it said: {self.said()[-2000:]}")
+            wait_until(self.is_ready, what=lambda: f"the daemon to be ready; it said: {self.said()[-2000:]}")
         return self
 
     def is_ready(self) -> bool:
@@ -123,6 +128,11 @@ class House:
         """Wait for the daemon's end; its exit code."""
         assert self.process is not None
         return self.process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """KILL to the daemon, and its end."""
+        self.send(signal.SIGKILL)
+        self.ended()
 
     def close(self) -> None:
         """End everything that this house started, runners and agents included."""
@@ -199,7 +209,9 @@ class House:
     def response(self, name: str, *, seconds: float = 60.0) -> dict[str, Any]:
         """The response of that id, waited for."""
         found = wait_until(
-            lambda: self.read(f"responses/{name}.json"), seconds=seconds, what=f"the response {name}; {self.tail()}"
+            lambda: self.read(f"responses/{name}.json"),
+            seconds=seconds,
+            what=lambda: f"the response {name}; {self.tail()}",
         )
         assert found is not None
         return found
@@ -228,6 +240,20 @@ class House:
         folder = self.spool / "plans" / plan_id / (task_id or plan_id)
         return [json.loads(p.read_bytes()) for p in sorted(folder.glob("decision-*.json"))]
 
+    def task_folder(self, ref: str) -> Path:
+        """plans/PLAN/TASK."""
+        plan_id, _, task_id = ref.partition(".")
+        return self.spool / "plans" / plan_id / (task_id or plan_id)
+
+    def at_work(self, ref: str, attempt: int = 1, *, name: str = "here") -> None:
+        """Wait until the agent has made that file in its out/."""
+        path = self.task_folder(ref) / f"attempt-{attempt}" / "out" / name
+        wait_until(path.exists, seconds=60, what=lambda: f"{ref} to be at work; {self.tail()}")
+
+    def runner_pid(self, ref: str, attempt: int = 1) -> int:
+        """The pid of an attempt's runner, as runner.json has it."""
+        return int(json.loads((self.task_folder(ref) / f"attempt-{attempt}" / "runner.json").read_bytes())["pid"])
+
     def rejected(self) -> dict[str, dict[str, Any]]:
         """Every reason in rejected/, by the file's stored name."""
         folder = self.spool / "rejected"
@@ -252,8 +278,3 @@ class House:
 def is_empty(cgroup: Path) -> bool:
     """Whether nobody is in that cgroup any more."""
     return not is_populated(cgroup)
-
-
-def interrupt(house: House) -> None:
-    """What Ctrl-C does."""
-    house.send(signal.SIGINT)

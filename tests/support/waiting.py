@@ -9,12 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = 30.0, what: str = "the condition") -> T:
-    """The first truthy value of `condition`, asked every 10 ms; AssertionError after `seconds`."""
+def wait_until(
+    condition: Callable[[], T], *, seconds: float = 30.0, what: str | Callable[[], str] = "the condition"
+) -> T:
+    """The first truthy value of `condition`, asked every 10 ms; AssertionError after `seconds`.
+
+    `what` is waited for; a callable tells it when the time is up, with what the logs say by then.
+    """
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited {seconds} s in vain for {what}; last value: {value!r}"
+        if time.monotonic() >= end:
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"waited {seconds} s in vain for {told}; last value: {value!r}")
         time.sleep(0.01)
