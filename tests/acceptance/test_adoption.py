@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
-from tests.support.house import SOURCE, House
+from tests.support.house import GATED, SOURCE, House
 from tests.support.repository import TEST_COMMAND
 from tests.support.scripts import COMMIT, DONE, WRITE, conversation, scenario
 from tests.support.waiting import wait_until
@@ -20,23 +19,17 @@ from haikud.offline.scenario import parse_scenario
 from haikud.offline.server import ScriptedApi
 from haikud.sandbox.process_table import command_line, look_at_all
 
-AT_WORK = 'touch "{root}/here-$HAIKUD_REF"; until [ -e "{root}/gate" ]; do sleep 0.1; done'
 CHANGES = "; echo '# more' >> calc.py; git commit -qam More"
 
 
 def installed(house: House, name: str, *, version: str | None = None) -> Path:
     """A copy of the package, from which the house's next daemon runs."""
     copy = house.root / name
-    shutil.copytree(SOURCE / "haikud", copy / "haikud", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE / "haikud", copy / "haikud", ignore=shutil.ignore_patterns("*.pyc.*"))  # being written
     if version is not None:
         (copy / "haikud" / "__init__.py").write_text(f'"""haikud."""\n\n__version__ = "{version}"\n')
     house.environment["PYTHONPATH"] = str(copy)
     return copy
-
-
-def kill_daemon(house: House) -> None:
-    house.send(signal.SIGKILL)
-    house.ended()
 
 
 def running(house: House) -> dict[str, int]:
@@ -49,20 +42,9 @@ def running(house: House) -> dict[str, int]:
     return {task["ref"]: task["pid"] for task in status["tasks"] if task["state"] == "running"}
 
 
-def at_work(house: House, *refs: str) -> None:
-    for ref in refs:
-        wait_until((house.root / f"here-{ref}").exists, what=f"{ref} to be at work; {house.tail()}")
-
-
-def runner_of(house: House, ref: str) -> int:
-    record = house.read(f"plans/{ref}/{ref}/attempt-1/runner.json")
-    assert record is not None
-    return int(record["pid"])
-
-
 def test_eight_agents_survive_kill_9_and_an_upgrade_that_takes_the_package_from_under_them(house: House):
-    waits = AT_WORK.format(root=house.root)
-    turn = {"tools": [{"name": "bash", "input": {"command": AT_WORK.format(root=house.root)}}]}
+    waits = GATED.format(gate=house.root / "gate")
+    turn = {"tools": [{"name": "bash", "input": {"command": waits}}]}
     with ScriptedApi(parse_scenario(scenario(conversation(turn, dict(WRITE), dict(COMMIT), dict(DONE))))) as api:
         house.environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-1", "ANTHROPIC_BASE_URL": api.base_url}
         old = installed(house, "old")
@@ -76,9 +58,10 @@ def test_eight_agents_survive_kill_9_and_an_upgrade_that_takes_the_package_from_
         house.request("changes", role="changes", **{**tested, "files": []})
         house.request("built-in", **tested)
         refs += ["changes", "built-in"]
-        at_work(house, *refs)
-        pids = {ref: runner_of(house, ref) for ref in refs}
-        kill_daemon(house)
+        for ref in refs:
+            house.at_work(ref)
+        pids = {ref: house.runner_pid(ref) for ref in refs}
+        house.kill()
         installed(house, "new", version="9.9.9")
         shutil.rmtree(old)
         house.start()
@@ -97,60 +80,67 @@ def test_eight_agents_survive_kill_9_and_an_upgrade_that_takes_the_package_from_
 
 
 def test_a_runner_that_dies_between_daemon_and_daemon_is_settled_with_its_tree_and_goes_on(house: House):
-    house.role("gated", AT_WORK.format(root=house.root), workspace="none")
+    house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
     house.start()
     house.request("shot", role="gated")
-    at_work(house, "shot")
-    kill_daemon(house)
-    os.kill(runner_of(house, "shot"), signal.SIGKILL)
+    house.at_work("shot")
+    house.kill()
+    os.kill(house.runner_pid("shot"), signal.SIGKILL)
     old = {one.pid for one in house.leftovers()}
     assert old  # its agent lives on
-    (house.root / "here-shot").unlink()
     house.start()
-    at_work(house, "shot")
+    house.at_work("shot", 2)
     assert not old & {one.pid for one in house.leftovers()}
     (house.root / "gate").touch()
     assert house.response("shot")["payload"]["attempts"] == 2
     assert [one["outcome"] for one in house.decisions("shot") if one["outcome"]] == ["orphaned", "completed"]
 
 
+STOPS_AT_BOOT = """
+import os, signal, sys
+if "--attempt" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
 def test_a_runner_that_has_not_said_who_it_is_when_the_daemon_dies_is_adopted(house: House):
+    (installed(house, "stopping") / "sitecustomize.py").write_text(STOPS_AT_BOOT)
     house.role("quick", "true", workspace="none")
     house.start()
     house.request("early", role="quick")
-    folder = house.spool / "plans/early/early/attempt-1"
-    starting = wait_until(lambda: _stopped_at_boot(folder), what="a runner that has just begun")
-    if (folder / "runner.json").exists():
-        pytest.skip("it was faster than we")
-    kill_daemon(house)
+    folder = house.task_folder("early") / "attempt-1"
+    starting = wait_until(lambda: stopped_runner(folder), what=lambda: f"a runner that has just begun; {house.tail()}")
+    assert starting is not None
+    assert not (folder / "runner.json").exists()
+    house.kill()
     house.start()
     assert wait_until(lambda: running(house), what="the adoption") == {"early": starting}
     os.kill(starting, signal.SIGCONT)
     response = house.response("early")
     assert (response["status"], response["payload"]["attempts"]) == ("success", 1)
-    assert runner_of(house, "early") == starting
+    assert house.runner_pid("early") == starting
 
 
-def _stopped_at_boot(folder: Path) -> int | None:
+def stopped_runner(folder: Path) -> int | None:
+    """The pid of that attempt's runner, once it has stopped itself."""
     for seen in look_at_all().values():
-        if seen.pid == seen.session and b"--attempt\0" + os.fsencode(folder) in command_line(seen.pid):
-            os.kill(seen.pid, signal.SIGSTOP)
-            return seen.pid
+        if b"--attempt\0" + os.fsencode(folder) in command_line(seen.pid):
+            return seen.pid if b") T " in Path(f"/proc/{seen.pid}/stat").read_bytes() else None
     return None
 
 
 def test_the_next_daemon_goes_on_ending_what_was_ordered_to_end_and_gives_no_second_grace(house: House):
     house.settings = {"limits": {"grace_seconds": 60.0}}
-    house.role("gated", AT_WORK.format(root=house.root), workspace="none")
+    house.role("gated", GATED.format(gate=house.root / "gate"), workspace="none")
     house.start()
     house.request("stuck", role="gated")
-    at_work(house, "stuck")
-    runner = psutil.Process(runner_of(house, "stuck"))
+    house.at_work("stuck")
+    runner = psutil.Process(house.runner_pid("stuck"))
     runner.suspend()  # it cannot obey the TERM
     assert house.haikud("cancel", "stuck").returncode == 0
     orders = house.spool / "plans/stuck/stuck/attempt-1/orders.json"
     wait_until(orders.exists, what="the order")
-    kill_daemon(house)
+    house.kill()
     assert runner.status() == psutil.STATUS_STOPPED
     long_ago = time.time() - 100  # the grace is over
     os.utime(orders, (long_ago, long_ago))

@@ -68,7 +68,8 @@ def plan(number):
     with open(hidden, "w") as stream:
         json.dump({"task_id": f"r{number}", "title": "t", "role": "worker"}, stream)
     return hidden
-for number in range(rounds):
+number = 0
+while number < rounds or sum(name[0] == "r" for name in os.listdir("../plans")) < 3:  # until some were taken
     os.rename(plan(number), "plan.json")                       # over what may be taken just now
     for away in (lambda: os.rename("plan.json", f".away{number}"), lambda: os.unlink("plan.json")):
         if number % 5 == 3:
@@ -78,6 +79,8 @@ for number in range(rounds):
                 break
             except FileNotFoundError:
                 pass
+    number += 1
+print("last", number - 1)
 """
 
 
@@ -87,18 +90,17 @@ def test_producers_that_replace_rename_and_remove_their_files_lose_none_that_was
     house.start()
     house.drop("control", "all.pause", "")
     incoming = house.spool / "incoming"
-    ran = subprocess.run(
-        [sys.executable, "-c", REPLACING, incoming, str(ROUNDS)], check=True, capture_output=True, text=True
-    )
-    taken_back = {int(line.split()[1]) for line in ran.stdout.splitlines()}
-    last = ROUNDS - 1
+    command = [sys.executable, "-c", REPLACING, incoming, str(ROUNDS)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    *kept, (_, final) = (line.split() for line in ran.stdout.splitlines())
+    taken_back, last = {int(number) for _, number in kept}, int(final)
     if last not in taken_back:
         wait_until((house.spool / "plans" / f"r{last}").exists, what="the last to be admitted")
     wait_until(lambda: not [path for path in incoming.iterdir() if path.name[:5] != ".away"], what="all to be taken")
     admitted = {int(path.name[1:]) for path in (house.spool / "plans").glob("r*")}
     assert not admitted & taken_back, "what its producer had taken back was run"
     assert house.rejected() == {}
-    assert len(admitted) > 1, "the race was not run"
+    assert len(admitted) >= 3, "the race was not run"
     said = house.said()
     assert all(said.count(f"admitted r{number}\n") == 1 for number in admitted)
 

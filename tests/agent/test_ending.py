@@ -58,7 +58,11 @@ def test_a_second_term_does_no_more(bench: Bench):
     process = bench.start()
     bench.wait_for("grandchild")
     process.terminate()
-    wait_until(lambda: process.poll() is not None or process.send_signal(signal.SIGTERM), what="the runner's end")
+    wait_until(
+        lambda: process.poll() is not None or process.send_signal(signal.SIGTERM),
+        seconds=90,
+        what=lambda: f"the runner's end; the log says: {bench.log()}",
+    )
     assert process.returncode == 0, bench.log()
     assert bench.result().outcome is AttemptOutcome.INTERRUPTED
     assert git(bench.worktree, "log", "-1", "--format=%s") == "Half of it"

@@ -189,7 +189,7 @@ def test_a_report_that_is_replaced_all_the_time_is_read_as_a_whole_or_not_at_all
 FLOOD = r"""
 cd "$HAIKUD_OUT"
 ln -s /etc/passwd events.jsonl
-head -c 300M /dev/zero | tr '\0' x; echo
+head -c 100M /dev/zero | tr '\0' x; echo
 yes '{"percent": 1} tokens_used 5' | head -c 20M
 echo; echo the last words
 (while true; do ln -sfn /etc/passwd .r; mv -T .r result.json; mkfifo .f; mv -T .f result.json; done) &
