@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import statistics
 import tempfile
 import time
@@ -40,8 +39,7 @@ def shown(house: House) -> dict[str, int]:
 
 def restart(house: House, pids: dict[str, int]) -> tuple[float, float]:
     """Wall and CPU seconds of one new daemon until it shows all of `pids`."""
-    house.send(signal.SIGKILL)
-    house.ended()
+    house.kill()
     began = time.monotonic()
     house.start(wait=False)
     wait_until(lambda: shown(house) == pids, seconds=120, what="the adoption")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import statistics
 import tempfile
 import time
@@ -52,8 +51,7 @@ def start_once(house: House, tasks: int) -> Start:
     seconds = time.monotonic() - began
     seen = psutil.Process(process.pid)
     times, resident = seen.cpu_times(), seen.memory_info().rss
-    house.send(signal.SIGKILL)
-    house.ended()
+    house.kill()
     return Start(seconds, times.user + times.system, resident)
 
 
