@@ -179,27 +179,26 @@ class DropFolder:
 
     def taken_tokens(self) -> list[tuple[str, Path]]:
         """Token and path of every file that was taken and not finished: recovery compares with what is recorded."""
-        left = [(split_taken_name(name), name) for name in self._names()]
-        return [(parts[0], self.path / name) for parts, name in left if parts]
+        return [(token, path) for token, _, path in self._taken()]
 
     def left_over(self, skip: Collection[str] = ()) -> list[Taken]:
         """The files that were taken and not finished, the oldest first; as many as one scan brings.
 
         Those of the tokens in `skip` are left out. Where something comes back there may be more.
         """
-        entries = [(parts, entry) for entry in self._all() if (parts := split_taken_name(entry.name))]
-        entries.sort(key=lambda one: (one[1].status.st_mtime_ns, one[0][1]))
+        found_taken: list[tuple[int, str, str, Path]] = []
+        for token, name, path in self._taken():
+            if token not in skip:
+                with suppress(FileNotFoundError):
+                    found_taken.append((path.lstat().st_mtime_ns, name, token, path))
         left: list[Taken] = []
         size = 0
-        for (token, name), entry in entries:
-            if token in skip:
-                continue
+        for mtime_ns, name, token, path in sorted(found_taken):
             if len(left) >= MOST_PER_SCAN or size >= MOST_BYTES_PER_SCAN:
                 break
-            found = read_taken(token, name, entry.path, self._terms)
+            found = read_taken(token, name, path, self._terms)
             if isinstance(found, OddEntry):
-                mtime = entry.status.st_mtime
-                found = Taken(found.token, found.name, found.path, None, DropFault.ODD, mtime, found.why)
+                found = Taken(token, name, path, None, DropFault.ODD, mtime_ns / 1e9, found.why)
             if found is not None:
                 left.append(found)
                 size += len(found.data or b"")
@@ -213,16 +212,12 @@ class DropFolder:
         if durable:
             fsync_folder(self.path)
 
-    def _names(self) -> Iterator[str]:
+    def _taken(self) -> Iterator[tuple[str, str, Path]]:
+        """Token, name and path of what was taken and lies there still."""
         with os.scandir(self.path) as listing:
             for found in listing:
-                yield found.name
-
-    def _all(self) -> Iterator[_Entry]:
-        for name in self._names():
-            entry = self._entry(name)
-            if entry is not None:
-                yield entry
+                if parts := split_taken_name(found.name):
+                    yield *parts, self.path / found.name
 
     def _entry(self, name: str) -> _Entry | None:
         """The entry as it is now; None where it is gone."""

@@ -59,8 +59,7 @@ class OddEntry:
     token: str
     name: str
     why: str
-    moved_as: str  # .taken-TOKEN-NAME
-    path: Path
+    path: Path  # FOLDER/.taken-TOKEN-NAME
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def read_taken(token: str, name: str, path: Path, terms: Terms) -> Taken | OddEn
         return None
     if not stat.S_ISREG(status.st_mode):
         why = f"{kind_of(status.st_mode)} was dropped; only regular files are taken"
-        return OddEntry(token, name, why, path.name, path)
+        return OddEntry(token, name, why, path)
     try:
         data = _read_checked(path, terms)
     except _Faulty as error:
