@@ -29,7 +29,6 @@ from haikud.spool.reading import UntrustedFile, read_untrusted
 
 _MOST_IDENTITY_BYTES = 65_536
 
-
 _MOST_PID = 4_194_304  # PID_MAX_LIMIT of linux/threads.h
 
 _NO_CLAIM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM})
@@ -94,13 +93,14 @@ def _stat_fields(pid: int) -> list[str] | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return text.rpartition(")")[2].split()
+    fields = text.rpartition(")")[2].split()
+    return fields if len(fields) > 19 else None
 
 
 def process_start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None where there is none of that pid."""
     fields = _stat_fields(pid)
-    return int(fields[19]) if fields and len(fields) > 19 else None
+    return int(fields[19]) if fields is not None else None
 
 
 def boot_id() -> str:
@@ -181,7 +181,7 @@ def look_at_identity(identity: Identity) -> Life:
         fields = _stat_fields(identity.pid)
     except OSError:
         return Life.UNKNOWN
-    if not fields or len(fields) <= 19:
+    if fields is None:
         return Life.GONE
     same = int(fields[19]) == identity.start_time and fields[0] not in {"Z", "X", "x"}
     return Life.ALIVE if same else Life.GONE

@@ -42,14 +42,6 @@ def _first_fault(error: ValidationError) -> str:
     return f"{place}: {fault['msg']}" if place else fault["msg"]
 
 
-def parse_model(data: bytes, cls: type[M], path: Path) -> M:
-    """A record from its bytes; UnreadableFile (naming `path`) where they hold none."""
-    try:
-        return cls.model_validate_json(data)
-    except ValidationError as error:
-        raise UnreadableFile(path, _first_fault(error)) from error
-
-
 def read_model(path: Path, cls: type[M]) -> M | None:
     """The record in a file, None where there is no such file; UnreadableFile where it is broken."""
     try:
@@ -62,7 +54,10 @@ def read_model(path: Path, cls: type[M]) -> M | None:
         os.close(descriptor)
     if len(data) > MOST_RECORD_BYTES:
         raise UnreadableFile(path, f"it has more than {MOST_RECORD_BYTES} bytes")
-    return parse_model(data, cls, path)
+    try:
+        return cls.model_validate_json(data)
+    except ValidationError as error:
+        raise UnreadableFile(path, _first_fault(error)) from error
 
 
 def _read_record(descriptor: int) -> bytes:

@@ -46,6 +46,10 @@ def _put(source: Path, target: Path) -> bool:
     return copy_linked(source, target, copy_mode=_group_mode(target.parent))
 
 
+def _replace(target: Path, data: bytes) -> None:
+    write_durably(target, data, _group_mode(target.parent) or 0o600)
+
+
 def _present(path: Path) -> bytes | None:
     """What is published there; None where nothing is, or nothing that haikud put there."""
     try:
@@ -84,7 +88,7 @@ def publish_response(layout: SpoolLayout, source: Path, name: str) -> bool:
         return not os.path.lexists(target) and _put(source, target)  # False: a folder or a symlink, put by hand
     ours = _is_rejection(present) or any(path.read_bytes() == present for path in older_responses(source.parent))
     if ours:
-        write_durably(target, data, _group_mode(target.parent) or 0o600)
+        _replace(target, data)
     return ours
 
 
@@ -110,8 +114,7 @@ def write_rejection(layout: SpoolLayout, token: str, response: Response) -> None
     Between here and `publish_rejection` its reason is recorded. So a crash in between leaves either no word on the
     request, or a word with the answer ready; and what was published once is gone from here.
     """
-    mode = _group_mode(layout.responses) or 0o600
-    write_durably(_unpublished(layout, token), dump(response), mode)
+    _replace(_unpublished(layout, token), dump(response))
 
 
 def publish_rejection(layout: SpoolLayout, token: str, name: str) -> str:
@@ -139,8 +142,7 @@ def publish_rejection(layout: SpoolLayout, token: str, name: str) -> str:
 
 def unpublished_rejections(layout: SpoolLayout) -> set[str]:
     """The tokens of the rejections that were written and not published."""
-    found = (path.stem.removeprefix(_UNPUBLISHED) for path in layout.responses.glob(f"{_UNPUBLISHED}*.json"))
-    return set(found)
+    return {path.stem.removeprefix(_UNPUBLISHED) for path in layout.responses.glob(f"{_UNPUBLISHED}*.json")}
 
 
 def drop_rejection(layout: SpoolLayout, token: str) -> None:
@@ -199,7 +201,7 @@ def publish_escalation(layout: SpoolLayout, source: Path, ref: str) -> None:
     """Publish a task's newest escalation-NNNN.json as escalations/REF.json; an older question makes way."""
     target = layout.escalations / f"{ref}.json"
     if not _put(source, target):
-        write_durably(target, source.read_bytes(), _group_mode(target.parent) or 0o600)
+        _replace(target, source.read_bytes())
 
 
 def retract_escalation(layout: SpoolLayout, ref: str) -> bool:
