@@ -34,8 +34,9 @@ from haikud.engine.settlement import settle_attempt
 from haikud.engine.starting import start_what_may
 from haikud.engine.trouble import RETRY_SECONDS
 from haikud.engine.watcher import Watcher
-from haikud.spool.durable import remove_if_there, sync_filesystem
+from haikud.spool.durable import remove_if_there
 from haikud.spool.taken import split_taken_name
+from haikud.workspace.durability import sync_filesystem
 
 Step = Callable[[], Awaitable[None]]
 

@@ -152,21 +152,6 @@ def make_durable(path: Path) -> None:
         write_durably(path, path.read_bytes())  # as a new file: the old one's next fsync would prove nothing
 
 
-def sync_filesystem(path: Path) -> None:
-    """Make everything on the filesystem of `path` survive a power cut (syncfs(2)): what is seen may be relied on."""
-    import ctypes  # only the daemon does this, once
-
-    with _doing("sync the filesystem of", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.syncfs(ctypes.c_int(descriptor)) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
-
-
 def make_folder(path: Path, mode: int = 0o700) -> None:
     """Make a folder and what is missing above it, each durable; one that is there is left as it is."""
     if path.is_dir():
