@@ -88,7 +88,7 @@ def test_the_setup_command_runs_once_and_its_failure_may_be_tried_again(bench: B
     assert report is not None
     assert (report.type, report.error.code) == (ErrorType.DEPENDENCY_ERROR, "SETUP_FAILED")
     assert "no network" in report.error.details
-    assert report.attempted_solutions
+    assert report.attempted_solutions == []
     assert report.next_steps.requires_escalation is False
     (bench.spool.task(bench.ref).folder / "mended").touch()
     for expected in ("did", ""):

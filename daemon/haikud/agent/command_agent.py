@@ -15,6 +15,7 @@ import time
 from pydantic import ValidationError
 
 from haikud.agent.attempt import Attempt, Outcome, clean_text
+from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.errors import AgentError
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
@@ -25,7 +26,6 @@ from haikud.spool.agent_log import escape_text
 from haikud.spool.reading import UntrustedFile, open_untrusted, read_untrusted
 from haikud.spool.refusals import refused_by_machine
 
-EX_TEMPFAIL = 75
 ESCALATE = 79
 
 _RELAY_SECONDS = 0.25
@@ -123,22 +123,31 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
                 recommendation=clean_text(report.recommendation),
             )
         )
-    if code == EX_TEMPFAIL:
-        name, message, kind = "AGENT_TEMPFAIL", "The agent could not do its work now", FailureClass.TEMPORARY
-    elif code is not None and code < 0:
-        name, message, kind = f"AGENT_SIGNAL_{-code}", f"The agent was killed by signal {-code}", FailureClass.PERMANENT
+    found = classify(code, outcome.tail, Doing.AGENT) or _unrecognised(code)
+    if found.failure_class is FailureClass.TEMPORARY:
+        message = "The agent could not do its work now"
     else:
-        name, message, kind = f"AGENT_EXIT_{code}", f"The agent failed with exit code {code}", FailureClass.PERMANENT
+        message = f"The agent {_how(code)}"
+    last = last or escape_text(found.said)
     raise Failed(
         AgentError(
-            ErrorType.AGENT_ERROR,
-            name,
+            found.type,
+            found.code,
             f"{message}: {last}" if last else message,
             details=clean_text(outcome.tail),
-            failure_class=kind,
+            failure_class=found.failure_class,
             command=" ".join(command),
         )
     )
+
+
+def _unrecognised(code: int | None) -> Classified:
+    name = f"AGENT_SIGNAL_{-code}" if code is not None and code < 0 else f"AGENT_EXIT_{code}"
+    return Classified(FailureClass.PERMANENT, name, ErrorType.AGENT_ERROR)
+
+
+def _how(code: int | None) -> str:
+    return f"was killed by signal {-code}" if code is not None and code < 0 else f"failed with exit code {code}"
 
 
 class EventRelay:

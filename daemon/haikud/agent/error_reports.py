@@ -13,8 +13,9 @@ import traceback
 
 from haikud import __version__
 from haikud.agent.attempt import Attempt
+from haikud.agent.earlier import what_was_tried
 from haikud.agent.errors import AgentError
-from haikud.contracts.attempt import FailureClass
+from haikud.contracts.attempt import RECOVERABLE
 from haikud.contracts.base import JsonObject, utc_now
 from haikud.contracts.error_report import (
     Artifacts,
@@ -86,7 +87,7 @@ _OPERATIONS = {
 def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
     """The report on why the attempt failed."""
     spec = attempt.spec
-    permanent = error.failure_class in {FailureClass.PERMANENT, FailureClass.BUDGET}
+    permanent = error.failure_class not in RECOVERABLE
     return ErrorReport(
         severity=_SEVERITIES.get(error.type, Severity.HIGH),
         type=error.type,
@@ -105,7 +106,7 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
             working_directory=str(attempt.worktree),
             environment=tool_versions(attempt, error.command),
         ),
-        attempted_solutions=error.attempted,
+        attempted_solutions=[*what_was_tried(attempt), *error.attempted],
         next_steps=NextSteps(
             requires_escalation=permanent and error.type is not ErrorType.INTERRUPTED,
             reason=_reason(error, permanent=permanent),

@@ -7,13 +7,17 @@ worktree is one like any other, and nothing that was not committed is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.classify import Doing, classify
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.hindrances import hindered
+from haikud.agent.lock_waits import LockWait
 from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
 from haikud.spool.refusals import refusal_in, refused_by_machine
@@ -22,10 +26,7 @@ from haikud.workspace.evidence import measure
 from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
 
-_SIGNS_OF_NETWORK = (
-    *("Could not resolve host", "Connection", "timed out"),
-    *("Could not read from remote", "unable to access"),
-)
+Done = TypeVar("Done")
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def _git_failure(error: WorkspaceError, operation: str) -> AgentError:
         error.code,
         str(error),
         details=git.stderr if git else "",
-        failure_class=_class_of(error, git),
+        failure_class=_class_of(git),
         operation=operation,
         command=git.command if git else None,
     )
@@ -68,16 +69,34 @@ def _git_behind(error: WorkspaceError) -> GitError | None:
     return said if isinstance(said, GitError) else None
 
 
-def _class_of(error: WorkspaceError, git: GitError | None) -> FailureClass:
-    """A push that does not get through, a lock of git's, a slow call or a killed one may pass."""
-    if error.code == "PUSH_FAILED" and any(sign in str(error) for sign in _SIGNS_OF_NETWORK):
-        return FailureClass.NETWORK
+def _class_of(git: GitError | None) -> FailureClass:
+    """A lock, the network, a slow call or a killed one may pass."""
     if git is None:
         return FailureClass.PERMANENT
-    if ".lock': File exists" in git.stderr or "index.lock" in git.stderr:
-        return FailureClass.FILE_LOCK
-    may_pass = git.exit_code is None or isinstance(git, GitKilled)
-    return FailureClass.TEMPORARY if may_pass else FailureClass.PERMANENT
+    if git.exit_code is None or isinstance(git, GitKilled):
+        return FailureClass.TEMPORARY
+    found = classify(git.exit_code, git.stderr, Doing.GIT)
+    return found.failure_class if found else FailureClass.PERMANENT
+
+
+def git_step(attempt: Attempt, operation: str, step: Callable[[], Done]) -> Done:
+    """Do a step of the workspace room that bears to be done again; wait where another program holds a lock of git's.
+
+    Raises Failed with a git_error report, or Hindered.
+    """
+    wait = LockWait(attempt)
+    while True:
+        try:
+            return step()
+        except WorkspaceError as error:
+            _check_refusal(error, operation)
+            failure = _git_failure(error, operation)
+            locked = failure.failure_class is FailureClass.FILE_LOCK
+            if locked and wait.once_more(failure.message):
+                continue
+            if wait.tries:
+                failure = dataclasses.replace(failure, attempted=[wait.describe()])
+            raise Failed(failure) from error
 
 
 def order_of(attempt: Attempt) -> WorkspaceOrder:
@@ -98,10 +117,13 @@ def commit_identity(attempt: Attempt) -> tuple[str, str]:
 
 def attach(attempt: Attempt, *, for_tests: bool = False) -> None:
     """Put the private git in place. For the tests too: they are as untrusted as the agent that wrote them."""
-    with git_work("Putting the agent's own git in place"):
-        for warning in attach_private_git(order_of(attempt), exclude=attempt.copied, for_tests=for_tests):
-            attempt.warn(warning)
-        attempt.git = "tests" if for_tests else "agent"
+
+    def put_in_place() -> list[str]:
+        return attach_private_git(order_of(attempt), exclude=attempt.copied, for_tests=for_tests)
+
+    for warning in git_step(attempt, "Putting the agent's own git in place", put_in_place):
+        attempt.warn(warning)
+    attempt.git = "tests" if for_tests else "agent"
 
 
 def take_over(attempt: Attempt) -> None:
@@ -109,9 +131,12 @@ def take_over(attempt: Attempt) -> None:
     if attempt.git not in {"agent", "tests"}:
         return
     order = order_of(attempt)
-    with git_work("Taking over the agent's commits"):
-        warnings = harvest(order).warnings if attempt.git == "agent" else detach_private_git(order)
-        attempt.git = "repository"
+
+    def take() -> list[str]:
+        return harvest(order).warnings if attempt.git == "agent" else detach_private_git(order)
+
+    warnings = git_step(attempt, "Taking over the agent's commits", take)
+    attempt.git = "repository"
     for warning in warnings:
         attempt.warn(warning)
 

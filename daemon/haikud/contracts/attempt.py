@@ -174,8 +174,18 @@ class FailureClass(StrEnum):
     FILE_LOCK = "file_lock"  # recoverable
     DEPENDENCY_INSTALL = "dependency_install"  # recoverable, with the cache cleared
     TEMPORARY = "temporary"  # recoverable: a command agent's EX_TEMPFAIL
-    PERMANENT = "permanent"  # tests fail, syntax errors, 4xx, refusal, no commit
+    TEST_FAILURE = "test_failure"  # permanent: an actual bug
+    SYNTAX_ERROR = "syntax_error"  # permanent
+    MISSING_FILE = "missing_file"  # permanent: a file, a module or a program that is not there
+    MERGE_CONFLICT = "merge_conflict"  # permanent
+    PERMANENT = "permanent"  # 4xx, refusal, no commit, and what nobody recognises
     BUDGET = "budget"  # escalates with what it has
+
+
+RECOVERABLE = frozenset(
+    {FailureClass.NETWORK, FailureClass.FILE_LOCK, FailureClass.DEPENDENCY_INSTALL, FailureClass.TEMPORARY}
+)
+"""The guide's recoverable classes: tried again after waits, a bounded number of times."""
 
 
 class Result(Model):

@@ -48,6 +48,7 @@ class LimitSettings(SettingsModel):
     tool_seconds: float = Field(600.0, gt=0)  # one command of the agent
     test_seconds: float = Field(1800.0, gt=0)  # TEST_COMMAND and LINT_COMMAND each
     setup_seconds: float = Field(900.0, gt=0)
+    lock_seconds: float = Field(30.0, ge=0)  # that a file lock of another program is waited for in place (the guide)
     grace_seconds: float = Field(10.0, ge=0)  # between TERM and KILL
     max_turns: int = Field(100, ge=1)  # model calls of one attempt
     tool_output_bytes: int = Field(16_384, ge=1024)  # of one tool result; head and tail are kept

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from haikud.contracts.attempt import FailureClass, Question, QuotaStop
+from haikud.contracts.attempt import RECOVERABLE, FailureClass, Question, QuotaStop
 from haikud.contracts.settings import RetrySettings
 from haikud.contracts.states import AttemptOutcome, TaskState
 
@@ -19,11 +19,6 @@ FAILED_STARTS = 3
 
 HINDERED_WAITS = (3.0, 10.0, 30.0, 60.0)
 """Seconds before a task goes on that the machine stopped; the last number holds for all later ones."""
-
-RECOVERABLE = frozenset(
-    {FailureClass.NETWORK, FailureClass.FILE_LOCK, FailureClass.DEPENDENCY_INSTALL, FailureClass.TEMPORARY}
-)
-"""The guide's recoverable classes."""
 
 VANISHED = frozenset(
     {

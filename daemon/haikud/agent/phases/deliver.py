@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haikud.agent.attempt import Attempt
-from haikud.agent.worktree import git_work, order_of
+from haikud.agent.worktree import git_step, order_of
 from haikud.workspace.delivery import push_branch
 
 
@@ -16,6 +16,6 @@ def deliver(attempt: Attempt) -> None:
         attempt.log.line("nothing to push: the branch has no commit of its own")
         return
     order = order_of(attempt)
-    with git_work(f"Pushing {order.branch} to {settings.remote}"):
-        push_branch(order, settings.remote)
+    operation = f"Pushing {order.branch} to {settings.remote}"
+    git_step(attempt, operation, lambda: push_branch(order, settings.remote))
     attempt.log.line(f"pushed {order.branch} to {settings.remote}")

@@ -7,18 +7,18 @@ A merge conflict is a question, not a failure: somebody has to decide which side
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from haikud.agent.attempt import Attempt, clean_text, shell
+from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.environment import API_NAMES, agent_environment, looks_secret, private_folders
 from haikud.agent.errors import AgentError
+from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
-from haikud.agent.worktree import attach, commit_identity, git_work, order_of
-from haikud.contracts.attempt import FailureClass, Question
+from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
+from haikud.contracts.attempt import Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.sandbox.modes import UnknownSandbox, wrap_command
@@ -28,10 +28,6 @@ from haikud.spool.reading import UntrustedFile, read_untrusted
 from haikud.workspace.commits import MergeConflict, merge_dependencies
 from haikud.workspace.copies import copy_files
 from haikud.workspace.worktrees import prepare_worktree
-
-SETUP_DONE = ".setup-done"
-"""In the task's folder: which setup command has run in its worktree. Removed before a worktree is made anew, so that a
-crash in between does not make a new one look set up."""
 
 
 def set_up(attempt: Attempt) -> None:
@@ -59,7 +55,7 @@ def set_up(attempt: Attempt) -> None:
         _copy_and_fill(attempt)
         attach(attempt)
     attempt.check_stop()
-    _run_setup_command(attempt, is_new=is_new)
+    run_setup_command(attempt, is_new=is_new)
 
 
 def _check_sandbox(attempt: Attempt) -> None:
@@ -78,18 +74,24 @@ def _prepare(attempt: Attempt) -> bool:
     attempt.worktree = Path(order.worktree)
     if not attempt.worktree.exists() and remove_if_there(attempt.task_paths.folder / SETUP_DONE):
         fsync_folder(attempt.task_paths.folder)
-    with git_work("Preparing the worktree"):
+    doing = "Preparing the worktree"
+    with git_work(doing):
         attempt.identity = commit_identity(attempt)
-        prepared = prepare_worktree(order)
-        attempt.start_sha = prepared.start_sha
-        attempt.git = "repository"
-        attempt.log.line(f"worktree {order.worktree} on {order.branch} ({'new' if prepared.created else 'continued'})")
+    is_new = not attempt.worktree.exists()  # asked before the first try: the second finds what the first has made
+    prepared = git_step(attempt, doing, lambda: prepare_worktree(order))
+    attempt.start_sha = prepared.start_sha
+    attempt.git = "repository"
+    attempt.log.line(f"worktree {order.worktree} on {order.branch} ({'new' if prepared.created else 'continued'})")
+
+    def merge() -> str:
         try:
-            attempt.start_sha = merge_dependencies(order, order.merge_refs, attempt.identity)
+            return merge_dependencies(order, order.merge_refs, attempt.identity)
         except MergeConflict as conflict:
             raise Escalated(_ask_about(order.branch, conflict)) from conflict
+
+    attempt.start_sha = git_step(attempt, doing, merge)
     attempt.evidence.update(base_sha=attempt.start_sha)
-    return prepared.created
+    return prepared.created or is_new
 
 
 def _ask_about(branch: str, conflict: MergeConflict) -> Question:
@@ -195,35 +197,3 @@ def _hint(attempt: Attempt, hints: list[str]) -> None:
     extra = {**context.extra, "hints": [*context.extra.get("hints", []), *hints]}
     attempt.assignment = attempt.assignment.model_copy(update={"context": context.model_copy(update={"extra": extra})})
     write_quickly(attempt.paths.assignment, dump(attempt.assignment))
-
-
-def _run_setup_command(attempt: Attempt, *, is_new: bool) -> None:
-    command = attempt.spec.task.context.setup_command
-    if not command:
-        return
-    marker = attempt.task_paths.folder / SETUP_DONE
-    digest = hashlib.sha256(command.encode()).hexdigest()
-    if not is_new and marker.exists() and marker.read_text(encoding="ascii") == digest:
-        attempt.log.line("the setup command has run in this worktree already")
-        return
-    limit = attempt.spec.limits.setup_seconds
-    attempt.events.note(f"Setup: {command}")
-    attempt.log.line(f"running the setup command: {command}")
-    outcome = attempt.run_untrusted(shell(command), what="setup command", timeout=limit)
-    ended = outcome.ended
-    if ended.exit_code == 0:
-        write_quickly(marker, digest.encode())
-        return
-    how = f"took longer than {limit:g} s" if ended.timed_out else f"failed with exit code {ended.exit_code}"
-    raise Failed(
-        AgentError(
-            ErrorType.DEPENDENCY_ERROR,
-            "SETUP_TIMEOUT" if ended.timed_out else "SETUP_FAILED",
-            f"The setup command {how}",
-            details=clean_text(outcome.tail),
-            failure_class=FailureClass.DEPENDENCY_INSTALL,
-            attempted=["Ran it with a HOME of its own, so with empty package caches"],
-            operation="Running the setup command",
-            command=command,
-        )
-    )

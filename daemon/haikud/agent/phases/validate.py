@@ -8,11 +8,13 @@ are any, and a commit where the task declares files.
 from __future__ import annotations
 
 from haikud.agent.attempt import Attempt, Tested, clean_text
+from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.phases.setup import holds
 from haikud.agent.verification import run_check, run_tests
-from haikud.agent.worktree import attach, git_work, measure_evidence, order_of, take_over
+from haikud.agent.worktree import attach, git_step, measure_evidence, order_of, take_over
+from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.evidence import VerificationRun
 from haikud.workspace.commits import commit_leftovers
@@ -40,8 +42,11 @@ def _commit_leftovers(attempt: Attempt) -> None:
     spec = attempt.spec
     title = " ".join(clean_text(spec.task.title).split()) or spec.ref
     message = f"{title}\n\nLeft uncommitted by {spec.agent_id}; committed by haikud for {spec.ref}.\n"
-    with git_work("Committing what the agent left"):
-        sha = commit_leftovers(order_of(attempt), message, attempt.copied, attempt.identity)
+    sha = git_step(
+        attempt,
+        "Committing what the agent left",
+        lambda: commit_leftovers(order_of(attempt), message, attempt.copied, attempt.identity),
+    )
     attempt.evidence["committed_by_runner"] = sha is not None
     if sha is not None:
         attempt.log.line(f"committed what the agent had left uncommitted: {sha[:12]}")
@@ -111,6 +116,9 @@ def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
     last = tested.runs[-1]
     limit = attempt.spec.limits.test_seconds
     late = tested.timed_out
+    found = None if late else classify(last.exit_code, tested.last.tail, Doing.TESTS)
+    if found is not None:
+        return _could_not_run(tested, found)
     return AgentError(
         ErrorType.TIMEOUT if late else ErrorType.TEST_FAILURE,
         "TEST_TIMEOUT" if late else "TEST_FAILURE",
@@ -118,8 +126,33 @@ def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
         if late
         else f"The tests failed with exit code {last.exit_code}",
         details=clean_text(tested.last.tail),
+        failure_class=FailureClass.PERMANENT if late else FailureClass.TEST_FAILURE,
         attempted=["Retried tests once (still failed)"] if len(tested.runs) > 1 else [],
         operation="Running test suite",
         command=last.command,
         suggested_action="Raise limits.test_seconds, or look for a test that hangs" if late else "",
     )
+
+
+def _could_not_run(tested: Tested, found: Classified) -> AgentError:
+    """No test has failed: they could not be run, for want of a program or a file, or for a syntax error."""
+    last = tested.runs[-1]
+    return AgentError(
+        found.type,
+        found.code,
+        f"The tests could not run (exit code {last.exit_code}): {clean_text(found.said)}",
+        details=clean_text(tested.last.tail),
+        failure_class=found.failure_class,
+        attempted=["Ran the tests twice (the same both times)"] if len(tested.runs) > 1 else [],
+        operation="Running test suite",
+        command=last.command,
+        suggested_action=_CURES.get(found.code, ""),
+    )
+
+
+_CURES = {
+    "COMMAND_NOT_FOUND": "Install the test program where the agent's PATH finds it, or let setup_command do so",
+    "NOT_EXECUTABLE": "Commit the test script as executable, or name its interpreter in test_command",
+    "SYNTAX_ERROR": "Retry the task with the line that the message names",
+    "MISSING_FILE": "Commit the file, or install the module in setup_command, that the message names",
+}
