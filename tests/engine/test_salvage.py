@@ -12,6 +12,8 @@ from tests.workspace.conftest import Bench, commit_file, status
 
 from haikud.contracts.plan import Task
 from haikud.engine.salvage import left_attached, salvage
+from haikud.workspace.commits import merge_dependencies
+from haikud.workspace.private_git import attach_private_git
 
 TASK = Task.model_validate({"id": "task-1", "ref": "plan-1.task-1", "title": "Something"})
 
@@ -46,3 +48,15 @@ def test_a_git_that_is_killed_on_the_way_is_asked_again(
     assert evidence.head_sha == bench.head(order.branch) == head
     assert not left_attached(order)
     assert status(order.worktree) == []
+
+
+def test_what_a_task_started_from_is_not_counted_as_its_own(bench: Bench):
+    earlier = bench.prepared(ref="plan-1.earlier")
+    commit_file(Path(earlier.worktree), "earlier.py")
+    order = bench.prepared(merge_refs=[earlier.branch])
+    start = merge_dependencies(order)
+    attach_private_git(order)
+    commit_file(Path(order.worktree), "one.py")
+    evidence = salvage(order, TASK)
+    assert evidence is not None
+    assert (evidence.base_sha, evidence.commits, evidence.files_changed) == (start, 1, ["one.py"])

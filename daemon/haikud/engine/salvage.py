@@ -11,6 +11,7 @@ from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Task
 from haikud.workspace.evidence import measure
 from haikud.workspace.git import GitKilled, WorkspaceError
+from haikud.workspace.ownership import expect_owner
 from haikud.workspace.private_git import harvest, is_attached
 
 TRIES = 5
@@ -33,7 +34,8 @@ def salvage(workspace: WorkspaceOrder, task: Task) -> Evidence | None:
     for _ in range(TRIES):
         try:
             harvest(workspace)
-            facts = measure(workspace, workspace.base_sha, [spec.path for spec in task.files])
+            start = expect_owner(workspace).start_sha  # its dependencies' commits are none of its own
+            facts = measure(workspace, start, [spec.path for spec in task.files])
         except GitKilled:
             continue
         except WorkspaceError:
