@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
@@ -18,6 +18,7 @@ from haikud.contracts.live import TaskStatus
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
 from haikud.engine.launchers.protocol import Handle
+from haikud.engine.policy import VANISHED
 from haikud.engine.scheduler import Candidate, Rank
 
 FINISHED_LATELY = 50
@@ -133,6 +134,9 @@ class Board:
     def move(self, entry: OpenTask, decision: Decision) -> None:
         """The task has a new decision, which is durable."""
         self._leave(entry)
+        if decision.state is TaskState.QUEUED and _comes_again(entry.decision, decision):
+            priority, _, plan_id, place = entry.candidate.rank
+            entry.candidate = replace(entry.candidate, rank=(priority, decision.at, plan_id, place))
         entry.decision = decision
         self.plans[entry.plan.id].states[entry.task.id] = decision.state
         self._enter(entry)
@@ -190,6 +194,15 @@ class Board:
             place = bisect_left(self._queued, (entry.candidate.rank, entry.ref))
             if place < len(self._queued) and self._queued[place][1] == entry.ref:
                 del self._queued[place]
+
+
+def _comes_again(before: Decision, now: Decision) -> bool:
+    """Whether an attempt has failed, or was stopped by a limit, and the task is queued anew.
+
+    It then lines up behind those of its priority that wait already: a task that always fails must not come before
+    others each time. After a restart age decides again, once.
+    """
+    return before.state is TaskState.DEFERRED or (before.state is TaskState.RUNNING and now.outcome in VANISHED)
 
 
 def candidate_of(plan: Plan, task: Task) -> Candidate:

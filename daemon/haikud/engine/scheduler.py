@@ -1,6 +1,7 @@
 """Scheduling: which queued task starts next. Pure: functions of values, tested in microseconds.
 
-Order is priority, then the plan's age, then the place in the plan. A task whose turn it is may be held back by its
+Order is priority, then the plan's age, then the place in the plan; a task that comes again after a failure counts its
+age from then, and so lines up behind those that wait (board.py). A task whose turn it is may be held back by its
 repository's limit, or by a running task of the same repository that declares the same file; others then go first.
 """
 
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 Rank = tuple[int, datetime, str, int]
-"""Priority's rank, the plan's admission, its id, the place in the plan: smaller starts first."""
+"""Priority's rank, the plan's admission (or when it was queued again), its id, the place in the plan: smaller starts
+first."""
 
 
 @dataclass(frozen=True)
