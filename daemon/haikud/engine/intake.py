@@ -7,11 +7,11 @@ unlinked only after its plan, or its reason and its answer, are durable.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
@@ -19,15 +19,16 @@ from haikud.contracts.ids import id_from_stem
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import is_final
+from haikud.contracts.tombstone import Tombstone
 from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
-from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault
+from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault, printable
 from haikud.engine.engine import Engine
 from haikud.engine.publication import publish_again
 from haikud.engine.role_lookup import RoleLookup
 from haikud.engine.setting_aside import reject_request
 from haikud.roles.files import RoleError
 from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
-from haikud.spool.models import UnreadableFile
+from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.publish import retract_rejection
 from haikud.spool.store import Store
 
@@ -83,10 +84,11 @@ class Intake:
             await self._reject(taken, rejected)
             return
         assert isinstance(taken, Taken)  # noqa: S101 - an odd entry is always rejected
-        if await engine.aside(known_content, engine.store, plan.id) is None:
+        use = await engine.aside(use_of_id, engine.store, plan.id)
+        if use is None:
             await self._admit(plan, taken)
         elif not await self._is_again(taken, plan.id):
-            same = await engine.aside(known_content, engine.store, plan.id) == plan.content_sha256
+            same = use.content_sha256 == plan.content_sha256
             await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender, same=same))
 
     async def _plan_of(self, taken: Taken | OddEntry) -> Plan:
@@ -101,7 +103,8 @@ class Intake:
         except OSError:
             del self._ahead[taken.token]  # prepared anew at the next try
             raise
-        if await engine.aside(token_of, engine.store, plan.id) in {None, taken.token}:
+        use = await engine.aside(use_of_id, engine.store, plan.id)
+        if use is None or use.token == taken.token:
             return plan
         # Its id was used by a request before it, perhaps only since: an id made from the file's name makes way.
         return await engine.aside(self._prepare, taken)
@@ -143,11 +146,11 @@ class Intake:
     async def _is_again(self, taken: Taken, plan_id: str) -> bool:
         """Whether this very request was admitted before; then it is taken out, and answered again if it is finished."""
         engine = self._engine
-        known = await engine.aside(known_content, engine.store, plan_id)
-        if known is None or taken.data is None or known != content_sha256(taken.data):
+        use = await engine.aside(use_of_id, engine.store, plan_id)
+        if use is None or taken.data is None or use.content_sha256 != content_sha256(taken.data):
             return False
-        plan = await engine.aside(engine.store.plan, plan_id)
-        if plan is None and await engine.aside(token_of_pruned, engine.store, plan_id) != taken.token:
+        plan = use.plan
+        if plan is None and use.token != taken.token:
             return False  # it is pruned, and its answer with it: who asks again is told so
         if plan is not None and plan.token == taken.token:
             decisions = await engine.aside(last_decisions, engine.store, plan)
@@ -176,18 +179,27 @@ def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) 
         engine.board.add_task(plan, task, decisions[task.id])
 
 
-def token_of(store: Store, plan_id: str) -> str | None:
-    """The token of the request that a plan came from; "" where it cannot be read; None where there is no plan."""
+@dataclass(frozen=True)
+class Use:
+    """By what an id is used. Each text is "" where it is not known."""
+
+    content_sha256: str = ""  # of the request
+    token: str = ""
+    plan: Plan | None = None  # None: it is pruned, or cannot be read
+
+
+def use_of_id(store: Store, plan_id: str) -> Use | None:
+    """By what an id is used; None where it is free."""
     try:
-        plan = store.plan(plan_id)
+        if store.has_plan(plan_id):
+            plan = store.plan(plan_id)
+            return Use(plan.content_sha256, plan.token, plan) if plan else Use()
+        if store.is_pruned(plan_id):
+            tombstone = read_model(store.layout.pruned / plan_id, Tombstone)
+            return Use(tombstone.content_sha256, tombstone.token) if tombstone else Use()
     except UnreadableFile:
-        return ""
-    return plan.token if plan is not None else None
-
-
-def token_of_pruned(store: Store, plan_id: str) -> str | None:
-    """The token of the request that a pruned plan came from; None where its tombstone does not say."""
-    return _of_tombstone(store.layout.pruned / plan_id, "token") or None
+        return Use()
+    return None
 
 
 def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
@@ -213,31 +225,4 @@ def unreadable(taken: Taken | OddEntry) -> Rejected:
         expected="a regular file with a request in JSON or YAML, owned by an allowed user",
         fix="write the request to a dot-name in incoming/ and rename it when it is whole",
     )
-    name = printable(taken.name)
-    return Rejected([why], plan_id=id_from_stem(PurePath(name).stem), name=name)
-
-
-def known_content(store: Store, plan_id: str) -> str | None:
-    """The SHA-256 of the request that was admitted under an id; "" where it is used but not known; None: it is free."""
-    if store.has_plan(plan_id):
-        try:
-            plan = store.plan(plan_id)
-        except UnreadableFile:
-            return ""
-        return plan.content_sha256 if plan is not None else ""
-    if store.is_pruned(plan_id):
-        return _of_tombstone(store.layout.pruned / plan_id, "content_sha256")
-    return None
-
-
-def printable(name: str) -> str:
-    """A dropped name without what cannot be encoded or shown."""
-    return "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode())
-
-
-def _of_tombstone(path: Path, field: str) -> str:
-    try:
-        found = json.loads(path.read_bytes())[field]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return found if isinstance(found, str) else ""
+    return Rejected([why], plan_id=id_from_stem(PurePath(taken.name).stem), name=taken.name)

@@ -8,6 +8,7 @@ published. A response that exists is not built again. Readers may take their ans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
@@ -47,7 +48,7 @@ def publish_final(
     """
     layout = store.layout
     paths = layout.task(task.ref)
-    response = _read_response(store, task)
+    response = _read_response(paths.response)
     if response is None:
         response = task_response(read_history(store, plan, task, decision, evidence), utc_now())
         write_durably(paths.response, dump(response))
@@ -88,11 +89,8 @@ def _answer_anew(store: Store, plan: Plan, task: Task) -> None:
         if decision is None or not is_final(decision.state):
             return
         store.put_back(decision, plan)
-    try:
-        response = read_model(store.layout.responses / f"{task.ref}.json", Response)
-    except UnreadableFile:
-        response = None
-    response = response or task_response(read_history(store, plan, task, decision), utc_now())
+    published = _read_response(store.layout.responses / f"{task.ref}.json")
+    response = published or task_response(read_history(store, plan, task, decision), utc_now())
     write_durably(store.layout.task(task.ref).response, dump(response))
 
 
@@ -117,8 +115,9 @@ def take_back(store: Store, plan: Plan, task: Task) -> None:
     rotate_response(layout.task(task.ref).folder)
 
 
-def _read_response(store: Store, task: Task) -> Response | None:
+def _read_response(path: Path) -> Response | None:
+    """None also where it cannot be read."""
     try:
-        return read_model(store.layout.task(task.ref).response, Response)
+        return read_model(path, Response)
     except UnreadableFile:
         return None
