@@ -11,9 +11,8 @@ from pathlib import Path
 from haikud.contracts.envelope import Response, Status
 from haikud.contracts.ids import split_ref
 from haikud.contracts.states import TaskState
-from haikud.engine.upkeep.files_check import REJECTION
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
-from haikud.engine.upkeep.look import Look, SeenPlan, SeenTask
+from haikud.engine.upkeep.look import REJECTION, Look, SeenPlan, SeenTask
 from haikud.spool.legal_names import Standing
 from haikud.spool.models import UnreadableFile, read_model
 

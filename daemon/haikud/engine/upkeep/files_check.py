@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from haikud.contracts.day_record import DayRecord
 from haikud.contracts.decision import QueueState
-from haikud.contracts.ids import split_ref
 from haikud.contracts.live import LiveStatus
-from haikud.contracts.names import ID
 from haikud.contracts.states import TaskState
-from haikud.engine.setting_aside import tokens_done
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Look
 from haikud.sandbox.process_table import look_at
@@ -23,9 +19,6 @@ from haikud.spool.legal_names import Entry, Kind, Standing, kind_of
 from haikud.spool.models import M, UnreadableFile, read_model
 from haikud.spool.taken import split_taken_name
 
-REJECTION = re.compile(rf"{ID}\.rejected\.[0-9]+\.json")
-"""The answer to another request than the plan's own."""
-
 NOT_OURS = "nothing of haikud's has that name; it is left alone: move it away if nobody wants it"
 
 
@@ -33,7 +26,6 @@ def check_files(look: Look) -> Iterator[Finding]:
     """All of them."""
     yield from _folders(look.layout)
     yield from _own_files(look)
-    done: set[str] | None = None
     for entry in look.entries:
         match entry.standing:
             case Standing.UNKNOWN:
@@ -47,8 +39,7 @@ def check_files(look: Look) -> Iterator[Finding]:
             case Standing.REMOVAL:
                 yield note(Code.PRUNE_UNFINISHED, "a prune was cut short", entry.path, cure="prune again, or --repair")
             case Standing.TAKEN if look.daemon is None:
-                done = finished_tokens(look) if done is None else done
-                yield _taken(entry, done)
+                yield _taken(look, entry)
             case _:
                 pass
     yield from _tombstones(look)
@@ -95,23 +86,17 @@ def _is_being_written(entry: Entry) -> bool:
     return seen is not None and seen.alive
 
 
-def _taken(entry: Entry, done: set[str]) -> Finding:
+def _taken(look: Look, entry: Entry) -> Finding:
     taken = split_taken_name(entry.path.name)
-    if taken and taken[0] in done:
+    if taken and taken[0] in look.finished_tokens:
         why = "a dropped file whose consequence is durable"
         return note(Code.TAKEN_LEFT, why, entry.path, cure="the next daemon removes it, and so does --repair")
     why = "a dropped file that was taken and not finished"
     return note(Code.TAKEN_LEFT, why, entry.path, cure="the next daemon goes on with it: haikud run")
 
 
-def finished_tokens(look: Look) -> set[str]:
-    """The tokens of dropped files that may go: requests that became plans, and all that was set aside with a reason."""
-    return {seen.plan.token for seen in look.plans.values()} | tokens_done(look.layout)
-
-
 def _tombstones(look: Look) -> Iterator[Finding]:
     """A tombstone beside its plan, and what a prune would have removed."""
-    leftovers: dict[str, list[Path]] | None = None
     for entry in look.entries:
         if entry.folder != "tombstones" or entry.standing is not Standing.LEGAL:
             continue
@@ -119,24 +104,11 @@ def _tombstones(look: Look) -> Iterator[Finding]:
         if os.path.lexists(look.layout.plan(plan_id).folder):
             why = "a prune was cut short before it took the plan away: the plan is whole"
             yield note(Code.PRUNE_UNFINISHED, why, entry.path, plan_id, "prune again; --repair removes the tombstone")
-        elif look.layout.plans.joinpath(f".{plan_id}.pruned").exists():
+        elif look.layout.plan_being_removed(plan_id).folder.exists():
             continue  # said already
-        leftovers = leftovers_of_pruned(look) if leftovers is None else leftovers
-        if left := leftovers.get(plan_id):
+        if left := look.outside_plans.get(plan_id):
             shown = ", ".join(str(path.relative_to(look.layout.root)) for path in left[:3])
             yield note(Code.PRUNE_UNFINISHED, f"{shown} of a pruned plan", entry.path, plan_id, "--repair removes it")
-
-
-def leftovers_of_pruned(look: Look) -> dict[str, list[Path]]:
-    """Plan id -> what lies outside plans/ of a plan that is gone: links, published answers. Rejections are others'."""
-    found: dict[str, list[Path]] = {}
-    for entry in look.entries:
-        if entry.folder in {"state", "responses", "escalations", "logs"} and entry.standing is Standing.LEGAL:
-            name = entry.path.name
-            name = name.removeprefix("agent-") if entry.folder == "logs" else name
-            if not REJECTION.fullmatch(name):
-                found.setdefault(split_ref(name)[0], []).append(entry.path)
-    return found
 
 
 def _kind(entry: Entry) -> str:

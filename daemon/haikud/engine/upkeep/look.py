@@ -6,15 +6,21 @@ Checks are functions of a look. Nothing here is a fault; a file that vanishes me
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from haikud.contracts.decision import Decision
+from haikud.contracts.envelope import Response
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.ids import split_ref
+from haikud.contracts.names import ID
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState, is_final
+from haikud.engine.setting_aside import tokens_done
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.sandbox.process_table import marked_beneath
 from haikud.spool.daemon_lock import daemon_pid
@@ -22,6 +28,9 @@ from haikud.spool.layout import SpoolLayout
 from haikud.spool.legal_names import Entry, Standing, walk
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.store import Store, decision_numbers
+
+REJECTION = re.compile(rf"{ID}\.rejected\.[0-9]+\.json")
+"""The answer to another request than the plan's own."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,23 @@ class Look:
         seen = self.plans.get(split_ref(ref)[0])
         return next((one for one in seen.tasks if one.task.ref == ref), None) if seen else None
 
+    @cached_property
+    def finished_tokens(self) -> set[str]:
+        """Of dropped files that may go: requests that became plans, and all that was set aside with a reason."""
+        return {seen.plan.token for seen in self.plans.values()} | tokens_done(self.layout)
+
+    @cached_property
+    def outside_plans(self) -> dict[str, list[Path]]:
+        """Plan id -> what lies outside plans/ of a plan: links, published answers. Rejections are others'."""
+        found: dict[str, list[Path]] = {}
+        for entry in self.entries:
+            if entry.folder in {"state", "responses", "escalations", "logs"} and entry.standing is Standing.LEGAL:
+                name = entry.path.name
+                name = name.removeprefix("agent-") if entry.folder == "logs" else name
+                if not REJECTION.fullmatch(name):
+                    found.setdefault(split_ref(name)[0], []).append(entry.path)
+        return found
+
     def settled_at_start(
         self, code: Code, message: str, path: Path | str = "", ref: str | None = None, what: str = "settles it"
     ) -> Finding:
@@ -144,6 +170,16 @@ def read_plan(store: Store, plan_id: str) -> SeenPlan | None:
         for task in plan.tasks
     ]
     return SeenPlan(plan, tasks)
+
+
+def evidence_of(path: Path) -> dict[str, Any]:
+    """The evidence that an answer holds; nothing where there is none, or it cannot be read."""
+    try:
+        answer = read_model(path, Response)
+    except UnreadableFile:
+        return {}
+    evidence = answer.payload.get("evidence") if answer is not None else None
+    return evidence if isinstance(evidence, dict) else {}
 
 
 class Locks:

@@ -20,7 +20,6 @@ from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.publication import publish_final, publish_plan
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.answer_check import STATUS, status_of
-from haikud.engine.upkeep.files_check import finished_tokens, leftovers_of_pruned
 from haikud.engine.upkeep.findings import Code, Finding, Severity
 from haikud.engine.upkeep.look import Look, SeenTask
 from haikud.engine.upkeep.process_check import attempt_number, attempt_of
@@ -107,7 +106,7 @@ def _builds(_look: Look, store: Store, _finding: Finding) -> str | None:
 
 def _taken(look: Look, _store: Store, finding: Finding) -> str | None:
     taken = split_taken_name(Path(finding.path).name)
-    if taken is None or taken[0] not in finished_tokens(look):
+    if taken is None or taken[0] not in look.finished_tokens:
         return None
     return "removed: what it caused is durable" if remove_if_there(Path(finding.path)) else None
 
@@ -293,7 +292,7 @@ def _prune(look: Look, _store: Store, finding: Finding) -> str | None:
         remove_if_there(path)
         fsync_folder(path.parent)
         return "removed the tombstone: the plan is whole"
-    for left in leftovers_of_pruned(look).get(plan_id, []):
+    for left in look.outside_plans.get(plan_id, []):
         remove_if_there(left)
         fsync_folder(left.parent)
     return "removed what was left of it"

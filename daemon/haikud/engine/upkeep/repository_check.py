@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
-from haikud.contracts.envelope import Response
 from haikud.contracts.ids import split_ref
 from haikud.contracts.owner import Owner
 from haikud.contracts.states import TaskState
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
-from haikud.engine.upkeep.look import Look, SeenTask
+from haikud.engine.upkeep.look import Look, SeenTask, evidence_of
 from haikud.engine.upkeep.process_check import is_quiet
-from haikud.spool.models import UnreadableFile, read_model
 from haikud.workspace.checks import find_entry, names_folder
 from haikud.workspace.files import is_there
 from haikud.workspace.git import Git, WorkspaceError
@@ -165,10 +163,5 @@ def measured_head(look: Look, task: SeenTask) -> str | None:
     """The commit that the answer of a success names; None where there is no such answer."""
     if task.last is None or task.last.state is not TaskState.SUCCEEDED:
         return None
-    try:
-        answer = read_model(look.layout.task(task.task.ref).response, Response)
-    except UnreadableFile:
-        return None  # said already
-    evidence = answer.payload.get("evidence") if answer is not None else None
-    sha = evidence.get("head_sha") if isinstance(evidence, dict) else None
+    sha = evidence_of(look.layout.task(task.task.ref).response).get("head_sha")
     return sha if isinstance(sha, str) and re.fullmatch(r"[0-9a-f]{40,64}", sha) else None

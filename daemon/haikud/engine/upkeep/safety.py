@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
-from haikud.contracts.envelope import Response
+from haikud.engine.upkeep.look import evidence_of
 from haikud.spool.layout import TaskPaths
-from haikud.spool.models import UnreadableFile, read_model
 from haikud.workspace.commits import find_leftovers
 from haikud.workspace.files import is_there
 from haikud.workspace.git import as_text
@@ -82,12 +81,7 @@ def _judge_work(ref: str, paths: TaskPaths, order: WorkspaceOrder, *, rescue: bo
 
 def copied_files(paths: TaskPaths) -> list[str]:
     """What was copied into the worktree, such as `.env`, by the task's answer: no work of the agent's."""
-    try:
-        answer = read_model(paths.response, Response)
-    except UnreadableFile:
-        return []
-    evidence = answer.payload.get("evidence") if answer is not None else None
-    names = evidence.get("excluded_files") if isinstance(evidence, dict) else None
+    names = evidence_of(paths.response).get("excluded_files")
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
