@@ -92,6 +92,12 @@ def pending_in(folder: Path) -> Iterator[str]:
             yield entry.name
 
 
+def is_pending(folder: Path, name: str) -> bool:
+    """Whether a file dropped as `name` is among these."""
+    # Twice: a listing may miss a file that is renamed meanwhile, and being taken is a rename.
+    return any(name in pending_in(folder) for _ in range(2))
+
+
 def retry_is_pending(layout: SpoolLayout, identifier: str) -> bool:
     """Whether someone has asked for a retry that makes the present answer of `identifier` an old one."""
     plan_id = plan_of(identifier)

@@ -18,8 +18,8 @@ from typing import Any
 
 from haikud.interfaces.looking import (
     all_final,
+    is_pending,
     open_escalations,
-    pending_in,
     plan_of,
     read_json,
     refs_of,
@@ -92,8 +92,7 @@ def wait_for_answer(
 def look_for_answer(layout: SpoolLayout, identifier: str, dropped: Dropped | None = None) -> WaitEnd | None:
     """One look; None where there is nothing to say yet."""
     if dropped is not None:
-        # Twice: a listing may miss a file that is renamed meanwhile, and being taken is a rename.
-        if any(dropped.name in pending_in(layout.incoming) for _ in range(2)):
+        if is_pending(layout.incoming, dropped.name):
             return None
         reason = why_set_aside(layout, dropped.name, since=dropped.at, data=dropped.data)
         if reason is not None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 
 from haikud.interfaces.dropping import drop
-from haikud.interfaces.looking import check_id, open_escalations, pending_in, refs_of, state_of, why_set_aside
+from haikud.interfaces.looking import (
+    check_id,
+    is_pending,
+    open_escalations,
+    pending_in,
+    refs_of,
+    state_of,
+    why_set_aside,
+)
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.trouble import Trouble
 from haikud.spool.daemon_lock import daemon_pid
@@ -62,7 +70,7 @@ def _check_that_it_is_taken(layout: SpoolLayout, name: str, at: float) -> None:
     """`Trouble` where the daemon does not know the role or the model; it looks within seconds."""
     end = time.monotonic() + TAKEN_SECONDS
     while time.monotonic() < end:
-        is_there = any(name in pending_in(layout.guidance) for _ in range(2))  # a listing may miss what is renamed
+        is_there = is_pending(layout.guidance, name)
         reason = why_set_aside(layout, name, since=at)
         if reason is not None:
             raise Trouble(
