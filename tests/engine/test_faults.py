@@ -225,10 +225,10 @@ def test_a_sound_machine_is_found_sound_and_nothing_is_left_behind(tmp_path: Pat
 def test_too_little_room_is_found_and_must_be_more_before_work_goes_on(tmp_path: Path):
     found = os.statvfs(tmp_path)
     free = found.f_bavail * found.f_frsize
-    assert "are free" in (machine.look_at_filesystem(tmp_path, FaultKind.NO_SPACE, free * 2) or "")
-    assert machine.look_at_filesystem(tmp_path, FaultKind.NO_SPACE, free // 2) is None
+    assert "are free" in machine.look_at_filesystem(tmp_path, free * 2)[FaultKind.NO_SPACE]
+    assert machine.look_at_filesystem(tmp_path, free // 2) == {}
     assert machine.with_margin(80) == 90
 
 
 def test_a_folder_that_is_not_there_is_not_called_full(tmp_path: Path):
-    assert machine.look_at_filesystem(tmp_path / "x", FaultKind.NO_SPACE, 1) is None
+    assert machine.look_at_filesystem(tmp_path / "x", 1) == {}

@@ -41,11 +41,11 @@ class WatchedFolder:
         """Scan it in the next round."""
         self.scan_at = 0.0
 
-    async def scan(self, engine: Engine, rescan_seconds: float) -> None:
+    async def scan(self, engine: Engine) -> None:
         """Take what is ready. Raises OSError."""
         if len(self.pending) >= MOST_PENDING:
             return
-        now = engine.clock()
+        now, rescan_seconds = engine.clock(), engine.settings.rescan_seconds
         self.scan_at = now + rescan_seconds
         if not self.path.is_dir():
             await engine.write(make_folder, self.path)

@@ -35,7 +35,7 @@ DaemonState = Literal["running", "faulted", "draining", "stopping", "stopped"]
 
 @dataclass
 class StatusWriter:
-    """Writes the picture when it has changed. `daemon` is what stays the same about us."""
+    """Writes the picture when it has changed."""
 
     engine: Engine
     started_at: datetime

@@ -55,9 +55,8 @@ class Machine:
         now = engine.clock()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            for kind in (FaultKind.NO_SPACE, FaultKind.READ_ONLY):
-                seen = look_at_filesystem(layout.root, kind, least)
-                if seen is not None and not trouble.lasts(kind):
+            for kind, seen in look_at_filesystem(layout.root, least).items():
+                if not trouble.lasts(kind):
                     trouble.found(kind, seen, doing="taking work")
         for kind in trouble.to_examine():
             room = with_margin(least) if trouble.lasts(kind) else least
@@ -78,20 +77,22 @@ def with_margin(least: int) -> int:
     return least + least // 8
 
 
-def look_at_filesystem(folder: Path, kind: FaultKind, least: int) -> str | None:
+def look_at_filesystem(folder: Path, least: int) -> dict[FaultKind, str]:
     """Whether a filesystem says of itself that it is full or read-only. `least`: bytes that must be free."""
     try:
         found = os.statvfs(folder)
     except OSError:
-        return None  # another examination says what that is
-    if kind is FaultKind.READ_ONLY:
-        return f"the filesystem of {folder} is mounted read-only" if found.f_flag & os.ST_RDONLY else None
+        return {}  # another examination says what that is
+    seen: dict[FaultKind, str] = {}
     free = found.f_bavail * found.f_frsize
     if free < least:
-        return f"{free // 1024} KiB are free on the filesystem of {folder}; work needs {least // 1024} KiB"
-    if found.f_files and not found.f_favail:
-        return f"the filesystem of {folder} has no inode left"
-    return None
+        room = f"{free // 1024} KiB are free on the filesystem of {folder}; work needs {least // 1024} KiB"
+        seen[FaultKind.NO_SPACE] = room
+    elif found.f_files and not found.f_favail:
+        seen[FaultKind.NO_SPACE] = f"the filesystem of {folder} has no inode left"
+    if found.f_flag & os.ST_RDONLY:
+        seen[FaultKind.READ_ONLY] = f"the filesystem of {folder} is mounted read-only"
+    return seen
 
 
 def examine(kind: FaultKind, layout: SpoolLayout, least: int) -> str | None:
@@ -99,7 +100,7 @@ def examine(kind: FaultKind, layout: SpoolLayout, least: int) -> str | None:
     try:
         match kind:
             case FaultKind.NO_SPACE | FaultKind.READ_ONLY | FaultKind.IO_ERROR:
-                if kind is not FaultKind.IO_ERROR and (seen := look_at_filesystem(layout.root, kind, least)):
+                if seen := look_at_filesystem(layout.root, least).get(kind):
                     return seen
                 _write_and_read(layout.root / ".examined")
             case FaultKind.PERMISSION_DENIED:

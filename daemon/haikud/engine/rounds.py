@@ -179,7 +179,7 @@ class Rounds:
         await self._check_now_and_then()
         for folder in self.folders:
             if folder.scan_at <= engine.clock() and not (folder is self._incoming and engine.trouble.holds_work):
-                await self._step(folder.doing, partial(folder.scan, engine, engine.settings.rescan_seconds))
+                await self._step(folder.doing, partial(folder.scan, engine))
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)
         await self._step(SETTLING, self._settle)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchO
 from haikud.engine.live_status import held_back
 from haikud.engine.machine import look_at_filesystem
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
-from haikud.engine.scheduler import pick_next
+from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.settlement import escalate_task
 from haikud.engine.specs import Order, build_assignment, build_spec
 from haikud.spool.durable import Batch, make_folder, remove_if_there
@@ -49,11 +49,10 @@ PASSED_ON = (
 async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTask, End]]:
     """Start queued tasks as long as there is room; those that could not be started come back to be settled."""
     failed: list[tuple[OpenTask, End]] = []
-    queued = [engine.board.tasks[one.ref] for one in engine.board.queued()]
-    passed_over = {entry.ref for entry in queued if is_held_back(engine, entry)}
+    passed_over: set[str] = set()
     while engine.may_start():
         pick = pick_next(
-            engine.board.queued(),
+            _ready(engine),
             [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING)],
             max_agents=min(engine.settings.max_agents, engine.launcher.capacity or engine.settings.max_agents),
             per_repository=engine.settings.max_agents_per_repository,
@@ -77,11 +76,13 @@ def _doing(entry: OpenTask) -> str:
     return f"starting {entry.ref}"
 
 
-def is_held_back(engine: Engine, entry: OpenTask) -> bool:
-    """Whether a queued task must not start now, though others may."""
-    if held_back(engine) is not None and entry.decision.guidance is None:
-        return True
-    return engine.trouble.must_wait(_doing(entry))
+def _ready(engine: Engine) -> Iterator[Candidate]:
+    """The queued tasks in their order, but those that must not start now though others may; looked at as needed."""
+    only_answered = held_back(engine) is not None
+    for candidate in engine.board.queued():
+        entry = engine.board.tasks[candidate.ref]
+        if not (only_answered and entry.decision.guidance is None) and not engine.trouble.must_wait(_doing(entry)):
+            yield candidate
 
 
 def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
@@ -89,7 +90,7 @@ def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
     where = entry.task.repository
     if where is None or engine.settings.min_free_bytes == 0:
         return False
-    full = look_at_filesystem(Path(where.path), FaultKind.NO_SPACE, engine.settings.min_free_bytes)
+    full = look_at_filesystem(Path(where.path), engine.settings.min_free_bytes).get(FaultKind.NO_SPACE)
     if full is not None:
         doing = f"starting tasks in {where.path}"
         engine.trouble.mention(FaultKind.NO_SPACE, doing, full, seconds=2 * engine.settings.rescan_seconds)

@@ -31,7 +31,7 @@ def write_status(layout: SpoolLayout, status: LiveStatus) -> None:
     except OSError as error:
         if error.errno not in _NO_ROOM or not _write_into_reserve(layout, status):
             raise
-    make_reserve(layout.status_reserve)
+        make_reserve(layout.status_reserve)  # of the room that the last status.json had
 
 
 def make_reserve(path: Path) -> None:
