@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.ids import Id, Ref
+from haikud.contracts.routing import RoutingAdvice
 from haikud.contracts.states import Priority
 
 
@@ -75,6 +76,7 @@ class Task(Model):
     branch: str | None = None  # feature/REF
     worktree: str | None = None  # absolute path
     max_cost_usd: float | None = Field(None, ge=0)
+    advice: RoutingAdvice | None = None  # what routing thought; None: it was off, or there is no model to choose
 
 
 class Plan(Model):

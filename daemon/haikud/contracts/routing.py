@@ -1,4 +1,4 @@
-"""What routing thought of a task at admission: Haiku's or Sonnet's, and why. It stands in plan.json, and binds nobody."""
+"""What routing thought of a task at admission: Haiku's or Sonnet's, and why. It stands in plan.json; it binds none."""
 
 from __future__ import annotations
 

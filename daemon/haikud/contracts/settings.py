@@ -5,7 +5,7 @@ An unknown key is an error here, unlike everywhere else: a misspelt limit must n
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -18,7 +18,12 @@ class SettingsModel(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_yes_for_one(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python counts True as 1, and so would pydantic: `max_agents: true` must not mean one agent."""
+        """Python counts True as 1, and so would pydantic: `max_agents: true` must not mean one agent.
+
+        YAML reads a bare `off` as no: where off is one of the words to choose from, it is meant.
+        """
+        if value is False and info.field_name and "off" in get_args(cls.model_fields[info.field_name].annotation):
+            return "off"
         wants_a_bool = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
         if not wants_a_bool and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
             msg = "a yes or no does not belong here; write a number or a text"
@@ -115,6 +120,7 @@ class Settings(SettingsModel):
     templates_dir: str | None = None
     models: dict[str, str] = Field(default_factory=lambda: {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"})
     default_model: str = "haiku"
+    routing: Literal["off", "warn", "escalate"] = "warn"  # of tasks that look like Sonnet's: run, or hand back first
     issues: Literal["none", "local"] = "none"  # whether each task gets an issue of its own
     api: ApiSettings = Field(default_factory=lambda: ApiSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings.model_validate({}))

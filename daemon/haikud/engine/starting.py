@@ -29,6 +29,7 @@ from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchO
 from haikud.engine.live_status import held_back
 from haikud.engine.machine import look_at_filesystem
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
+from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.settlement import escalate_task
 from haikud.engine.specs import Order, build_assignment, build_spec
@@ -103,6 +104,10 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
     except NoSuchRole as error:
         await finish_task(engine, entry, TaskState.FAILED, str(error))
+        return None
+    question = question_before_start(entry.task, entry.decision, role, engine.settings)
+    if question is not None:
+        await escalate_task(engine, entry, question, question.reason)
         return None
     paid = calls_a_model(role, entry.task)
     share = allotment(engine, entry, now)

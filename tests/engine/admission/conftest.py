@@ -1,4 +1,7 @@
-"""A repository, settings and the catalogue; and one call that prepares a plan as the daemon does."""
+"""A repository, settings and the catalogue; and one call that prepares a plan as the daemon does.
+
+Routing is off: most requests here are a bare title, which it would warn about.
+"""
 
 from __future__ import annotations
 
@@ -74,5 +77,5 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def desk(project: Path, tmp_path: Path) -> Desk:
-    settings = default_settings().model_copy(update={"default_repository": str(project)})
+    settings = default_settings().model_copy(update={"default_repository": str(project), "routing": "off"})
     return Desk(repository=project, spool=tmp_path / "spool", settings=settings)

@@ -32,6 +32,7 @@ from haikud.engine.admission.shapes import UnknownShape, recognise
 from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
 from haikud.engine.faults import FOR_ALL, kind_of
+from haikud.engine.routing.speaking import advice_for, warning
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
 from haikud.spool.layout import SpoolLayout
@@ -254,7 +255,7 @@ class _Preparation:
         params = dict(draft.params)
         if role.workspace == "none" and facts is not None:
             params["repository"] = facts.top
-        return Task(
+        task = Task(
             id=task_id,
             ref=ref,
             title=draft.title,
@@ -278,6 +279,15 @@ class _Preparation:
             worktree=worktree,
             max_cost_usd=draft.max_cost_usd,
         )
+        if self._settings.routing == "off":
+            return task
+        advice = advice_for(task, role)
+        if advice is None:
+            return task
+        said = warning(task, advice, role, self._settings)
+        if said:
+            self._notes.warn(said)
+        return task.model_copy(update={"advice": advice.record()})
 
     def _check_places(self, tasks: list[Task]) -> None:
         """Note branches and worktrees that are another's: better now than when the first attempt fails on them."""

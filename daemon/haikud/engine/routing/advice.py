@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 from haikud.contracts.plan import Task
 from haikud.contracts.routing import Routed, RoutingAdvice
@@ -24,14 +23,16 @@ from haikud.engine.routing.tables import (
     UNKNOWN_CAUSE,
     VAGUE_GOAL,
     Factor,
-    TaskType,
     Weight,
 )
-from haikud.engine.routing.wording import Prose, open_verb, read_prose
+from haikud.engine.routing.wording import open_verb, read_prose
 
 _DOCUMENT = re.compile(r"(?:^|/)(?:[^/]+\.(?:md|rst|txt|adoc)|LICENSE|CHANGELOG|README)$", re.IGNORECASE)
 _BYTES_PER_TOKEN = 4
 _MOST_GROUNDS = 12
+_MOST_STEPS = 100
+_MOST_WORDS = 20_000
+_MENTIONED = 2  # so many names in a description are only mentioned; more make a way
 
 
 @dataclass(frozen=True)
@@ -102,43 +103,27 @@ def estimate_tokens(task: Task) -> int:
     return sum(len(text.encode(errors="replace")) for text in [*words, *paths, extra]) // _BYTES_PER_TOKEN
 
 
-@dataclass(frozen=True)
 class _View:
-    """A task's words, read once."""
+    """A task's words, read once. Of very many steps only the first are read."""
 
-    task: Task
-    title: Prose = field(init=False)
-    body: tuple[Prose, ...] = field(init=False)  # the description and each step
-
-    def __post_init__(self) -> None:
-        words = self.task.operation if self.task.operation and " " in self.task.operation else ""
-        title = self.task.title if not words or words == self.task.title else f"{self.task.title}. {words}"
-        object.__setattr__(self, "title", read_prose(title))
-        texts = [self.task.description, *self.task.steps]
-        object.__setattr__(self, "body", tuple(read_prose(text) for text in texts if text.strip()))
-
-    @cached_property
-    def haiku_type(self) -> TaskType | None:
-        """The type of the guide's Haiku list that the title begins with."""
-        return next((one for one in PERFECT_FOR_HAIKU if one.pattern.match(self.title.words)), None)
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        words = task.operation if task.operation and " " in task.operation else ""
+        self.title = read_prose(task.title if not words or words == task.title else f"{task.title}. {words}")
+        description = read_prose(task.description)
+        steps = [read_prose(step) for step in task.steps[:_MOST_STEPS]]
+        self.body = [description, *steps]
+        self.words = " . ".join(prose.words for prose in self.body)[:_MOST_WORDS]
+        self.haiku_type = next((one for one in PERFECT_FOR_HAIKU if one.pattern.match(self.title.words)), None)
+        exact = sum(step.is_exact for step in steps)
+        # Steps as a list, most of them exact; or a description that goes from name to name.
+        stepwise = len(steps) > 1 or exact > 0
+        self.has_exact_steps = exact * 2 >= len(steps) if stepwise else description.names > _MENTIONED
 
     @property
     def is_whole(self) -> bool:
         """Whether its type says all there is to say: running tests needs no files and no steps."""
         return self.haiku_type is not None and self.haiku_type.whole
-
-    @property
-    def exact_steps(self) -> int:
-        """Steps that name what they mean."""
-        return sum(read_prose(step).is_exact for step in self.task.steps)
-
-    @property
-    def has_exact_steps(self) -> bool:
-        """Steps as a list, most of them exact; or a description that goes from name to name."""
-        steps = self.task.steps
-        if len(steps) > 1 or self.exact_steps:
-            return self.exact_steps * 2 >= len(steps)
-        return read_prose(self.task.description).names > 2  # noqa: PLR2004 - a name or two are only mentioned
 
     @property
     def changes_only_documents(self) -> bool:
@@ -150,7 +135,7 @@ def _judgements(view: _View) -> Iterable[Ground]:
     """What asks for thinking, wherever the words stand."""
     yield from _open_work(view)
     yield from _sonnet_types(view)
-    everything = [view.title, *view.body]
+    everything = f"{view.title.words} . {view.words}"
     for pattern, factor, weight, says in (
         (UNKNOWN_CAUSE, Factor.COMPLEXITY, Weight.UNKNOWN_CAUSE, "something is not known yet"),
         (PROJECT_WIDE, Factor.CONTEXT, Weight.PROJECT_WIDE, "it reaches through the project"),
@@ -158,16 +143,16 @@ def _judgements(view: _View) -> Iterable[Ground]:
         found = _first(pattern, everything)
         if found:
             yield Ground(factor, weight, f"{says}: {found!r}")
-    found = _first(VAGUE_GOAL, [view.title])
+    found = _first(VAGUE_GOAL, view.title.words)
     if found:
         yield Ground(Factor.COMPLEXITY, Weight.VAGUE_TITLE, f"nobody can check {found!r}")
-    elif found := _first(VAGUE_GOAL, view.body):
+    elif found := _first(VAGUE_GOAL, view.words):
         yield Ground(Factor.COMPLEXITY, Weight.VAGUE_BODY, f"nobody can check {found!r}")
 
 
-def _first(pattern: re.Pattern[str], texts: Iterable[Prose]) -> str | None:
+def _first(pattern: re.Pattern[str], words: str) -> str | None:
     """The first words that the pattern finds, shortened."""
-    found = next((match for prose in texts if (match := pattern.search(prose.words))), None)
+    found = pattern.search(words)
     return " ".join(found[0].split()[:6]) if found else None
 
 
@@ -187,10 +172,10 @@ def _sonnet_types(view: _View) -> Iterable[Ground]:
     left = Weight.SONNET_BODY_MOST
     for one in REQUIRES_SONNET:
         factor = Factor.REPETITION if one.group == "creative_work" else Factor.COMPLEXITY
-        found = _first(one.pattern, [view.title])
+        found = _first(one.pattern, view.title.words)
         weight = Weight.SONNET_TITLE
         if not found:
-            found, weight = _first(one.pattern, view.body), min(Weight.SONNET_BODY, left)
+            found, weight = _first(one.pattern, view.words), min(Weight.SONNET_BODY, left)
             left -= weight if found else 0
         if one.name == "Documentation writing":
             weight = min(weight, Weight.DOCUMENTATION)
@@ -224,12 +209,15 @@ def _structure(view: _View) -> Iterable[Ground]:
 
 def _measures(view: _View) -> Iterable[Ground]:
     task = view.task
+    given = []
     if task.tests:
-        yield Ground(Factor.ERRORS, Weight.TESTS, "its tests are named")
+        given.append(Ground(Factor.ERRORS, Weight.TESTS, "its tests are named"))
     if task.success_criteria:
-        yield Ground(Factor.COMPLEXITY, Weight.CRITERIA, "it says when it is done")
+        given.append(Ground(Factor.COMPLEXITY, Weight.CRITERIA, "it says when it is done"))
     if task.context.test_command:
-        yield Ground(Factor.ERRORS, Weight.TEST_COMMAND, "a test command measures it")
+        given.append(Ground(Factor.ERRORS, Weight.TEST_COMMAND, "a test command measures it"))
+    knows_the_way = bool(task.steps) or view.has_exact_steps or view.haiku_type is not None
+    yield from given if knows_the_way else given[:1]  # to know the end is not to know the way there
     if not (task.tests or task.success_criteria or view.haiku_type):
         yield Ground(Factor.COMPLEXITY, Weight.NO_CRITERIA, "it does not say when it is done")
 
@@ -272,7 +260,7 @@ def _files(view: _View) -> tuple[bool, str]:
     if open_ended:
         return False, f"{open_ended[0]} is not one file"
     if paths:
-        return True, f"{len(paths)} named: {', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}"  # noqa: PLR2004
+        return True, f"{len(paths)} named: {', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}"
     if view.is_whole or view.task.workspace == "none":
         return True, "it changes none"
     return False, "name them in `files`"

@@ -2,7 +2,8 @@
 
 The names are the guide's own ("When to Use Haiku vs Sonnet", "Validate Before Delegating"). What the guide leaves open
 is how to see a type in a request's words: the patterns beside the names. They are matched against prose from which
-quotations, code, paths and identifiers were taken out (`wording.py`), in lower case. A weight above 0 speaks for Sonnet.
+quotations, code, paths and identifiers were taken out (`wording.py`), in lower case. A weight above 0 speaks for
+Sonnet.
 """
 
 from __future__ import annotations
@@ -170,21 +171,19 @@ REQUIRES_SONNET: tuple[TaskType, ...] = (
     ),
 )
 
-OPEN_VERBS: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?:figure|work|find|sort) out\b",
-        r"(?:decide|choose|select|pick) (?!the (?:first|last)\b)(?!up\b)",
-        r"(?:investigate|explore|research|diagnose|triage|troubleshoot)\b",
-        r"(?:evaluate|assess|analy[sz]e|compare|weigh|judge|rate|prioriti[sz]e|consider)\b",
-        r"(?:redesign|rethink|rearchitect|re-architect|reimagine|brainstorm)\b",
-        r"(?:design|plan|architect|model|review|audit) (?:a|an|the|our|how|what|which|for|new|all|this|these|and)\b",
-        r"(?:propose|recommend|suggest|come up with|think (?:about|of|through|up))\b",
-        r"(?:look (?:in|around) ?(?:to|for)?|dig into|understand why|debug why)\b",
-        r"(?:determine|establish|identify) (?:whether|which|why|how|what|the (?:best|root|cause|right))\b",
-        r"(?:improve|optimi[sz]e|enhance|polish|streamline|simplify)\b",
-        r"(?:say|tell (?:us|me)|explain|see|check) (?:what we|which|why|how (?:we|to))\b",
-    )
+OPEN_VERBS = re.compile(
+    r"(?:figure|work|find|sort) out\b"
+    r"|(?:decide|choose|select|pick) (?!the (?:first|last)\b)(?!up\b)"
+    r"|(?:investigate|explore|research|diagnose|triage|troubleshoot)\b"
+    r"|(?:evaluate|assess|analy[sz]e|compare|weigh|judge|rate|prioriti[sz]e|consider)\b"
+    r"|(?:redesign|rethink|rearchitect|re-architect|reimagine|brainstorm)\b"
+    r"|(?:design|plan|architect|model|review|audit) "
+    r"(?:a|an|the|our|how|what|which|for|new|all|this|these|and)\b"
+    r"|(?:propose|recommend|suggest|come up with|think (?:about|of|through|up))\b"
+    r"|(?:look (?:in|around) ?(?:to|for)?|dig into|understand why|debug why)\b"
+    r"|(?:determine|establish|identify) (?:whether|which|why|how|what|the (?:best|root|cause|right))\b"
+    r"|(?:improve|optimi[sz]e|enhance|polish|streamline|simplify)\b"
+    r"|(?:say|tell (?:us|me)|explain|see|check) (?:what we|which|why|how (?:we|to))\b"
 )
 """What a clause begins with where the work itself is still to be thought of."""
 
@@ -196,8 +195,8 @@ UNKNOWN_CAUSE = re.compile(
 """The guide's bug fix: reproduction and root cause are the main agent's part."""
 
 VAGUE_GOAL = re.compile(
-    r"\b(?:better|faster|cleaner|nicer|more (?:robust|reliable|modern|maintainable|user-friendly|readable)|as you see fit"
-    r"|best (?:way|approach|practices?|option|solution)|best|appropriate(?:ly)?|etc|and so on"
+    r"\b(?:better|faster|cleaner|nicer|more (?:robust|reliable|modern|maintainable|user-friendly|readable)"
+    r"|as you see fit|best (?:way|approach|practices?|option|solution)|best|appropriate(?:ly)?|etc|and so on"
     r"|anything else|where (?:needed|necessary|appropriate))\b"
 )
 """Goals that nobody can check."""

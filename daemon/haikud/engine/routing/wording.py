@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from haikud.engine.routing.tables import OPEN_VERBS, SOMEBODY_ELSE
 
-MOST_READ = 8_000
+MOST_READ = 4_000
 """Characters of one text."""
 
 NAME = "§"
@@ -21,24 +21,25 @@ _NAMES = re.compile(
     r'|"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»'
     r"|(?<!\w)'[^'\n]{1,200}'(?!\w)"
     r"|<[^<>\n]{1,100}>"  # markup
-    r"|(?<![\w])[\w.@~+-]*/[\w./@~+*{}-]+"  # paths and addresses
-    r"|\b[\w-]+\.(?:[a-z][a-z0-9]{0,5})\b(?!\s*\.)"  # file names, attribute access
-    r"|\b\w+\([^()\n]{0,80}\)"  # calls
-    r"|\b[a-z0-9]+(?:_[a-z0-9]+)+\b|\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"  # snake_case, CONSTANT_CASE
-    r"|\b[a-z]+[A-Z]\w*\b|\b[A-Z][a-z0-9]+[A-Z]\w*\b"  # camelCase, PascalCase of two words
-    r"|\b(?:[A-Z][A-Za-z]*-)+[A-Z][A-Za-z]*\b"  # Content-Type
-    r"|\b\w+\.[A-Z]\w*"  # config.CSP
+    r"|(?<![\w.@~+-])[\w.@~+-]{0,80}/[\w./@~+*{}-]{1,200}"  # paths and addresses
+    r"|(?<![\w-])[\w-]{1,80}\.(?:[a-z][a-z0-9]{0,5})\b"  # file names, attribute access
+    r"|\b\w{1,80}\([^()\n]{0,80}\)"  # calls
+    r"|\b[a-z0-9]{1,40}(?:_[a-z0-9]{1,40})+\b|\b[A-Z][A-Z0-9]{0,40}(?:_[A-Z0-9]{1,40})+\b"  # snake_case, CONSTANT_CASE
+    r"|\b[a-z]{1,40}[A-Z]\w*\b|\b[A-Z][a-z0-9]{1,40}[A-Z]\w*\b"  # camelCase, PascalCase of two words
+    r"|\b(?:[A-Z][A-Za-z]{0,20}-){1,5}[A-Z][A-Za-z]{0,20}\b"  # Content-Type
+    r"|\b\w{1,80}\.[A-Z]\w*"  # config.CSP
     r"|\b[A-Z]{5,}\b"  # SHOUTED
-    r"|(?<!\w)--?[a-z][\w-]*"  # options
+    r"|(?<![\w-])--?[a-z][\w-]*"  # options
     r"|#[0-9a-fA-F]{3,8}\b"
-    r"|\b\w+(?:==|=)\S+"
+    r"|\b\w{1,80}={1,2}\S{1,80}"
 )
-_NUMBER = re.compile(r"(?<![\w§])\d[\d.,:%x]*\b")
+_NUMBER = re.compile(r"(?<![\w§.,:%])\d[\d.,:%x]*")
 _SENTENCE = re.compile(r"(?<=[.;:!?])\s+|\n+")
-_CLAUSE = re.compile(r",\s+|\s+(?:and|then|but|or)\s+|\s+-\s+|\s+–\s+")
+_CLAUSE = re.compile(r",\s+|\s+(?:and|then|but|or)\s+|\s+[-\u2013]\s+")
 _FILLER = re.compile(
-    r"^(?:[\s*•\d.)-]*(?:please|first|then|also|next|finally|and|now|just|let us|let's|help us(?: to)?|we|you|i|to|task|todo"
-    r"|(?:need|want|have|has|ought|try|would like|asked) to|should|must|can you|could you|carefully|quickly|step)\b[\s,:]*)+"
+    r"^(?:[\s*•\d.)-]*(?:please|first|then|also|next|finally|and|now|just|let us|let's|help us(?: to)?|we|you|i|to|task"
+    r"|todo|(?:need|want|have|has|ought|try|would like|asked) to|should|must|can you|could you|carefully|quickly|step)"
+    r"\b[\s,:]*)+"
 )
 
 
@@ -71,10 +72,10 @@ def open_verb(words: str) -> str | None:
     `Let users filter and choose` is not the agent's choice, and `a menu to choose from` is no clause of its own.
     """
     for sentence in _SENTENCE.split(words):
-        before = ""
         for clause in _CLAUSE.split(sentence):
             head = _FILLER.sub("", clause.strip())
-            if not SOMEBODY_ELSE.search(before) and any(verb.match(head) for verb in OPEN_VERBS):
+            if OPEN_VERBS.match(head):
                 return " ".join(head.split()[:4])
-            before = f"{before} {clause}"
+            if SOMEBODY_ELSE.search(clause):
+                break  # what follows is what somebody else does
     return None
