@@ -44,6 +44,14 @@ class Checked:
     suffix: str
 
 
+class CannotBeAdmitted(Trouble):
+    """A request that the daemon would reject; `faults` are all of them, as its answer would list them."""
+
+    def __init__(self, message: str, faults: list[FieldFault], *, advice: str) -> None:
+        super().__init__(message, advice=advice)
+        self.faults = faults
+
+
 def check_request(
     data: bytes, name: str, *, layout: SpoolLayout, settings: Settings, repository: Path | None, here: Path
 ) -> Checked:
@@ -138,7 +146,8 @@ def _faulty(name: str, faults: list[FieldFault], *, left_out: int = 0) -> Troubl
     told = [one_line(describe_fault(fault)) for fault in faults]
     if left_out:
         told.append(f"... and {left_out} more")
-    return Trouble(
+    return CannotBeAdmitted(
         "\n  ".join([f"{name} cannot be admitted; nothing was dropped:", *told]),
+        faults,
         advice="mend it and submit it again (roles, templates and defaults: --config names the daemon's settings)",
     )

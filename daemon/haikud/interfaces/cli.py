@@ -20,6 +20,7 @@ import haikud
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("haikud.interfaces.commands.run:run", "Run the daemon in the foreground."),
     "submit": ("haikud.interfaces.commands.submit:submit", "Check a request and drop it into the spool."),
+    "check": ("haikud.interfaces.commands.check:check", "Say whether a request is ready for Haiku, and why."),
     "status": ("haikud.interfaces.commands.status:status", "Show what runs, waits and failed, and what it costs."),
     "logs": ("haikud.interfaces.commands.logs:logs", "Print an agent's log; -f follows it."),
     "wait": ("haikud.interfaces.commands.wait:wait", "Wait for a response and print it."),

@@ -32,7 +32,7 @@ from haikud.engine.admission.shapes import UnknownShape, recognise
 from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
 from haikud.engine.faults import FOR_ALL, kind_of
-from haikud.engine.routing.speaking import advice_for, warning
+from haikud.engine.routing.speaking import advice_for, warning_of
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates
 from haikud.spool.layout import SpoolLayout
@@ -284,7 +284,7 @@ class _Preparation:
         advice = advice_for(task, role)
         if advice is None:
             return task
-        said = warning(task, advice, role, self._settings)
+        said = warning_of(task, advice, role, self._settings)
         if said:
             self._notes.warn(said)
         return task.model_copy(update={"advice": advice.record()})

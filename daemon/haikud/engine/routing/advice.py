@@ -232,7 +232,7 @@ def _checklist(view: _View, judged: Sequence[Ground]) -> Iterable[Check]:
             _files(view),
             _criteria(view),
             _tests(view),
-            _decisions(task, judged),
+            _decisions(judged),
             _dependencies(task),
             (True, "the repository is there" if task.repository else "it needs no repository"),
         ),
@@ -288,11 +288,9 @@ def _tests(view: _View) -> tuple[bool, str]:
     return False, "name them in `tests`, or give a `test_command`"
 
 
-def _decisions(task: Task, judged: Sequence[Ground]) -> tuple[bool, str]:
+def _decisions(judged: Sequence[Ground]) -> tuple[bool, str]:
     if not judged:
         return True, "no word of it asks for a judgement"
-    if task.model is not None:
-        return True, f"the plan names its model: {task.model}"
     return False, max(judged, key=lambda ground: ground.weight).says
 
 

@@ -34,13 +34,14 @@ def advice_for(task: Task, role: RoleFile) -> Advice | None:
     return advise(task) if needs_model(task, role) else None
 
 
-def warning(task: Task, advice: Advice, role: RoleFile, settings: Settings) -> str | None:
+def is_open(task: Task, role: RoleFile, settings: Settings) -> bool:
+    """Whether Haiku will do the task by default and not by the plan's own word."""
+    return task.model is None and needs_model(task, role) and _is_haiku(_model_of(role, settings), settings)
+
+
+def warning_of(task: Task, advice: Advice, role: RoleFile, settings: Settings) -> str | None:
     """One line on a task that looks like Sonnet's though Haiku is to do it; None for any other."""
-    if (
-        advice.model is not Routed.SONNET
-        or task.model is not None
-        or not _is_haiku(_model_of(role, settings), settings)
-    ):
+    if advice.model is not Routed.SONNET or not is_open(task, role, settings):
         return None
     grounds = [ground.says for ground in advice.grounds if ground.weight > 0]
     more = f"; and {len(grounds) - _TOLD} more" if len(grounds) > _TOLD else ""

@@ -54,7 +54,7 @@ def submit(
     if timeout is not None and not (waiting or following):
         raise Trouble("--timeout needs --wait or --follow", advice="or use `haikud wait ID --timeout S` afterwards")
     layout = find_spool(spool)
-    name, data = _read(file)
+    name, data = read_file(file)
     from haikud.interfaces.checking import check_request, is_same_as_known
     from haikud.interfaces.commands.run import settings_or_trouble
 
@@ -85,7 +85,7 @@ def submit(
     ctx.exit(end.exit_code)
 
 
-def _read(file: str) -> tuple[str, bytes]:
+def read_file(file: str) -> tuple[str, bytes]:
     """The request's name and bytes."""
     if file == "-":
         return "request", sys.stdin.buffer.read()
