@@ -41,6 +41,9 @@ def test_the_network_is_tried_three_times_after_two_and_four_seconds_and_others_
         "Attempt 1 failed (network):",
         "Attempt 2 failed (network):",
     ]
+    assert report["next_steps"]["requires_escalation"] is True
+    assert report["next_steps"]["reason"].endswith("3 of 3 attempts failed")
+    assert report["next_steps"]["suggested_action"].endswith("; then haikud retry never")
     assert house.log("never").count("\nretry ") == 2
     ended = datetime.fromisoformat(response["timestamp"]) + timedelta(seconds=1)
     for name in ("first", "second"):

@@ -1,22 +1,16 @@
-"""The guide's error report, field by field, from what is known of an attempt.
-
-The versions of the tools that the task's commands use are asked only here, when something has failed, each with a
-short limit: a report without a version is better than a report that is late.
-"""
+"""The guide's error report, field by field, from what is known of an attempt."""
 
 from __future__ import annotations
 
-import platform
 import re
-import shutil
 import traceback
 
-from haikud import __version__
 from haikud.agent.attempt import Attempt
 from haikud.agent.earlier import what_was_tried
+from haikud.agent.environment_facts import environment_facts
 from haikud.agent.errors import AgentError
 from haikud.contracts.attempt import RECOVERABLE
-from haikud.contracts.base import JsonObject, utc_now
+from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import (
     Artifacts,
     ErrorContext,
@@ -27,34 +21,9 @@ from haikud.contracts.error_report import (
     Severity,
 )
 from haikud.contracts.states import Phase
-from haikud.sandbox.commands import CannotStart, run_command
 
-VERSION_SECONDS = 3.0
-MOST_VERSIONS = 5
 MOST_DETAILS = 8_000
 """Characters of a report's details; the log has the rest."""
-
-_TOOLS = {
-    "node": "node",
-    "npm": "npm",
-    "npx": "npm",
-    "yarn": "yarn",
-    "pnpm": "pnpm",
-    "bun": "bun",
-    "deno": "deno",
-    "pytest": "pytest",
-    "pip": "pip",
-    "uv": "uv",
-    "ruff": "ruff",
-    "mypy": "mypy",
-    "cargo": "cargo",
-    "make": "make",
-    "gcc": "gcc",
-    "ruby": "ruby",
-    "mvn": "mvn",
-    "php": "php",
-}
-"""Words of a command -> the tool whose `--version` is asked."""
 
 _SEVERITIES = {
     ErrorType.API_ERROR: Severity.MEDIUM,
@@ -104,7 +73,7 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
             operation=error.operation or _OPERATIONS[attempt.phase],
             command=error.command,
             working_directory=str(attempt.worktree),
-            environment=tool_versions(attempt, error.command),
+            environment=environment_facts(attempt, error.command),
         ),
         attempted_solutions=[*what_was_tried(attempt), *error.attempted],
         next_steps=NextSteps(
@@ -117,45 +86,6 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
             log_file=str(attempt.log_file),
         ),
     )
-
-
-def tool_versions(attempt: Attempt, command: str | None) -> JsonObject:
-    """`git_version`, `python_version` and those of the tools that the task's commands name."""
-    versions: JsonObject = {"haikud_version": __version__, "python_version": platform.python_version()}
-    context = attempt.spec.task.context
-    words = re.findall(
-        r"[\w.+-]+",
-        " ".join(filter(None, [command, context.test_command, context.lint_command, context.setup_command])),
-    )
-    tools = dict.fromkeys(["git", *(_TOOLS[word] for word in words if word in _TOOLS)])
-    if "npm" in tools or "yarn" in tools or "pnpm" in tools:
-        tools = {"git": None, "node": None, **tools}
-    for tool in list(tools)[: MOST_VERSIONS + 1]:
-        version = None if attempt.stop.is_set() else _ask_version(attempt, tool)
-        if version:
-            versions[f"{tool}_version"] = version
-    return versions
-
-
-def _ask_version(attempt: Attempt, tool: str) -> str | None:
-    path = shutil.which(tool, path=attempt.environment.get("PATH"))
-    if path is None:
-        return None
-    output: list[bytes] = []
-    try:
-        ended = run_command(
-            [path, "--version"],
-            cwd="/",
-            env=attempt.environment,
-            timeout=VERSION_SECONDS,
-            grace=0.2,
-            on_output=output.append,
-            stop=attempt.stop.is_set,
-        )
-    except (CannotStart, OSError):  # the machine may be why there is a report at all
-        return None
-    found = re.search(rb"\d+(?:\.\d+)+[\w.+-]*", b"".join(output)[:2000])
-    return found[0].decode("ascii", "replace") if found and ended.exit_code == 0 else None
 
 
 def _reason(error: AgentError, *, permanent: bool) -> str:

@@ -16,6 +16,7 @@ from haikud.contracts.base import JsonObject
 from haikud.contracts.completion import CompletionPayload, EscalationPayload, PlanCompletionPayload, TaskAnswer
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import MessageType, Metrics, Response, Status
+from haikud.contracts.error_report import ErrorReport, NextSteps
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
@@ -187,7 +188,7 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
     issue_number, issue_url = _issue(task, result)
     report = None
     if history.decision.state is not TaskState.SUCCEEDED:
-        report = result.error_report if result else None
+        report = _last_word(result.error_report, history.decision) if result and result.error_report else None
         report = report or engine_report(
             task,
             history.decision,
@@ -216,6 +217,18 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             "error_report": report,
         }
     )
+
+
+def _last_word(report: ErrorReport, decision: Decision) -> ErrorReport:
+    """The report of a task's last attempt, which could not know that it was the last one."""
+    steps = report.next_steps
+    if decision.state is not TaskState.FAILED or steps.requires_escalation:
+        return report
+    cure = steps.suggested_action.partition("; the task goes on")[0]
+    again = f"haikud retry {decision.ref}"
+    action = again if cure.startswith("Nothing") or not cure else f"{cure}; then {again}"
+    steps = NextSteps(requires_escalation=True, reason=decision.reason, suggested_action=action)
+    return report.model_copy(update={"next_steps": steps})
 
 
 def _own_fields(task: Task, decision: Decision, result: Result | None) -> JsonObject:
