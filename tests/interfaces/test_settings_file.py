@@ -158,7 +158,7 @@ def test_the_shipped_example_loads_and_names_every_setting():
 
 
 def test_what_the_shipped_example_calls_a_default_is_one():
-    chosen = {"issues": "local", "git": {"copy_files": [".env"]}}
+    chosen = {"issues": "local", "git": {"copy_files": [".env"]}, "monitors": {"undeclared": "escalate"}}
     loaded = yaml.safe_load(GUIDE.read_text(encoding="utf-8"))
     defaults = default_settings().model_dump()
     for name, value in loaded.items():

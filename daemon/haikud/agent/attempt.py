@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from haikud.agent.endings import Stopped
 from haikud.agent.events import EventLog
+from haikud.agent.life import SignsOfLife
 from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
 from haikud.contracts.states import Phase
@@ -28,9 +29,6 @@ from haikud.sandbox.trees import end_tree
 from haikud.spool.agent_log import AgentLog, escape_text
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, read_model
-
-SIGN_OF_LIFE_SECONDS = 30.0
-"""A command that runs on without a word is still progress: it is noted so often."""
 
 TAIL_BYTES = 16_384
 """Of a command's output that are kept for reports."""
@@ -156,29 +154,26 @@ class Attempt:
         *,
         what: str,
         timeout: float | None,
-        tick: Callable[[], None] | None = None,
+        tick: Callable[[], bool] | None = None,
         environment: dict[str, str] | None = None,
     ) -> Outcome:
         """Run something untrusted in the worktree, its output in the log. Raises Stopped when TERM arrives.
 
-        `tick` is called about every 50 ms. Raises CannotStart, too.
+        `tick` is called about every 50 ms, and says whether to end the command. Raises CannotStart, too.
         """
         self.check_stop()
         tail = Tail()
-        heard = time.monotonic()
+        signs = SignsOfLife(self.events, what, self.spec.monitors, None if timeout is None else timeout + self.grace)
 
         def take(data: bytes) -> None:
             self.log.agent(data, what)
             tail.add(data)
+            signs.heard()
 
         def look() -> bool:
-            nonlocal heard
-            if tick is not None:
-                tick()
-            if time.monotonic() - heard >= SIGN_OF_LIFE_SECONDS:
-                heard = time.monotonic()
-                self.events.note(f"{what} is running")
-            return self.stop.is_set()
+            enough = tick is not None and tick()
+            signs.look()
+            return enough or self.stop.is_set()
 
         offset = self.log.offset()
         try:

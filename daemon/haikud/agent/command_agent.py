@@ -18,6 +18,7 @@ from haikud.agent.attempt import Attempt, Outcome, clean_text
 from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.errors import AgentError
+from haikud.agent.interventions import Watchman
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
 from haikud.contracts.completion import CompletionPayload
 from haikud.contracts.error_report import ErrorType
@@ -41,11 +42,16 @@ _FACTS = frozenset(CompletionPayload.model_fields)
 
 
 def run_command_agent(attempt: Attempt) -> None:
-    """Run the role's command to its end. Raises Failed, Escalated, Stopped."""
+    """Run the role's command to its end, or to where a monitor ends it. Raises Failed, Escalated, Stopped."""
     command = attempt.spec.role.command or []
-    relay = EventRelay(attempt)
+    relay, watchman = EventRelay(attempt), Watchman(attempt)
+
+    def tick() -> bool:
+        relay.look()
+        return watchman.at_tick()
+
     try:
-        outcome = attempt.run_untrusted(command, what="the agent", timeout=None, tick=relay.look)
+        outcome = attempt.run_untrusted(command, what="the agent", timeout=None, tick=tick)
     except CannotStart as error:
         if refused_by_machine(error):
             raise
@@ -63,6 +69,8 @@ def run_command_agent(attempt: Attempt) -> None:
     report = read_report(attempt)
     attempt.summary = report.summary or outcome.last_line
     attempt.payload.update(_own_words(attempt, report))
+    if outcome.ended.stopped:
+        raise watchman.ending()
     _judge(outcome, report, command)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from haikud.agent.errors import AgentError
 from haikud.contracts.attempt import EndOrder, Orders, Question, QuotaStop
 from haikud.contracts.error_report import ErrorType
+from haikud.contracts.intervention import Intervention
 from haikud.contracts.states import AttemptOutcome
 
 
@@ -18,6 +19,7 @@ class Ending(Exception):  # noqa: N818 -- most endings are no errors
     error: AgentError | None = None
     question: Question | None = None
     quota: QuotaStop | None = None
+    intervention: Intervention | None = None
 
 
 class Failed(Ending):
@@ -49,6 +51,14 @@ class Escalated(Ending):
     def __init__(self, question: Question) -> None:
         super().__init__(question.reason)
         self.question = question
+
+
+class Intervened(Escalated):
+    """A monitor ended it: escalated, with the facts. The engine may begin it afresh instead."""
+
+    def __init__(self, intervention: Intervention, question: Question) -> None:
+        super().__init__(question)
+        self.intervention = intervention
 
 
 class Paused(Ending):

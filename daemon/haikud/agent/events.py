@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from haikud.contracts.usage import UsageEntry
 
 MOST_BYTES = 8 * 1_048_576
 """Of all that may be dropped; what is always told comes once a phase or once a call, both bounded."""
+
+MOST_FILES = 100
+"""Of undeclared files in one event."""
 
 MOST_MESSAGE = 500
 """Characters of one message: status.json shows them in one line."""
@@ -55,9 +59,31 @@ class EventLog:
             self._percent = min(100, max(0, percent))
         self._append(EventKind.PROGRESS, message, percent=self._percent)
 
-    def tool(self, message: str) -> None:
-        """A tool is being used."""
-        self._append(EventKind.TOOL, message, percent=self._percent)
+    def tool(self, message: str, digest: str | None = None) -> None:
+        """A tool is being used; `digest` tells this use from every other one."""
+        self._append(EventKind.TOOL, message, percent=self._percent, digest=digest)
+
+    def result(self, digest: str, failure: tuple[str, str] | None, tests: str | None = None) -> None:
+        """How a tool use went; `failure`: the error in one line, and its digest; `tests`: passing or failing."""
+        error, error_digest = failure or (None, None)
+        fields = {"error": error and error[:MOST_MESSAGE], "error_digest": error_digest, "tests": tests}
+        self._append(EventKind.RESULT, "", digest=digest, **fields)
+
+    def busy(self, seconds: float, message: str = "") -> None:
+        """What runs now may be silent for so long: it has a time limit of its own."""
+        self._append(EventKind.NOTE, message, percent=self._percent, quiet_seconds=seconds)
+
+    def output(self, message: str, clock: float | None = None) -> None:
+        """The agent is at work: at that time of the monotonic clock it gave a sign."""
+        self._append(EventKind.OUTPUT, message, percent=self._percent, **({} if clock is None else {"clock": clock}))
+
+    def waits(self, message: str) -> None:
+        """The agent is there, and has given no sign lately."""
+        self._append(EventKind.WAITS, message, percent=self._percent)
+
+    def files(self, undeclared: list[str]) -> None:
+        """The files that have been changed and are not declared, all of them."""
+        self._append(EventKind.FILES, "", undeclared=undeclared[:MOST_FILES])
 
     def usage(self, entry: UsageEntry) -> None:
         """A model call was paid for."""
@@ -69,13 +95,14 @@ class EventLog:
 
     def waiting(self, seconds: float, message: str) -> None:
         """The attempt waits for the API's limits."""
-        self._append(EventKind.WAITING, message, percent=self._percent, seconds=seconds)
+        self._append(EventKind.WAITING, message, percent=self._percent, seconds=seconds, quiet_seconds=seconds)
 
     def note(self, message: str) -> None:
         """Anything else worth a line; also the sign of life of a long command."""
         self._append(EventKind.NOTE, message, percent=self._percent)
 
     def _append(self, kind: EventKind, message: str, **fields: Any) -> None:
+        fields = {"clock": time.monotonic(), **fields}
         event = AttemptEvent(at=utc_now(), kind=kind, phase=self._phase, message=message[:MOST_MESSAGE], **fields)
         line = event.model_dump_json(exclude_none=True).encode() + b"\n"
         with self._lock:

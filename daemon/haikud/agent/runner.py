@@ -22,6 +22,7 @@ from haikud.agent.error_reports import describe_exception
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
 from haikud.agent.hindrances import ending_after
+from haikud.agent.interventions import checkpoint
 from haikud.agent.phases.deliver import deliver
 from haikud.agent.phases.implement import implement, needs_built_in_agent
 from haikud.agent.phases.report import report
@@ -110,6 +111,7 @@ def _work(attempt: Attempt) -> Ending | None:
     try:
         for phase, percent, message, run in _PHASES:
             attempt.check_stop()
+            checkpoint(attempt, phase, built_in=needs_built_in_agent(attempt))
             attempt.enter(phase, percent, message)
             began = time.monotonic()
             try:

@@ -11,8 +11,9 @@ from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import Id, Ref
+from haikud.contracts.intervention import Intervention
 from haikud.contracts.plan import FileSpec, Task, TaskContext
-from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings
+from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings, MonitorSettings
 from haikud.contracts.states import AttemptOutcome, Phase
 from haikud.contracts.usage import UsageEntry, UsageTotal
 
@@ -62,6 +63,8 @@ class Spec(Model):
     limits: LimitSettings
     api: ApiSettings
     git: GitSettings
+    monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
+    accepted_files: list[str] = Field(default_factory=list)  # undeclared ones that a question was about already
     budget_usd: float  # what is left of the tightest budget
     spent: UsageTotal  # by earlier attempts of this task
     fresh: bool = False  # start without the old transcript
@@ -122,6 +125,7 @@ class Orders(Model):
     pause: bool = False
     end: EndOrder | None = None
     reason: str = ""
+    intervene: Intervention | None = None  # a monitor's: the attempt ends at its next turn
 
 
 class EventKind(StrEnum):
@@ -134,6 +138,10 @@ class EventKind(StrEnum):
     RETRY = "retry"
     WAITING = "waiting"  # for the API's limits; `seconds` says how long
     NOTE = "note"
+    RESULT = "result"  # of a tool use
+    OUTPUT = "output"  # a command agent has printed something
+    WAITS = "waits"  # a command agent is there, and has said nothing lately: no sign that it gets on
+    FILES = "files"  # what it has changed that the task does not declare
 
 
 class AttemptEvent(Model):
@@ -146,6 +154,13 @@ class AttemptEvent(Model):
     message: str = ""
     seconds: float | None = None
     usage: UsageEntry | None = None
+    clock: float | None = None  # seconds of the runner's machine's monotonic clock
+    quiet_seconds: float | None = None  # silence of so long means nothing: what runs has a time limit of its own
+    digest: str | None = None  # of a tool use with all its input: the same use, the same digest
+    error: str | None = None  # with `result`: what failed, in one line
+    error_digest: str | None = None  # of all that it said about that, without times and the like
+    tests: Literal["passing", "failing"] | None = None  # with `result`: it was a run of the tests
+    undeclared: list[str] | None = None  # with `files`
 
 
 class Question(Model):
@@ -201,6 +216,7 @@ class Result(Model):
     payload: JsonObject = Field(default_factory=dict)  # an operation's or a command agent's own fields
     evidence: Evidence | None = None
     question: Question | None = None
+    intervention: Intervention | None = None  # why the attempt was ended, where a monitor did that
     quota: QuotaStop | None = None
     error_report: ErrorReport | None = None
     usage: UsageTotal  # of this attempt alone

@@ -25,6 +25,7 @@ class Decision(Model):
     failures: int = Field(0, ge=0)  # attempts so far that count against the retry limit
     orphans: int = Field(0, ge=0)  # attempts so far that ended with a vanished runner
     retry_at: Timestamp | None = None  # with `deferred`: when it is queued again
+    restarts: int = Field(0, ge=0)  # attempts so far that a monitor ended to begin afresh
     token: str | None = None  # of the control or guidance file that caused it
     escalation: int | None = None  # number of the newest escalation-NNNN.json
     guidance: int | None = None  # number of the newest guidance-NNNN.json that the next attempt must show

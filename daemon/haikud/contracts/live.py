@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from haikud.contracts.base import Model, Timestamp
+from haikud.contracts.intervention import Intervention
 
 
 class FaultKind(StrEnum):
@@ -92,6 +93,8 @@ class TaskStatus(Model):
     retry_at: Timestamp | None = None
     branch: str | None = None
     pid: int | None = None
+    interventions: list[Intervention] = Field(default_factory=list)  # what monitors saw in the running attempt
+    undeclared_files: list[str] = Field(default_factory=list)  # that the running attempt has changed
 
 
 class LiveStatus(Model):

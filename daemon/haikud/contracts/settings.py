@@ -80,6 +80,17 @@ class RetrySettings(SettingsModel):
     environment: int = Field(10, ge=0)  # attempts in a row that the machine stopped (no space), before the task fails
 
 
+class MonitorSettings(SettingsModel):
+    """When the engine intervenes in a running attempt (the guide's "Monitor and Intervene Early"), and how."""
+
+    silence_seconds: float = Field(300.0, ge=0)  # without any sign of the agent; 0: never
+    tests_failing_seconds: float = Field(300.0, ge=0)  # the agent runs the tests again and again, in vain; 0: never
+    repeats: int = Field(5, ge=0)  # of the same operation, or of the same error, in a row; 0: never
+    undeclared: Literal["ignore", "note", "escalate"] = "note"  # files changed that the task does not declare
+    action: Literal["escalate", "restart", "note"] = "escalate"  # on all but undeclared files; note: only say so
+    restarts: int = Field(1, ge=0)  # of one task, before a monitor escalates it after all
+
+
 class BudgetSettings(SettingsModel):
     """Hard limits in US dollars."""
 
@@ -126,6 +137,7 @@ class Settings(SettingsModel):
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings.model_validate({}))
     git: GitSettings = Field(default_factory=lambda: GitSettings.model_validate({}))
     retries: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
+    monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
 

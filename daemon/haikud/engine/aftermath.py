@@ -118,7 +118,8 @@ def judge(  # noqa: C901, PLR0911, PLR0912 - a table
         # Its agent, a person or the system did that, and may do it every time: counted, as a killed runner is.
         return Ending(AttemptOutcome.KILLED, message="the runner was ended by a signal that haikud did not send")
     if result is not None:
-        return Ending(result.outcome, result.failure_class, _message(result), result.question, result.quota)
+        said, caught = _message(result), result.intervention
+        return Ending(result.outcome, result.failure_class, said, result.question, result.quota, caught)
     if broken is not None:
         return Ending(AttemptOutcome.BAD_RESULT, message=f"its result cannot be read: {broken}")
     if order is not None:

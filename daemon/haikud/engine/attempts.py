@@ -61,6 +61,12 @@ def used_by_model(attempts: Sequence[AttemptRecord]) -> dict[str, UsageTotal]:
     return sums
 
 
+def asked_about(attempts: Sequence[AttemptRecord]) -> list[str]:
+    """The undeclared files that attempts were ended for: whoever answered that question knows of them."""
+    caught = (one.result.intervention for one in attempts if one.result and one.result.intervention)
+    return sorted({name for intervention in caught for name in intervention.files})
+
+
 def _read_attempt(paths: TaskPaths, number: int, began: datetime | None, settled: Decision) -> AttemptRecord:
     try:
         result = read_result(paths.attempt(number))

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
+from haikud.contracts.intervention import Intervention
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
 from haikud.engine.launchers.protocol import Handle
+from haikud.engine.monitors.watch import Watch
 from haikud.engine.policy import VANISHED
 from haikud.engine.scheduler import Candidate, Rank
 
@@ -45,6 +47,8 @@ class Progress:
     message: str = ""
     cost_usd: float = 0.0
     tokens_used: int = 0
+    is_behind: bool = False  # there is more in events.jsonl than was read at once
+    watch: Watch = field(default_factory=Watch, compare=False)
 
 
 @dataclass
@@ -65,10 +69,22 @@ class OpenTask:
     ordered_end: OrderedEnd | None = None
     pause_token: str | None = None  # a pause that the running attempt has not carried out yet
     progress: Progress = field(default_factory=Progress)
+    intervention: Intervention | None = None  # ordered by a monitor, and not carried out yet
+    seen: list[Intervention] = field(default_factory=list)  # what monitors saw in the running attempt
+    told_files: set[str] = field(default_factory=set)  # changed undeclared, as the ledger was told
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     is_asked: bool = False  # its open question lies in escalations/
     lost: str = ""  # why nothing is known of its attempts any more, if so
     waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
+
+    def forget_attempt(self) -> None:
+        """What held for the last attempt while it ran holds no longer."""
+        self.ordered_end = None
+        self.pause_token = None
+        self.ends_at = None
+        self.progress = Progress()
+        self.intervention = None
+        self.seen = []
 
     @property
     def ref(self) -> str:

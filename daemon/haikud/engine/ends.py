@@ -26,7 +26,7 @@ async def order_end(engine: Engine, entry: OpenTask, order: EndOrder, reason: st
     if before is not None and (before.order is EndOrder.CANCEL or order is not EndOrder.CANCEL):
         return
     with engine.trouble.guard(f"telling {entry.ref} why it ends", once=True):  # it ends all the same; we know why
-        await engine.write(_write_orders, current_paths(engine, entry), Orders(end=order, reason=reason))
+        await engine.write(write_orders, current_paths(engine, entry), Orders(end=order, reason=reason))
     kill_at = before.kill_at if before is not None else engine.clock() + entry.grace_seconds + MARGIN_SECONDS
     entry.ordered_end = OrderedEnd(order, reason, token, kill_at)
     engine.launcher.terminate(attempt_name(entry.ref, entry.decision.attempt))
@@ -36,7 +36,8 @@ async def order_end(engine: Engine, entry: OpenTask, order: EndOrder, reason: st
 async def order_pause(engine: Engine, entry: OpenTask, token: str | None) -> None:
     """Tell a running attempt to end at its next turn (`token`), or that it need not any more (None)."""
     if entry.ordered_end is None:
-        await engine.write(_write_orders, current_paths(engine, entry), Orders(pause=token is not None))
+        orders = Orders(pause=token is not None, intervene=entry.intervention)
+        await engine.write(write_orders, current_paths(engine, entry), orders)
     entry.pause_token = token
 
 
@@ -75,5 +76,6 @@ def current_paths(engine: Engine, entry: OpenTask) -> AttemptPaths:
     return engine.layout.task(entry.ref).attempt(entry.decision.attempt)
 
 
-def _write_orders(paths: AttemptPaths, orders: Orders) -> None:
+def write_orders(paths: AttemptPaths, orders: Orders) -> None:
+    """Replace orders.json. It outlives the daemon; after a power cut there is no runner to obey it."""
     write_quickly(paths.orders, dump(orders))

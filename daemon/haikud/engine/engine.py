@@ -25,7 +25,7 @@ from haikud.contracts.states import TaskState, check_move, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.board import Board, OpenTask
 from haikud.engine.day_spend import DaySpend
-from haikud.engine.faults import new_thread
+from haikud.engine.faults import NoThread, new_thread
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.secrets import Secrets
 from haikud.engine.timers import Timers
@@ -87,6 +87,13 @@ class Engine:
         NoThread (an OSError) where the machine refuses the thread.
         """
         return await run_in_daemon_thread(partial(action, *args, **kwargs))
+
+    async def aside_or_here(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In a thread of its own; in the loop's where the machine refuses that: a fault must show."""
+        try:
+            return await self.aside(action, *args, **kwargs)
+        except NoThread:
+            return action(*args, **kwargs)
 
     def close(self) -> None:
         """Finish the writes in hand."""
@@ -191,6 +198,7 @@ def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, 
         "attempt": last.attempt,
         "failures": last.failures,
         "orphans": last.orphans,
+        "restarts": last.restarts,
         "escalation": last.escalation,
         "guidance": last.guidance,
         "fresh": last.fresh,

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 import haikud
 from haikud.contracts.base import utc_now
 from haikud.contracts.live import DaemonStatus, LiveStatus, TaskStatus
 from haikud.contracts.states import OPEN_STATES, TaskState
 from haikud.engine.board import OpenTask
-from haikud.engine.ends import current_paths
 from haikud.engine.engine import Engine
-from haikud.engine.faults import NoThread
 from haikud.engine.status_file import write_status
-from haikud.engine.tail import read_on
 from haikud.spool.models import dump
-
-T = TypeVar("T")
 
 MOST_OPEN = 200
 """Open tasks listed beside those that run."""
@@ -48,28 +41,17 @@ class StatusWriter:
         return self._written_at + SECONDS_BETWEEN
 
     async def work(self, *, ended: bool = False) -> None:
-        """Read on what the attempts report; write the picture if it changed and a second has passed."""
+        """Write the picture if it changed and a second has passed."""
         engine = self.engine
         now = engine.clock()
         if now < self.due_at() and not ended:
             return
-        for entry in engine.board.in_state(TaskState.RUNNING):
-            progress = await self._aside_or_here(partial(read_on, current_paths(engine, entry), entry.progress))
-            if engine.board.tasks.get(entry.ref) is entry:
-                entry.progress = progress
         status = picture(engine, self.started_at, self.watcher, ended=ended)
         same = dump(status.model_copy(update={"updated_at": self.started_at}))
         self._written_at = now
         if same != self._last:
-            await self._aside_or_here(partial(write_status, engine.layout, status))
+            await engine.aside_or_here(write_status, engine.layout, status)
             self._last = same
-
-    async def _aside_or_here(self, action: Callable[[], T]) -> T:
-        """In a thread of its own; in the loop's where the machine refuses that: a fault must show."""
-        try:
-            return await self.engine.aside(action)
-        except NoThread:
-            return action()
 
 
 def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool = False) -> LiveStatus:
@@ -135,6 +117,8 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         retry_at=decision.retry_at,
         branch=entry.task.branch,
         pid=engine.launcher.pid_of(entry.ref, decision.attempt) if is_running else None,
+        interventions=list(entry.seen) if is_running else [],
+        undeclared_files=list(progress.watch.undeclared) if is_running else [],
     )
 
 
@@ -143,6 +127,8 @@ def _reason(entry: OpenTask) -> str:
         return f"ending: {entry.ordered_end.reason}"
     if entry.pause_token is not None:
         return "pauses at its next turn"
+    if entry.intervention is not None:
+        return f"a monitor pauses it at its next turn: {entry.intervention.message}"
     if entry.state is TaskState.QUEUED and entry.waits_for:
         return f"waits for {entry.waits_for}, which declares the same file"
     return entry.decision.reason

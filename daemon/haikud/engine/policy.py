@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from haikud.contracts.attempt import RECOVERABLE, FailureClass, Question, QuotaStop
+from haikud.contracts.intervention import Intervention
 from haikud.contracts.settings import RetrySettings
 from haikud.contracts.states import AttemptOutcome, TaskState
 
@@ -19,6 +20,9 @@ FAILED_STARTS = 3
 
 HINDERED_WAITS = (3.0, 10.0, 30.0, 60.0)
 """Seconds before a task goes on that the machine stopped; the last number holds for all later ones."""
+
+BEGINS_AFRESH = "begins afresh: "
+"""How the reason of a restart begins."""
 
 VANISHED = frozenset(
     {
@@ -54,6 +58,12 @@ class Ending:
     message: str = ""  # one line for people
     question: Question | None = None
     quota: QuotaStop | None = None
+    intervention: Intervention | None = None  # where a monitor ended it; how often it may was judged before
+
+    @property
+    def wants_restart(self) -> bool:
+        """Whether the monitor that ended it wants it begun afresh."""
+        return self.intervention is not None and self.intervention.action == "restart"
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Retry:
     reason: str
     failures: int
     orphans: int
+    restarted: bool = False  # a monitor ended the last one: it begins without the old transcript, and is counted
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ class Pause:
     """The task waits until someone resumes it."""
 
     reason: str
+    restarted: bool = False  # as with Retry
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ def decide_next(history: History, ending: Ending, now: datetime) -> Next:  # noq
         case AttemptOutcome.PAUSED:
             return Pause(ending.message or "paused")
         case AttemptOutcome.ESCALATED:
-            return _escalate(ending)
+            return _restart(history, ending) if ending.wants_restart else _escalate(ending)
         case AttemptOutcome.QUOTA:
             seconds = ending.quota.retry_after_seconds if ending.quota else history.quota_pause_seconds
             until = now + timedelta(seconds=seconds if seconds > 0 else history.quota_pause_seconds)
@@ -177,6 +189,11 @@ def _after_a_fault_of_the_machine(history: History, ending: Ending, now: datetim
     wait = _wait(list(HINDERED_WAITS), hindered)
     reason = f"{said}; goes on in {wait:g} s"
     return Retry(now + timedelta(seconds=wait), reason, history.failures, history.orphans)
+
+
+def _restart(history: History, ending: Ending) -> Retry:
+    said = ending.message or "a monitor ended the attempt"
+    return Retry(None, f"{BEGINS_AFRESH}{said}", history.failures, history.orphans, restarted=True)
 
 
 def _escalate(ending: Ending) -> Escalate:

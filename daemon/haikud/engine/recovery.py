@@ -155,6 +155,9 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
         # The grace began with the order: a daemon that dies again and again does not make it longer.
         kill_at = engine.clock() + max(0.0, limits.grace_seconds + MARGIN_SECONDS - ordered_for)
         entry.ordered_end = OrderedEnd(orders.end, orders.reason, None, kill_at)
+    if orders and orders.intervene:
+        entry.intervention = orders.intervene
+        entry.seen.append(orders.intervene)
     name = attempt_name(entry.ref, entry.decision.attempt)
     entry.handle = engine.launcher.adopt(name, paths.folder)
     if entry.handle is None:

@@ -27,6 +27,7 @@ from haikud.engine.intake import Intake
 from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back
 from haikud.engine.machine import Machine
+from haikud.engine.monitors.monitors import Monitors
 from haikud.engine.queue import end_quota_pause
 from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
 from haikud.engine.role_lookup import RoleLookup
@@ -71,6 +72,7 @@ class Rounds:
         self._check_at = 0.0
         self._watcher: Watcher | None = None
         self._machine = Machine(engine)
+        self._monitors = Monitors(engine)
         self._told_held: str | None = None
 
     @property
@@ -163,6 +165,7 @@ class Rounds:
             aftermath.release()
         if self._engine.holds_spool():
             with self._engine.trouble.guard(STATUS):
+                await self._monitors.read()
                 await self._status.work(ended=True)
 
     def _is_over(self) -> bool:
@@ -188,6 +191,7 @@ class Rounds:
         await self._step("carrying on", self._carry_on)
         await self._step("starting attempts", self._start)
         await self._step("publishing", self._publish)
+        await self._step("watching attempts", self._monitors.work)
         await self._machine.look()
         await self._step(STATUS, self._write_status)
 
@@ -292,6 +296,8 @@ class Rounds:
         times += [time for time in (next_limit(engine), trouble.next_try()) if time is not None]
         if self._status_stale or engine.board.count(TaskState.RUNNING):
             times.append(self._status.due_at())
+        if engine.board.count(TaskState.RUNNING):
+            times.append(self._monitors.due_at())
         deferred = engine.board.in_state(TaskState.DEFERRED)
         left = [engine.pause_seconds_left(), *(engine.deferred_seconds_left(entry) for entry in deferred)]
         times += [now + seconds for seconds in left if seconds is not None]

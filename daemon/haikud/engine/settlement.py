@@ -15,7 +15,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import Response
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.aftermath import Aftermath
-from haikud.engine.board import OpenTask, Progress
+from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
 from haikud.engine.history import read_history
@@ -53,12 +53,10 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
         await engine.write(engine.day.count, name, aftermath.usage.cost_usd, now)
     await _carry_out(engine, entry, aftermath, following)
     _count_money(engine, entry, aftermath)
+    _tell_of_intervention(engine, entry, aftermath)
     entry.handle = None
-    entry.ordered_end = None
-    entry.pause_token = None
-    entry.ends_at = None
     entry.allotted_usd = 0.0
-    entry.progress = Progress()
+    entry.forget_attempt()
     aftermath.release()
 
 
@@ -81,7 +79,7 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
     )
     following = decide_next(history, aftermath.ending, now)
     if entry.pause_token is not None and isinstance(following, Retry):
-        return Pause(f"paused; {following.reason}")
+        return Pause(f"paused; {following.reason}", restarted=following.restarted)
     return following
 
 
@@ -93,7 +91,7 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
         case Finish(state, reason):
             token = ordered.token if ordered and state is TaskState.CANCELLED else None
             await finish_task(engine, entry, state, reason, outcome=outcome, token=token, fresh=False)
-        case Retry(at, reason, failures, orphans):
+        case Retry(at, reason, failures, orphans, restarted):
             await engine.decide(
                 entry,
                 TaskState.QUEUED if at is None else TaskState.DEFERRED,
@@ -102,12 +100,13 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
                 retry_at=at,
                 failures=failures,
                 orphans=orphans,
-                fresh=fresh,
+                restarts=entry.decision.restarts + restarted,
+                fresh=fresh or restarted,
             )
             engine.say(f"{entry.ref} attempt {aftermath.attempt}: {outcome}; {reason}")
         case Escalate(question, reason):
             await escalate_task(engine, entry, question, reason, outcome=outcome)
-        case Pause(reason):
+        case Pause(reason, restarted):
             await engine.decide(
                 entry,
                 TaskState.PAUSED,
@@ -115,7 +114,8 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
                 outcome=outcome,
                 token=entry.pause_token,
                 resume_to=TaskState.QUEUED,
-                fresh=fresh,
+                restarts=entry.decision.restarts + restarted,
+                fresh=fresh or restarted,
             )
             engine.say(f"{entry.ref} paused")
         case PauseQueue(until, reason):
@@ -142,6 +142,18 @@ def _write_question(store: Store, entry: OpenTask, planned: Decision, question: 
     history = read_history(store, entry.plan, entry.task, planned, settling=planned)
     message: Response = escalation_message(history, question, number, utc_now())
     write_durably(store.layout.task(entry.ref).escalation(number), dump(message))
+
+
+def _tell_of_intervention(engine: Engine, entry: OpenTask, aftermath: Aftermath) -> None:
+    """What the runner's own look has found; what the monitors ordered is in the ledger since then."""
+    found = aftermath.ending.intervention
+    if found is not None and entry.intervention is None:
+        detail = found.model_dump(mode="json")
+        engine.note(
+            entry.plan.id, "intervention", found.message, ref=entry.ref, attempt=aftermath.attempt, detail=detail
+        )
+    elif found is None and entry.intervention is not None:
+        engine.say(f"{entry.ref} attempt {aftermath.attempt} ended before the monitor's order reached it")
 
 
 def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
 
@@ -14,7 +14,7 @@ from haikud.contracts.plan import Plan, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import AttemptOutcome, is_final
 from haikud.contracts.usage import UsageTotal
-from haikud.engine.policy import VANISHED
+from haikud.engine.policy import BEGINS_AFRESH, VANISHED
 from haikud.spool.layout import TaskPaths
 
 RETRIED = VANISHED | {AttemptOutcome.EXITED_WITH_ERROR, AttemptOutcome.FAILED_TO_START}
@@ -40,6 +40,7 @@ class Order:
     budget_usd: float
     spent: UsageTotal
     now: datetime
+    accepted_files: list[str] = field(default_factory=list)  # undeclared ones that a question was about already
 
     @property
     def attempt(self) -> int:
@@ -65,6 +66,8 @@ def build_spec(order: Order) -> Spec:
         limits=settings.limits,
         api=api if api.base_url else api.model_copy(update={"base_url": order.base_url}),
         git=settings.git,
+        monitors=settings.monitors,
+        accepted_files=order.accepted_files,
         budget_usd=order.budget_usd,
         spent=order.spent,
         fresh=last.fresh,
@@ -134,6 +137,8 @@ def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | N
         if decision.outcome is not None:
             settled = decision
             break
+    if settled is not None and settled.restarts and settled.reason.startswith(BEGINS_AFRESH):
+        return settled.reason, settled.attempt + 1
     if settled is None or settled.outcome not in RETRIED:
         return None, None
     if settled.outcome is AttemptOutcome.EXITED_WITH_ERROR:
@@ -144,7 +149,10 @@ def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | N
 
 
 def resume_note(decisions: Sequence[Decision]) -> str | None:
-    """What to tell the agent of a task that had failed or was cancelled, and that a person wants tried again."""
+    """What to tell the agent of a task that a monitor restarted, or that had ended and a person wants tried again."""
+    restarted = _restart_note(decisions)
+    if restarted is not None:
+        return restarted
     since_then = list(takewhile(lambda one: not is_final(one.state), reversed(decisions)))
     if len(since_then) == len(decisions) or any(one.outcome in HEARD for one in since_then):
         return None
@@ -153,6 +161,20 @@ def resume_note(decisions: Sequence[Decision]) -> str | None:
         f"This task had ended as {ended.state} after your last turn: {ended.reason}. It is asked for once more: "
         "look at what is there, mend what is missing or wrong, and finish it."
     )
+
+
+def _restart_note(decisions: Sequence[Decision]) -> str | None:
+    """The same, where no attempt since the restart is known to have heard of it."""
+    for last, before in zip(reversed(decisions), list(reversed(decisions))[1:], strict=False):
+        if last.restarts > before.restarts:
+            return (
+                f"Another attempt at this task was ended before it was done. It {last.reason}. Nothing of its "
+                "conversation is left, but its work is in the worktree: look at what is there, and go about it "
+                "another way. Where you cannot, call escalate."
+            )
+        if last.outcome in HEARD or is_final(last.state):
+            return None
+    return None
 
 
 def agent_id(plan: Plan, task: Task, role: str) -> str:

@@ -18,8 +18,8 @@ from haikud.contracts.envelope import Response
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.engine.attempts import read_attempts, used_so_far
-from haikud.engine.board import OpenTask, Progress
+from haikud.engine.attempts import asked_about, read_attempts, used_so_far
+from haikud.engine.board import OpenTask
 from haikud.engine.budgets import Allotment, Purse, allot
 from haikud.engine.day_spend import next_midnight
 from haikud.engine.engine import Engine
@@ -123,9 +123,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
     entry.role = role.name
     entry.allotted_usd = usd if paid else 0.0
-    entry.progress = Progress()
-    entry.ordered_end = None
-    entry.pause_token = None
+    entry.forget_attempt()
     entry.ends_at = engine.clock() + spec.limits.attempt_seconds
     entry.grace_seconds = spec.limits.grace_seconds
     needs_key = role.command is None or role.credential
@@ -211,6 +209,7 @@ def _write_order(engine: Engine, entry: OpenTask, role: ResolvedRole, usd: float
     if not decisions or decisions[-1].number < entry.decision.number:
         store.put_back(entry.decision, entry.plan)  # somebody deleted it
         decisions = store.decisions(entry.ref)
+    attempts = read_attempts(task_paths, decisions)
     order = Order(
         plan=entry.plan,
         task=task,
@@ -221,7 +220,8 @@ def _write_order(engine: Engine, entry: OpenTask, role: ResolvedRole, usd: float
         paths=task_paths,
         spool_id=engine.spool_id,
         budget_usd=usd,
-        spent=used_so_far(read_attempts(task_paths, decisions)),
+        spent=used_so_far(attempts),
+        accepted_files=asked_about(attempts),
         now=now,
     )
     spec = build_spec(order)

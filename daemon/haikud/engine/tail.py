@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from pydantic import ValidationError
 
 from haikud.contracts.attempt import AttemptEvent, EventKind
 from haikud.engine.board import Progress
+from haikud.engine.monitors.watch import follow
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.reading import UntrustedFile, open_untrusted
 
@@ -17,8 +18,10 @@ MOST_BYTES = 1 << 20
 """Of one look; the rest comes with the next."""
 
 
-def read_on(paths: AttemptPaths, progress: Progress) -> Progress:
-    """The progress after the events that were appended since.
+def read_on(
+    paths: AttemptPaths, progress: Progress, place: Callable[[AttemptEvent], float] = lambda _: 0.0
+) -> Progress:
+    """The progress after the events that were appended since; `place` says when one was, by the daemon's clock.
 
     The file is the runner's, but an agent that runs unconfined may have put something else in its place.
     """
@@ -27,7 +30,8 @@ def read_on(paths: AttemptPaths, progress: Progress) -> Progress:
     except UntrustedFile:
         return progress
     try:
-        if os.fstat(descriptor).st_size <= progress.offset:
+        size = os.fstat(descriptor).st_size
+        if size <= progress.offset:
             return progress
         data = os.pread(descriptor, MOST_BYTES, progress.offset)
     except OSError:
@@ -39,14 +43,22 @@ def read_on(paths: AttemptPaths, progress: Progress) -> Progress:
     for line in whole.splitlines():
         with suppress(ValidationError):
             events.append(AttemptEvent.model_validate_json(line))
-    return advance(progress, events, progress.offset + len(whole))
+    after = advance(progress, events, progress.offset + len(whole), place)
+    after.is_behind = size > progress.offset + len(data)
+    return after
 
 
-def advance(progress: Progress, events: Iterable[AttemptEvent], offset: int) -> Progress:
+def advance(
+    progress: Progress,
+    events: Iterable[AttemptEvent],
+    offset: int,
+    place: Callable[[AttemptEvent], float] = lambda _: 0.0,
+) -> Progress:
     """The progress after some events. Pure."""
     after = Progress(**vars(progress))
     after.offset = offset
     for event in events:
+        after.watch = follow(after.watch, event, place(event))
         if event.usage is not None and event.kind is EventKind.USAGE:
             after.cost_usd += event.usage.cost_usd
             after.tokens_used += event.usage.tokens_used

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,3 +167,13 @@ def describe(pid: int) -> str:
             words = f"[{Path(f'/proc/{pid}/comm').read_text(encoding='utf-8', errors='replace').strip()}]"
     clean = "".join(char if char.isprintable() else "?" for char in words)
     return f"{pid} {clean[:_MOST_SHOWN]}".strip()
+
+
+def describe_tree(marker: str, *, but: int) -> list[str]:
+    """The living processes that carry the marker, for people: `PID AGEs COMMAND LINE`, the oldest first."""
+    members = [
+        seen for seen in look_at_all().values() if seen.alive and seen.pid != but and carries_marker(seen.pid, marker)
+    ]
+    now, ticks = time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK")
+    shown = ((seen, describe(seen.pid).partition(" ")[2]) for seen in sorted(members, key=lambda one: one.started))
+    return [f"{seen.pid} {max(0.0, now - seen.started / ticks):.0f} s {words}" for seen, words in shown]

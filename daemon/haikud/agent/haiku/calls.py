@@ -19,6 +19,7 @@ from haikud.agent.haiku.client import CallStopped, MessagesClient
 from haikud.agent.haiku.conversation import Block, Conversation, with_cache_marks
 from haikud.agent.haiku.faults import CALL_FAULTS, Fault, FaultKind, classify
 from haikud.agent.haiku.incoming import Incoming
+from haikud.agent.haiku.listening import Listening
 from haikud.agent.haiku.metering import LEAST_OUTPUT, Meter, estimate_context
 from haikud.agent.haiku.order import AgentEnds, HaikuOrder
 from haikud.agent.haiku.retries import GiveUp, StopForQuota, TryAgain, decide_retry
@@ -67,11 +68,11 @@ class Caller:
             incoming = Incoming()
             transcript.note_call(self._model, self._meter.price_at_most(context, request["max_tokens"]))
             try:
-                self._client.receive(request, incoming, self._order.stop)
+                self._client.receive(request, incoming, Listening(self._order, incoming))
                 content = incoming.finish()
             except CallStopped:
                 self._pay(transcript, incoming)
-                raise AgentEnds("stopped", summary=conversation.last_words) from None
+                continue  # with the orders that ended it
             except CALL_FAULTS as error:
                 paid = self._pay(transcript, incoming)
                 refusal = refused_by_machine(error)
@@ -120,6 +121,8 @@ class Caller:
             raise AgentEnds("stopped", summary=conversation.last_words)
         if self._order.read_orders().pause:
             raise AgentEnds("paused", summary=conversation.last_words)
+        if self._order.at_turn():
+            raise AgentEnds("intervened", summary=conversation.last_words)
 
     def _after(self, fault: Fault, failed: int, attempted: list[str], conversation: Conversation) -> None:
         """Wait for the next try, or leave."""

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import anthropic
@@ -40,6 +39,14 @@ def _direct_client(timeout: httpx2.Timeout) -> anthropic.DefaultAsyncHttpxClient
 
 class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
     """`stop` was set while the call was under way."""
+
+
+class StopSign(Protocol):
+    """Says whether a call is to end; a threading.Event is one."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        ...
 
 
 class MessagesClient:
@@ -69,11 +76,11 @@ class MessagesClient:
         with contextlib.closing(self._runner):
             self._runner.run(self._client.close())
 
-    def receive(self, request: dict[str, Any], incoming: Incoming, stop: threading.Event) -> None:
+    def receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
         """Make the call and put its answer into `incoming`."""
         self._runner.run(self._receive(request, incoming, stop))
 
-    async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: threading.Event) -> None:
+    async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
         call = asyncio.create_task(self._stream(request, incoming))
         try:
             while not call.done():

@@ -70,6 +70,11 @@ class Incoming:
         return {**self._usage, "output_tokens": max(seen, int(self._usage.get("output_tokens") or 0))}
 
     @property
+    def received(self) -> int:
+        """How many bytes of content have come."""
+        return self._bytes
+
+    @property
     def is_estimated(self) -> bool:
         """Whether `usage` is partly a guess."""
         return not self._counted

@@ -14,7 +14,7 @@ from haikud.contracts.attempt import Assignment, Orders, Question, QuotaStop, Sp
 from haikud.contracts.usage import UsageTotal
 from haikud.spool.agent_log import AgentLog
 
-EndKind = Literal["done", "escalated", "paused", "quota", "failed", "stopped", "budget", "max_turns"]
+EndKind = Literal["done", "escalated", "paused", "quota", "failed", "stopped", "budget", "max_turns", "intervened"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class HaikuOrder:
     guidance_text: str | None
     read_orders: Callable[[], Orders]
     stop: threading.Event  # set by TERM
+    at_turn: Callable[[], bool] = lambda: False  # whether a monitor ends it at this turn
+    cuts_call: Callable[[], bool] = lambda: False  # whether a model call under way is to be cut short for that
     resume_note: str | None = None  # why this attempt follows one that said done, such as failed tests
 
 

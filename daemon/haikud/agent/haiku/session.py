@@ -63,6 +63,8 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
         log=order.log,
         events=order.events,
         stop=order.stop.is_set,
+        monitors=spec.monitors,
+        test_command=order.assignment.context.test_command,
     )
     toolbox = Toolbox(spec.role.tools, shell)
     with MessagesClient(spec.api, key) as client:

@@ -9,6 +9,7 @@ from haikud.agent.command_agent import run_command_agent
 from haikud.agent.endings import Deferred, Escalated, Failed, Paused
 from haikud.agent.errors import AgentError
 from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
+from haikud.agent.interventions import Watchman
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.guidance import Guidance
@@ -40,16 +41,19 @@ def _run_built_in(attempt: Attempt) -> None:
 
     spec = attempt.spec
     meter = Meter(spec.role.model, spec.budget_usd, attempt.log, attempt.events)
+    watchman = Watchman(attempt)
     try:
-        end = run_haiku(_order(attempt), meter)
+        end = run_haiku(_order(attempt, watchman), meter)
     finally:  # also where the machine or a bug ends it
         attempt.usage = meter.usage
         attempt.usage_by_model = meter.usage_by_model
     attempt.summary = end.summary
+    if end.kind == "intervened":
+        raise watchman.ending()
     _judge(attempt, end)
 
 
-def _order(attempt: Attempt) -> HaikuOrder:
+def _order(attempt: Attempt, watchman: Watchman) -> HaikuOrder:
     dependencies = attempt.paths.dependencies
     return HaikuOrder(
         spec=attempt.spec,
@@ -64,6 +68,8 @@ def _order(attempt: Attempt) -> HaikuOrder:
         guidance_text=_guidance_text(attempt),
         read_orders=attempt.read_orders,
         stop=attempt.stop,
+        at_turn=watchman.at_turn,
+        cuts_call=watchman.cuts_call,
         resume_note=attempt.spec.resume_note,
     )
 

@@ -33,6 +33,7 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
         payload=attempt.payload,
         evidence=_evidence(attempt),
         question=ending.question if ending else None,
+        intervention=ending.intervention if ending else None,
         quota=ending.quota if ending else None,
         error_report=build_error_report(attempt, error) if error else None,
         usage=attempt.usage,

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from haikud.agent.events import EventLog
 from haikud.agent.haiku.tools.outcome import ToolOutcome, required_text
-from haikud.contracts.settings import LimitSettings
+from haikud.agent.life import SignsOfLife
+from haikud.contracts.settings import LimitSettings, MonitorSettings
 from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.modes import wrap_command
 from haikud.spool.agent_log import AgentLog
@@ -29,8 +29,6 @@ from haikud.spool.refusals import refused_by_machine
 
 _CWD_FILE = ".cwd"
 _MOST_PATH_BYTES = 4096
-_SIGN_OF_LIFE_SECONDS = 30.0
-"""Between two notes of a command that goes on; five minutes without an event would look like an agent that is stuck."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Shell:
     log: AgentLog
     events: EventLog
     stop: Callable[[], bool]
+    monitors: MonitorSettings = field(default_factory=lambda: MonitorSettings.model_validate({}))
+    test_command: str | None = None
 
 
 class BashTool:
@@ -73,6 +73,7 @@ class BashTool:
 
     def _run(self, command: str) -> tuple[Ended, str]:
         shell, kept = self._shell, HeadAndTail(self._shell.limits.tool_output_bytes)
+        limit = shell.limits.tool_seconds + shell.limits.grace_seconds
 
         def take(data: bytes) -> None:
             shell.log.agent(data, "bash")
@@ -91,22 +92,17 @@ class BashTool:
                 timeout=shell.limits.tool_seconds,
                 grace=shell.limits.grace_seconds,
                 on_output=take,
-                stop=self._watching(),
+                stop=self._watching(SignsOfLife(shell.events, "a command", shell.monitors, limit)),
             )
         finally:
             shell.log.flush("bash")
         return ended, kept.text()
 
-    def _watching(self) -> Callable[[], bool]:
+    def _watching(self, signs: SignsOfLife) -> Callable[[], bool]:
         """The question whether to stop, which gives a sign of life now and then."""
-        began = said = time.monotonic()
 
         def stop() -> bool:
-            nonlocal said
-            now = time.monotonic()
-            if now - said >= _SIGN_OF_LIFE_SECONDS:
-                said = now
-                self._shell.events.note(f"a command has been running for {now - began:.0f} s")
+            signs.look()
             return self._shell.stop()
 
         return stop

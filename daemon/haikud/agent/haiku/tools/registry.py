@@ -14,12 +14,16 @@ from typing import Any
 from haikud.agent.haiku.conversation import CACHE_MARK, Block
 from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
 from haikud.agent.haiku.tools.editor import EditorTool
+from haikud.agent.haiku.tools.failures import find_failure, judge_tests
 from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome
 from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS, escalate, report_progress
 from haikud.agent.haiku.tools.viewer import VIEW, view
 
 BASH: Block = {"type": "bash_20250124", "name": "bash"}
 EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
+
+_TALK = frozenset({REPORT_PROGRESS["name"], ESCALATE["name"]})
+"""Tools that do nothing: to say the same thing again is no sign of a loop, and between two uses they do not count."""
 
 _MOST_SHOWN = 200
 _SHOWN = ("command", "path", "percent", "message", "reason")
@@ -54,8 +58,8 @@ class Toolbox:
     def use(self, tool_use: Mapping[str, Any]) -> ToolOutcome:
         """Use one tool as the model asked."""
         name, given = str(tool_use["name"]), tool_use["input"]
-        summary = summary_of(tool_use)
-        self._shell.events.tool(summary)
+        summary, digest = summary_of(tool_use), digest_of(tool_use)
+        self._shell.events.tool(summary, None if name in _TALK else digest)
         self._log(summary)
         tool = self._tools.get(name, self._no_such_tool)
         try:
@@ -63,6 +67,14 @@ class Toolbox:
         except BadInput as error:
             outcome = ToolOutcome(f"Error: {error}", is_error=True)
         text = self._fit(outcome.text)
+        if name not in _TALK:
+            failure = find_failure(text, digest) if outcome.is_error else None
+            tests = None
+            if name == BASH["name"]:
+                tests = judge_tests(
+                    str(given.get("command", "")), self._shell.test_command, text, failed=outcome.is_error
+                )
+            self._shell.events.result(digest, failure, tests)
         if name != BASH["name"]:  # what the shell printed is in the log already
             self._log(text)
         return ToolOutcome(text, outcome.is_error, outcome.question, outcome.stopped)
@@ -101,5 +113,9 @@ def summary_of(tool_use: Mapping[str, Any]) -> str:
     first = said.partition("\n")[0][:_MOST_SHOWN]
     if first == said and len(parts) == len(given):
         return f"{tool_use['name']}: {first}"
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:6]
-    return f"{tool_use['name']}: {first} [{digest}]"
+    return f"{tool_use['name']}: {first} [{digest_of(tool_use)[:6]}]"
+
+
+def digest_of(tool_use: Mapping[str, Any]) -> str:
+    """The same for the same tool with the same input."""
+    return hashlib.sha256(json.dumps([tool_use["name"], tool_use["input"]], sort_keys=True).encode()).hexdigest()[:16]

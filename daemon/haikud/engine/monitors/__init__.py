@@ -1,0 +1,1 @@
+"""Monitors: whether running attempts get on, judged from the events that they write."""
