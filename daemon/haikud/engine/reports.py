@@ -18,7 +18,7 @@ from haikud.contracts.error_report import (
 )
 from haikud.contracts.plan import Task
 from haikud.contracts.states import AttemptOutcome, TaskState
-from haikud.engine.words import DEPENDENCY_FAILED
+from haikud.engine.words import DEPENDENCY_FAILED, UNRESOLVED_REFERENCE
 
 _KINDS: dict[AttemptOutcome, tuple[ErrorType, str]] = {
     AttemptOutcome.TIMED_OUT: (ErrorType.TIMEOUT, "ATTEMPT_TIMEOUT"),
@@ -48,6 +48,9 @@ def engine_report(task: Task, decision: Decision, *, agent_id: str, log_file: st
         if decision.reason.startswith(DEPENDENCY_FAILED):
             kind, code = ErrorType.DEPENDENCY_ERROR, DEPENDENCY_FAILED.upper()
             action = f"Mend the task it depends on, then haikud retry {task.ref.partition('.')[0]}"
+        elif decision.reason.startswith(UNRESOLVED_REFERENCE):
+            kind, code = ErrorType.INVALID_REQUEST, UNRESOLVED_REFERENCE.upper()
+            action = "Drop the task again under a new id with a reference that its dependency's answer has"
         else:
             kind, code = _KINDS.get(decision.outcome or AttemptOutcome.UNKNOWN, (ErrorType.AGENT_ERROR, "FAILED"))
             action = f"Look into its log, then haikud retry {task.ref}"

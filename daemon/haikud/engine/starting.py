@@ -28,11 +28,13 @@ from haikud.engine.finishing import finish_task
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
 from haikud.engine.live_status import held_back
 from haikud.engine.machine import look_at_filesystem
+from haikud.engine.references import Unresolved, has_references, resolve_task
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.settlement import escalate_task
 from haikud.engine.specs import Order, build_assignment, build_spec
+from haikud.engine.words import unresolved_reference
 from haikud.spool.durable import Batch, make_folder, remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import dump, read_model
@@ -102,8 +104,12 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     now = utc_now()
     try:
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
-    except NoSuchRole as error:
-        await finish_task(engine, entry, TaskState.FAILED, str(error))
+        task = entry.task
+        if has_references(task):
+            task = await engine.aside(_with_results, engine.store, entry.plan, task)
+    except (NoSuchRole, Unresolved) as error:
+        reason = unresolved_reference(str(error)) if isinstance(error, Unresolved) else str(error)
+        await finish_task(engine, entry, TaskState.FAILED, reason)
         return None
     question = question_before_start(entry.task, entry.decision, role, engine.settings)
     if question is not None:
@@ -119,7 +125,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     number = entry.decision.attempt + 1
     paths = engine.layout.task(entry.ref).attempt(number)
     usd = share.usd or max(0.0, task_purse(engine, entry).left)
-    spec = await engine.write(_write_order, engine, entry, role, usd, now)
+    spec = await engine.write(_write_order, engine, entry, task, role, usd, now)
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
     entry.role = role.name
     entry.allotted_usd = usd if paid else 0.0
@@ -201,9 +207,19 @@ async def _out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: date
     await escalate_task(engine, entry, question, said)
 
 
-def _write_order(engine: Engine, entry: OpenTask, role: ResolvedRole, usd: float, now: datetime) -> Spec:
-    """Write spec.json and what belongs to it, durably."""
-    store, task = engine.store, entry.task
+def _with_results(store: Store, plan: Plan, task: Task) -> Task:
+    """The task with the results that its texts name, from its dependencies' responses. Raises Unresolved."""
+
+    def answer(task_id: str) -> dict[str, object] | None:
+        found = read_model(store.layout.task(plan.task(task_id).ref).response, Response)
+        return found.model_dump(mode="json") if found else None
+
+    return resolve_task(task, answer)
+
+
+def _write_order(engine: Engine, entry: OpenTask, task: Task, role: ResolvedRole, usd: float, now: datetime) -> Spec:
+    """Write spec.json and what belongs to it, durably. `task` has the results that it names."""
+    store = engine.store
     task_paths = engine.layout.task(entry.ref)
     decisions = store.decisions(entry.ref)
     if not decisions or decisions[-1].number < entry.decision.number:

@@ -6,11 +6,17 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.states import TaskState
 
 DEPENDENCY_FAILED = "dependency_failed"
+UNRESOLVED_REFERENCE = "unresolved_reference"
 
 
 def dependency_failed(dependency: str, state: TaskState) -> str:
     """The reason of a task that can never start."""
     return f"{DEPENDENCY_FAILED}: {dependency} {state}"
+
+
+def unresolved_reference(why: str) -> str:
+    """The reason of a task whose texts name what another one's answer does not have."""
+    return f"{UNRESOLVED_REFERENCE}: {why}"
 
 
 def failed_by_dependency(decision: Decision) -> bool:

@@ -1,7 +1,8 @@
 """Templates: of tasks (`{template, variables}` requests) and of files (`files[].template`).
 
 A task template is a YAML file `NAME.yaml` with one object `task_template`; `{name}` in its strings is a variable,
-`{{` and `}}` are braces. Variables are filled into the parsed document, so that no value can change its structure.
+`{{` and `}}` are braces. (So `{{ tasks.` in a template is no reference to another task's result, nor need it be: a
+template request has one task.) Variables are filled into the parsed document: no value can change its structure.
 A file template is `files/NAME.yaml` with `description` and `content`; `@name@` in its content stands for the new
 file's name up to its first dot (`src/pages/Auth.test.tsx`: `Auth`). Both come from the package, and over it from the
 settings' `templates_dir`. Raises `TemplateError`.

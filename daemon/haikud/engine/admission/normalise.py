@@ -19,6 +19,7 @@ from haikud.contracts.plan import RequestShape
 from haikud.engine.admission.dependencies import check_dependencies
 from haikud.engine.admission.fields import Fields, Notes, Stated
 from haikud.engine.admission.identity import Identity, bad_id
+from haikud.engine.admission.references import Named, check_references
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.shapes import Recognised
 from haikud.engine.admission.task_fields import DraftTask, OuterFields, read_task
@@ -43,6 +44,7 @@ class Draft:
     task_ids: list[str]
     metadata: JsonObject
     notes: Notes
+    named: list[list[Named]]  # the references to other tasks' results, task by task
 
 
 def normalise(
@@ -78,12 +80,14 @@ def normalise(
         for task in tasks:
             _note_other_id(task, identity, notes)
     check_dependencies({i: task.dependencies for i, task in zip(task_ids, tasks, strict=True)}, notes)
+    around = [level for level in dict.fromkeys([*levels, *outer_fields]) if level not in objects]
+    named = check_references(task_ids, tasks, objects, around, notes)
     metadata: JsonObject = {}
     for level in dict.fromkeys([*levels, *outer_fields]):
         metadata.update(level.object("metadata") or {})
     notes.keep_unknown()
     where = (outer_fields or [body])[0].at
-    return Draft(recognised.shape, where, tasks, task_ids, metadata, notes)
+    return Draft(recognised.shape, where, tasks, task_ids, metadata, notes, named)
 
 
 def _read_envelope(top: Fields) -> Stated | None:

@@ -25,6 +25,7 @@ from haikud.engine.admission.documents import DocumentError, parse_document
 from haikud.engine.admission.fields import Stated
 from haikud.engine.admission.identity import Identity, identify
 from haikud.engine.admission.normalise import Draft, normalise
+from haikud.engine.admission.references import check_payload_fields
 from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault, printable
 from haikud.engine.admission.repositories import Repositories, at_admission
 from haikud.engine.admission.role_choice import check_model, check_operation, choose_role
@@ -200,6 +201,7 @@ class _Preparation:
         self._catalogue = catalogue
         self._repositories = Repositories(settings, spool_root, draft.notes)
         self._spool_id = _spool_id(spool_root)
+        self._closed: set[str] = set()  # tasks whose answer has no fields but those that every answer has
 
     def tasks(self) -> list[Task]:
         """The tasks; what has faults is left out, for then there is no plan anyway."""
@@ -209,6 +211,8 @@ class _Preparation:
             if task is not None:
                 tasks.append(task)
         self._check_one_repository(tasks)
+        named = dict(zip(self._draft.task_ids, self._draft.named, strict=True))
+        check_payload_fields(named, self._closed, self._notes)
         self._check_places(tasks)
         return tasks
 
@@ -224,6 +228,8 @@ class _Preparation:
         for warning in role.warnings:
             self._notes.warn(warning)
         check_operation(draft, role, self._notes)
+        if role.command is None and draft.operation is None:
+            self._closed.add(task_id)
         facts = self._find(draft, draft.params if role.workspace == "none" else {}) if role.needs_repository else None
         if (role.needs_repository and facts is None) or self._notes.faults:
             return None

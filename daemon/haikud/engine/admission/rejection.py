@@ -75,6 +75,9 @@ class FaultCode(StrEnum):
     UNKNOWN_TEMPLATE = "UNKNOWN_TEMPLATE"
     BAD_TEMPLATE = "BAD_TEMPLATE"
     BAD_VARIABLES = "BAD_VARIABLES"
+    BAD_REFERENCE = "BAD_REFERENCE"  # `{{ tasks.` that is no whole reference, or too many of them
+    UNKNOWN_REFERENCE = "UNKNOWN_REFERENCE"  # to a task that this one does not depend on, or to no field
+    MISPLACED_REFERENCE = "MISPLACED_REFERENCE"  # where none may stand, such as in a command
 
 
 def make_fault(code: FaultCode, field: str, *, found: str, expected: str, fix: str) -> FieldFault:

@@ -20,7 +20,7 @@ from haikud.engine.admission.paths import checked_path
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.values import has_control_characters, quoted, shown
 
-_CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
+CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
 _PRIORITY_WORDS = {
     "urgent": "critical",
     "asap": "critical",
@@ -80,7 +80,7 @@ def read_context(fields: Fields) -> StatedContext:
     inner = fields.inner("context")
     levels = [level for level in (inner, fields) if level is not None]
     texts: dict[str, str] = {}
-    for key in _CONTEXT_TEXTS:
+    for key in CONTEXT_TEXTS:
         for level in levels:
             text = level.text(key)
             if text is not None:
@@ -107,7 +107,7 @@ def _rest(inner: Fields) -> JsonObject:
 
 def _context_in_params(params: JsonObject) -> StatedContext:
     """What an operation's params say about the project: the last to be asked, and the params keep it."""
-    return StatedContext({key: params[key].strip() for key in _CONTEXT_TEXTS if isinstance(params.get(key), str)})
+    return StatedContext({key: params[key].strip() for key in CONTEXT_TEXTS if isinstance(params.get(key), str)})
 
 
 def _first_stated(levels: Sequence[Fields], key: str) -> Stated | None:
