@@ -1,27 +1,23 @@
 """The one way in which haikud runs git.
 
 Promises: an environment built from nothing, hooks, fsmonitor, signing, pagers and automatic maintenance off, never a
-question to a terminal, a time limit, and the whole process group ended when that is over. Output goes into memory
-files and not through pipes, so its size does not matter and a process that git leaves in the background cannot hold a
-call open. Safe to call from any thread: git is started by vfork, which runs nothing of ours in the child and costs the
-same however large we are (docs/adr/0006). Fails with `GitError`, which carries the command, exit code and stderr.
+question to a terminal, a time limit, and what workspace/processes.py promises. Fails with `GitError`, which carries
+the command, exit code and stderr.
 
 Where a git folder is known it is always passed (`--git-dir`); only `repository.py` lets git discover one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-import select
 import shlex
-import signal
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from haikud.workspace.processes import run_program
 
 READ_SECONDS = 120.0
 WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
@@ -216,76 +212,18 @@ def _describe(ran: Ran) -> str:
     return f"`{ran.command}` failed ({how}): {reason}"
 
 
-@contextlib.contextmanager
-def _memory_file(content: bytes = b"") -> Iterator[int]:
-    fd = os.memfd_create("haikud-git", os.MFD_CLOEXEC)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _read_all(fd: int) -> bytes:
-    size, parts, at = os.fstat(fd).st_size, [], 0
-    while at < size and (part := os.pread(fd, size - at, at)):
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)
-
-
 def _start_and_wait(
     argv: list[str], shown: str, stdin: bytes | None, timeout: float, env: dict[str, str], cwd: str
 ) -> tuple[int, bytes, bytes]:
-    with _memory_file(stdin or b"") as fd_in, _memory_file() as fd_out, _memory_file() as fd_err:
-        try:
-            process = subprocess.Popen(
-                ["git", *argv], stdin=fd_in, stdout=fd_out, stderr=fd_err, env=env, cwd=cwd, start_new_session=True
-            )
-        except FileNotFoundError as error:
-            if error.filename == "git":
-                raise GitError("git is not installed, or not in PATH", shown, None, "") from error
-            raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
-        except OSError as error:
-            raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
-        if not _wait(process, timeout):
-            message = f"`{shown}` was ended after {timeout:.0f} s"
-            raise GitError(message, shown, None, as_text(_read_all(fd_err)))
-        return process.returncode, _read_all(fd_out), _read_all(fd_err)
-
-
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
-    """Wait for the command; False where it was ended, with all of its group, because its time was over."""
     try:
-        if _ends_within(process, timeout):
-            process.wait()
-            return True
-    except BaseException:
-        _end_group(process)
-        raise
-    _end_group(process)
-    return False
-
-
-def _ends_within(process: subprocess.Popen[bytes], timeout: float) -> bool:
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except OSError:  # no descriptor is left: then by looking again and again
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout)
-        return process.returncode is not None
-    try:
-        end = select.poll()
-        end.register(pidfd, select.POLLIN)
-        return bool(end.poll(timeout * 1000))
-    finally:
-        os.close(pidfd)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        done = run_program(["git", *argv], stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+    except FileNotFoundError as error:
+        if error.filename == "git":
+            raise GitError("git is not installed, or not in PATH", shown, None, "") from error
+        raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
+    except OSError as error:
+        raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
+    if done.exit_code is None:
+        message = f"`{shown}` was ended after {timeout:.0f} s"
+        raise GitError(message, shown, None, as_text(done.stderr))
+    return done.exit_code, done.stdout, done.stderr
