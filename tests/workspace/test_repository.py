@@ -104,7 +104,7 @@ def test_files_of_a_folder_are_read_as_they_were(bench, monkeypatch):
     facts = inspect_repository(bench.repo)
     (roles / "one ö.md").write_bytes(b"changed")
     found = {"deeper/three.md": b"3", "one ö.md": b"one\xff\n", "two.md": b""}
-    assert read_files_at(facts, facts.base_sha, ".claude/agents") == found
+    assert read_files_at(facts.git_common_dir, facts.base_sha, ".claude/agents") == found
     monkeypatch.setattr(repository, "MOST_FILES_READ", 2)
-    assert len(read_files_at(facts, facts.base_sha, ".claude/agents")) == 2
-    assert read_files_at(facts, facts.base_sha, "no/such") == {}
+    assert len(read_files_at(facts.git_common_dir, facts.base_sha, ".claude/agents")) == 2
+    assert read_files_at(facts.git_common_dir, facts.base_sha, "no/such") == {}

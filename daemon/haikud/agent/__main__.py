@@ -81,15 +81,15 @@ def main(argv: list[str]) -> int:
     entered = arguments.cgroup is not None and enter_cgroup(arguments.cgroup)
     make_undumpable()
     become_subreaper()
-    api_key = None
+    api_key: str | None = None
     try:
         write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
-        api_key = _read_key(arguments.key_fd)
+        api_key, tokens = _read_secrets(arguments.key_fd)
         _set_title(runner_title(arguments.ref, folder))
         gc.disable()  # until all is imported: none of that is garbage, and looking for some costs a quarter of the time
         from haikud.agent.runner import run_attempt
 
-        return run_attempt(folder, api_key, stop)
+        return run_attempt(folder, api_key, stop, tokens)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: the log must say why the runner broke
         refusal = refused_by_machine(error)
         if refusal is not None:
@@ -106,7 +106,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="haikud-agent", description="The process of one attempt.")
     parser.add_argument("--attempt", type=Path, required=True, help="plans/PLAN/TASK/attempt-N")
     parser.add_argument("--claim-fd", type=int, help="descriptor of the claim, locked by whoever started us")
-    parser.add_argument("--key-fd", type=int, help='read end of a pipe that holds {"api_key": ...}')
+    parser.add_argument("--key-fd", type=int, help='read end of a pipe that holds {"api_key": ..., "tokens": {...}}')
     parser.add_argument("--cgroup", type=Path, help="the attempt's own cgroup, to be entered")
     parser.add_argument("ref", help="the task's ref, for ps")
     return parser.parse_args(argv)
@@ -155,10 +155,10 @@ def _is_ordered(folder: Path) -> bool:
     return False
 
 
-def _read_key(descriptor: int | None) -> str | None:
-    """The API key from the pipe. Its text appears in no message."""
+def _read_secrets(descriptor: int | None) -> tuple[str | None, dict[str, str]]:
+    """The API key and GitHub's tokens from the pipe. Their text appears in no message."""
     if descriptor is None:
-        return None
+        return None, {}
     data = b""
     try:
         while len(data) < _MOST_KEY_BYTES and (part := os.read(descriptor, 4096)):
@@ -166,11 +166,12 @@ def _read_key(descriptor: int | None) -> str | None:
     finally:
         os.close(descriptor)
     try:
-        key = json.loads(data)["api_key"]
-    except (ValueError, TypeError, KeyError):
+        secrets = json.loads(data)
+        key, tokens = secrets["api_key"], secrets.get("tokens") or {}
+        return (key if isinstance(key, str) and key else None), {str(name): str(tokens[name]) for name in tokens}
+    except (ValueError, TypeError, KeyError, AttributeError):
         sys.stderr.write('haikud-agent: --key-fd did not hold {"api_key": ...}; going on without a key\n')
-        return None
-    return key if isinstance(key, str) and key else None
+        return None, {}
 
 
 def _set_title(title: str) -> None:

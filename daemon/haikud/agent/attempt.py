@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -102,6 +102,7 @@ class Attempt:
     payload: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
     issue: tuple[int, str | None] | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # GitHub's, by their variables' names; for gh
     usage: UsageTotal = field(default_factory=UsageTotal)
     usage_by_model: dict[str, UsageTotal] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,12 +48,15 @@ _PHASES: tuple[tuple[Phase, int, str, Callable[[Attempt], None]], ...] = (
 )
 
 
-def run_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> int:
+def run_attempt(
+    folder: Path, api_key: str | None, stop: threading.Event, tokens: Mapping[str, str] | None = None
+) -> int:
     """Run the attempt in that folder; 0 when its result is written, 70 when the runner itself broke on the way.
 
     Raises OSError where the machine refuses what is needed before there is an attempt, or even the result's place.
     """
     attempt = open_attempt(folder, api_key, stop)
+    attempt.tokens = tokens or {}
     place = ResultPlace(attempt.paths)
     _load_all(attempt)
     _say_hello(attempt)

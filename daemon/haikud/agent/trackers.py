@@ -1,19 +1,61 @@
-"""Which tracker an attempt writes to, and its markers."""
+"""Which tracker an attempt writes to, its markers, and what becomes of an operation whose tracker failed.
+
+gh is called here, by the runner, which is trusted: its login and tokens never reach the agent's environment.
+"""
 
 from __future__ import annotations
+
+import os
+from datetime import timedelta
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
-from haikud.contracts.attempt import FailureClass
+from haikud.contracts.attempt import FailureClass, Spec
+from haikud.contracts.base import Timestamp
 from haikud.contracts.error_report import ErrorType
+from haikud.contracts.format import SpoolFormat
 from haikud.contracts.tracker import Tracker, TrackerTrouble
 from haikud.spool.issues import IssueTracker
+from haikud.spool.models import UnreadableFile, read_model
+from haikud.workspace.gh import GITHUB, HOST_NAME, Gh
+from haikud.workspace.github import GitHubIssues
+from haikud.workspace.remotes import repository_of_remote
+
+CLOCKS_APART = timedelta(days=1)
+"""GitHub's clock and ours differ by less."""
 
 
-def tracker_of(attempt: Attempt) -> Tracker:
-    """The tracker that the settings choose. Nothing is asked of it yet."""
-    return IssueTracker(attempt.layout.issues)
+def tracker_of(attempt: Attempt, *, at_the_end: bool = False) -> Tracker:
+    """The tracker that the settings choose. Nothing is asked of it yet.
+
+    `at_the_end`: TERM may have arrived already, which ends no call then, but every wait. Raises TrackerTrouble where it
+    is not known which repository of GitHub is meant.
+    """
+    spec = attempt.spec
+    if spec.issues != "github":
+        return IssueTracker(attempt.layout.issues)
+    host, repository = _place(spec)
+    stated = spec.github.host or os.environ.get(HOST_NAME)
+
+    def wait(seconds: float) -> bool:
+        attempt.say(f"GitHub's rate limit: waiting {seconds:.0f} s")
+        attempt.events.waiting(seconds, "GitHub's rate limit")
+        return not attempt.stop.wait(seconds)
+
+    gh = Gh(
+        host=host,
+        host_is_stated=host == stated,
+        tokens=attempt.tokens,
+        call_seconds=spec.github.call_seconds,
+        limit_wait_seconds=spec.github.limit_wait_seconds,
+        wait=wait,
+        stop=None if at_the_end else attempt.stop.is_set,
+    )
+    form = read_model(attempt.layout.format_file, SpoolFormat)
+    if form is None:
+        raise FileNotFoundError(f"{attempt.layout.format_file} is gone")
+    return GitHubIssues(gh, repository, form.spool_id, _began(attempt))
 
 
 def effect_marker(attempt: Attempt, what: str) -> str:
@@ -25,7 +67,7 @@ def ending_after_trouble(operation: str, trouble: TrackerTrouble) -> Failed:
     """The ending of an operation whose tracker could not do it."""
     return Failed(
         AgentError(
-            ErrorType.API_ERROR if trouble.passing else ErrorType.INVALID_REQUEST,
+            ErrorType.INVALID_REQUEST if trouble.code in _OF_THE_REQUEST else ErrorType.API_ERROR,
             trouble.code,
             f"{operation}: {trouble}",
             details=trouble.details,
@@ -34,3 +76,31 @@ def ending_after_trouble(operation: str, trouble: TrackerTrouble) -> Failed:
             suggested_action=trouble.cure,
         )
     )
+
+
+_OF_THE_REQUEST = frozenset({"NO_SUCH_ISSUE", "BAD_PARAMS", "TOO_MANY_ISSUES"})
+
+
+def _place(spec: Spec) -> tuple[str, str]:
+    """Host and OWNER/NAME."""
+    host = spec.github.host or os.environ.get(HOST_NAME)
+    if spec.github.repository is not None:
+        return host or GITHUB, spec.github.repository
+    where = spec.task.repository
+    if where is None:
+        raise TrackerTrouble(
+            "NO_GITHUB_REPOSITORY",
+            "neither the settings nor the request say which repository's issues are meant",
+            "Give github.repository (OWNER/NAME) in the settings, or context.repository in the request",
+        )
+    found, repository = repository_of_remote(where.git_common_dir, spec.git.remote)
+    return host or found, repository
+
+
+def _began(attempt: Attempt) -> Timestamp:
+    """No effect of the task is older than its first order."""
+    try:
+        first = read_model(attempt.task_paths.attempt(1).spec, Spec)
+    except UnreadableFile:
+        first = None
+    return (first or attempt.spec).ordered_at - CLOCKS_APART

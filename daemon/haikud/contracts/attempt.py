@@ -13,7 +13,7 @@ from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.plan import FileSpec, Task, TaskContext
-from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings, MonitorSettings
+from haikud.contracts.settings import ApiSettings, GitHubSettings, GitSettings, LimitSettings, MonitorSettings
 from haikud.contracts.states import AttemptOutcome, Phase
 from haikud.contracts.usage import UsageEntry, UsageTotal
 
@@ -72,7 +72,8 @@ class Spec(Model):
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)
     sandbox: str = "none"
-    issues: Literal["none", "local"] = "none"  # whether the task gets an issue of its own
+    issues: Literal["none", "local", "github"] = "none"  # whether the task gets an issue of its own, and where
+    github: GitHubSettings = Field(default_factory=lambda: GitHubSettings.model_validate({}))
     retry_reason: str | None = None  # this attempt is a retry, and why; the runner writes it into the log
     retry_of: int | None = Field(None, ge=1)  # of at most so many attempts
     resume_note: str | None = None  # what to tell an agent whose task had ended before, and was asked for again

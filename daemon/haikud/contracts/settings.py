@@ -71,6 +71,15 @@ class GitSettings(SettingsModel):
     remote: str = "origin"
 
 
+class GitHubSettings(SettingsModel):
+    """Where issues are kept with `issues: github`; gh's own login, or GH_TOKEN of the daemon, opens it."""
+
+    repository: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")  # default: that of git.remote
+    host: str | None = Field(None, pattern=r"^[A-Za-z0-9.-]+(:[0-9]+)?$")  # default: GH_HOST, else the remote's
+    call_seconds: float = Field(60.0, gt=0)  # one call of gh
+    limit_wait_seconds: float = Field(60.0, ge=0)  # a rate limit that ends within so long is waited out in place
+
+
 class RetrySettings(SettingsModel):
     """The engine's retries of whole attempts."""
 
@@ -132,7 +141,8 @@ class Settings(SettingsModel):
     models: dict[str, str] = Field(default_factory=lambda: {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"})
     default_model: str = "haiku"
     routing: Literal["off", "warn", "escalate"] = "warn"  # of tasks that look like Sonnet's: run, or hand back first
-    issues: Literal["none", "local"] = "none"  # whether each task gets an issue of its own
+    issues: Literal["none", "local", "github"] = "none"  # whether each task gets an issue of its own, and where
+    github: GitHubSettings = Field(default_factory=lambda: GitHubSettings.model_validate({}))
     api: ApiSettings = Field(default_factory=lambda: ApiSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings.model_validate({}))
     git: GitSettings = Field(default_factory=lambda: GitSettings.model_validate({}))

@@ -22,7 +22,7 @@ from haikud.roles.catalogue import (
 )
 from haikud.roles.files import RoleError, RoleFile
 from haikud.workspace.git import GitKilled, WorkspaceError
-from haikud.workspace.repository import RepositoryFacts, read_files_at
+from haikud.workspace.repository import read_files_at
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 
@@ -78,10 +78,8 @@ class RoleLookup:
         where = task.repository
         if where is None:
             return {}
-        facts = RepositoryFacts(
-            where.path, where.git_common_dir, where.main_branch, where.base_sha, dirty=False, bare=False
-        )
-        return repository_roles(read_files_at(facts, where.base_sha, REPOSITORY_ROLES_FOLDER), roles)[0]
+        files = read_files_at(where.git_common_dir, where.base_sha, REPOSITORY_ROLES_FOLDER)
+        return repository_roles(files, roles)[0]
 
 
 def _fingerprint(folder: Path | None) -> Fingerprint:

@@ -79,6 +79,7 @@ def build_spec(order: Order) -> Spec:
         resume_note=resume_note(order.decisions),
         templates_dir=settings.templates_dir,
         issues=settings.issues,
+        github=settings.github,
         daemon_version=haikud.__version__,
     )
 

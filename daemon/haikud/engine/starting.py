@@ -45,6 +45,7 @@ PASSED_ON = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "ANTHROPIC_CONFIG_DIR"),
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+    *("XDG_CONFIG_HOME", "GH_CONFIG_DIR", "GH_HOST", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),  # gh's own login
 )
 """What a runner gets of the daemon's environment, beside what the settings name."""
 
@@ -140,6 +141,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         log=engine.layout.task(entry.ref).log,
         environment=runner_environment(os.environ, engine.settings.environment.pass_names, paths),
         key=engine.secrets.api_key if needs_key else None,
+        tokens=engine.secrets.github_tokens if engine.settings.issues == "github" else {},
     )
     try:
         entry.handle = engine.launcher.start(order)

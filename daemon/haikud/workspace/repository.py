@@ -62,13 +62,13 @@ def inspect_repository(path: str | Path, main_branch: str | None = None) -> Repo
     return RepositoryFacts(top, common, main, base_sha, dirty, bare, detached)
 
 
-def read_files_at(facts: RepositoryFacts, sha: str, folder: str) -> dict[str, bytes]:
+def read_files_at(git_common_dir: str | Path, sha: str, folder: str) -> dict[str, bytes]:
     """The files in `folder` (relative, `/`) and below as they are at commit `sha`: path within it -> content.
 
     Empty where there is no such folder. Symlinks, files over 256 KiB and, in the order of names, those beyond the
     first MOST_FILES_READ are left out.
     """
-    git = Git(facts.git_common_dir)
+    git = Git(git_common_dir)
     prefix = folder.strip("/") + "/"
     names: list[bytes] = []
     oids: list[bytes] = []

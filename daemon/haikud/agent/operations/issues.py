@@ -7,32 +7,17 @@ what the first one did, and does nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, Field
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.operations.issue_texts import IssueText, NewIssue, write_issues
+from haikud.agent.operations.links import Link
 from haikud.agent.operations.params import Params, read_params
 from haikud.agent.trackers import effect_marker, tracker_of
 from haikud.contracts.issue import Issue
 from haikud.contracts.tracker import Tracker
-
-
-def _as_link(value: object) -> object:
-    """A bare number is an issue's: 12 means #12."""
-    return f"#{value}" if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Link = Annotated[str, BeforeValidator(_as_link)]
-
-
-class NewIssue(Params):
-    """create_issue."""
-
-    title: str = Field(min_length=1)
-    body: str = ""
-    labels: list[str] = Field(default_factory=list)
-    links: list[Link] = Field(default_factory=list)
 
 
 class NewIssues(Params):
@@ -88,22 +73,27 @@ class Listing(Params):
 
 
 def create_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
-    """One issue from title, body, labels."""
-    wanted = read_params("create_issue", params, NewIssue)
+    """One issue from title, body and labels, or from a template."""
+    (text,) = write_issues(attempt, "create_issue", [read_params("create_issue", params, NewIssue)])
     tracker = tracker_of(attempt)
-    issue = tracker.create(wanted.title, wanted.body, wanted.labels, _marker(attempt), wanted.links)
-    return _answer(attempt, tracker, issue)
+    return _answer(attempt, tracker, _create(attempt, tracker, text, _marker(attempt)))
 
 
 def create_issues(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
-    """Several in one request: the guide's batch."""
-    wanted = read_params("create_issues", params, NewIssues)
+    """Several in one request, the guide's batch. Where it is stopped half-way, the answer has what was made.
+
+    Each has a marker of its own: the next attempt goes on with the first that is not there.
+    """
+    texts = write_issues(attempt, "create_issues", read_params("create_issues", params, NewIssues).issues)
     tracker = tracker_of(attempt)
-    issues = [
-        tracker.create(each.title, each.body, each.labels, f"{_marker(attempt)}.{number}", each.links)
-        for number, each in enumerate(wanted.issues, 1)
-    ]
-    return {"success": True, "created": len(issues), "issues": [_shown(tracker, issue) for issue in issues]}
+    shown: list[dict[str, Any]] = []
+    for number, text in enumerate(texts, 1):
+        attempt.check_stop()
+        issue = _create(attempt, tracker, text, f"{_marker(attempt)}.{number}")
+        shown.append(_shown(tracker, issue))
+        attempt.payload.update(created=number, requested=len(texts), issues=shown)
+        attempt.events.progress(None, f"Issue {number} of {len(texts)}: #{issue.number}")
+    return {"success": True}
 
 
 def update_issue(attempt: Attempt, params: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +163,15 @@ ISSUE_OPERATIONS: dict[str, Callable[[Attempt, dict[str, Any]], dict[str, Any]]]
     "link_issues": link_issues,
     "list_issues": list_issues,
 }
+
+
+def _create(attempt: Attempt, tracker: Tracker, text: IssueText, marker: str) -> Issue:
+    issue = tracker.create(text.title, text.body, text.labels, marker, text.links)
+    attempt.log.line(f"issue #{issue.number}: {issue.title}")
+    lost = sorted(set(text.labels) - set(issue.labels))
+    if lost:  # GitHub drops them without a word where the login may not push; or somebody took them away since
+        attempt.warn(f"issue #{issue.number} is without the label(s) {', '.join(lost)}")
+    return issue
 
 
 def _marker(attempt: Attempt) -> str:

@@ -33,6 +33,7 @@ def operate(attempt: Attempt) -> None:
         attempt.payload.update(operation(attempt, attempt.spec.task.params))
     except TrackerTrouble as error:
         attempt.payload.update(success=False)
+        attempt.check_stop()
         raise ending_after_trouble(name, error) from error
     except UnreadableFile as error:
         attempt.payload.update(success=False)

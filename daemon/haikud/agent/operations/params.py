@@ -25,7 +25,7 @@ def read_params(operation: str, params: dict[str, Any], cls: type[P]) -> P:
         return cls.model_validate(params)
     except ValidationError as error:
         faults = [
-            f"params.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            f"{'.'.join(['params', *(str(part) for part in fault['loc'])])}: {fault['msg']}"
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise refused(operation, "BAD_PARAMS", "; ".join(faults)) from error

@@ -10,7 +10,6 @@ from haikud.contracts.attempt import FailureClass, Result
 from haikud.contracts.base import utc_now
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
-from haikud.spool.models import UnreadableFile
 
 _MOST_SUMMARY = 20_000
 
@@ -47,8 +46,8 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
         last_phase=attempt.phase,
     )
     try:
-        tell_issue(attempt, result)
-    except (OSError, UnreadableFile) as error:  # the issue is for people; the result is what counts
+        return tell_issue(attempt, result)
+    except OSError as error:  # the issue is for people; the result is what counts
         attempt.say(f"the task's issue could not be told: {error}")
     return result
 

@@ -57,7 +57,7 @@ class Repositories:
         """The roles in the repository's `.claude/agents/` at the base commit."""
         if facts.base_sha not in self._roles:
             try:
-                files = read_files_at(facts, facts.base_sha, REPOSITORY_ROLES_FOLDER)
+                files = read_files_at(facts.git_common_dir, facts.base_sha, REPOSITORY_ROLES_FOLDER)
             except GitKilled as error:
                 raise InterruptedError(errno.EINTR, str(error), facts.top) from error
             except WorkspaceError as error:

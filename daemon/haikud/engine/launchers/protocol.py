@@ -7,6 +7,7 @@ judges an end: whether the attempt left a result is for settlement to see, under
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,7 @@ class LaunchOrder:
     log: Path  # agent.log, appended to
     environment: dict[str, str] = field(default_factory=dict)  # all of it
     key: str | None = field(default=None, repr=False)  # the API key, handed over by a descriptor
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # GitHub's, handed over with it
 
     @property
     def name(self) -> str:

@@ -165,9 +165,10 @@ class SubprocessLauncher:
         log = os.open(order.log, flags, 0o600)
         try:
             argv = [*self._argv_prefix, "--attempt", str(order.folder), "--claim-fd", str(claim)]
-            if order.key is not None:
+            if order.key is not None or order.tokens:
                 key_read, key_write = os.pipe()
-                os.write(key_write, json.dumps({"api_key": order.key}).encode() + b"\n")  # far below a pipe's 64 KiB
+                secrets = {"api_key": order.key, "tokens": dict(order.tokens)}
+                os.write(key_write, json.dumps(secrets).encode() + b"\n")  # far below a pipe's 64 KiB
                 argv += ["--key-fd", str(key_read)]
                 passed.append(key_read)
             if cgroup is not None:

@@ -37,12 +37,14 @@ def run(ctx: click.Context, config: Path | None, spool: Path | None) -> None:
     The agents' key is read from $ANTHROPIC_API_KEY.
     """
     from haikud.engine.daemon import Secrets, run_daemon
+    from haikud.workspace.gh import github_tokens
 
     settings = settings_or_trouble(config)
     _check_roles(settings)
     secrets = Secrets(
         api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
         base_url=settings.api.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None,
+        github_tokens=github_tokens(os.environ),
     )
     if secrets.api_key is None:
         say("there is no ANTHROPIC_API_KEY: agents that ask a model will fail; export it and start again")

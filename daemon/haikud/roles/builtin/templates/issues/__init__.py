@@ -1,0 +1,1 @@
+"""The issue templates that come with haikud, one Markdown file each."""
