@@ -151,14 +151,14 @@ def test_relative_paths_are_meant_from_the_file(here: Path, tmp_path: Path):
 def test_the_shipped_example_loads_and_names_every_setting():
     settings = load_settings(GUIDE, {})
     assert settings.git.copy_files == [".env"]
-    assert settings.issues == "local"
+    assert settings.issues == "github"
     text = GUIDE.read_text(encoding="utf-8")
     missing = [".".join(name) for name in setting_names() if f"{name[-1]}:" not in text]
     assert missing == []
 
 
 def test_what_the_shipped_example_calls_a_default_is_one():
-    chosen = {"issues": "local", "git": {"copy_files": [".env"]}, "monitors": {"undeclared": "escalate"}}
+    chosen = {"issues": "github", "git": {"copy_files": [".env"]}, "monitors": {"undeclared": "escalate"}}
     loaded = yaml.safe_load(GUIDE.read_text(encoding="utf-8"))
     defaults = default_settings().model_dump()
     for name, value in loaded.items():

@@ -230,7 +230,11 @@ class _Preparation:
         check_operation(draft, role, self._notes)
         if role.command is None and draft.operation is None:
             self._closed.add(task_id)
-        facts = self._find(draft, draft.params if role.workspace == "none" else {}) if role.needs_repository else None
+        facts: RepositoryFacts | None = None
+        if role.needs_repository:
+            facts = self._find(draft, draft.params if role.workspace == "none" else {})
+        elif self._settings.issues == "github" or _names_a_template(draft.params):
+            facts = self._repositories.find_if_any(draft.repository)
         if (role.needs_repository and facts is None) or self._notes.faults:
             return None
         return self._whole(task_id, draft, role, facts)
@@ -259,7 +263,7 @@ class _Preparation:
         root = self._settings.worktree_root
         worktree = str(worktree_path(facts.top, ref, root)) if has_worktree and facts else None
         params = dict(draft.params)
-        if role.workspace == "none" and facts is not None:
+        if role.workspace == "none" and role.needs_repository and facts is not None:
             params["repository"] = facts.top
         task = Task(
             id=task_id,
@@ -335,3 +339,11 @@ class _Preparation:
                         expected=f"tasks of the same repository, {task.repository.path}",
                         fix="remove the dependency, or drop the tasks one after the other",
                     )
+
+
+def _names_a_template(params: JsonObject) -> bool:
+    """Whether an operation on issues may want a template of the repository."""
+    issues = params.get("issues")
+    return any(
+        "template" in one for one in (params, *(issues if isinstance(issues, list) else ())) if isinstance(one, dict)
+    )

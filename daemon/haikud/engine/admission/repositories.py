@@ -53,6 +53,20 @@ class Repositories:
             self._inspected[key] = self._inspect(candidate, branch, main_branch)
         return self._inspected[key]
 
+    def find_if_any(self, stated: Stated | None) -> RepositoryFacts | None:
+        """The repository for a task that can do without one; None where there is none."""
+        path = self._candidate(stated, "").path
+        try:
+            return inspect_repository(path, self._settings.main_branch) if path.startswith("/") else None
+        except GitKilled as error:
+            raise InterruptedError(errno.EINTR, str(error), path) from error
+        except (WorkspaceError, ValueError):
+            return None
+        except OSError as error:
+            if kind_of(error) in FOR_ALL:
+                raise
+            return None
+
     def roles(self, facts: RepositoryFacts, catalogue: Mapping[str, RoleFile]) -> Mapping[str, RoleFile]:
         """The roles in the repository's `.claude/agents/` at the base commit."""
         if facts.base_sha not in self._roles:

@@ -167,7 +167,7 @@ class SubprocessLauncher:
             argv = [*self._argv_prefix, "--attempt", str(order.folder), "--claim-fd", str(claim)]
             if order.key is not None or order.tokens:
                 key_read, key_write = os.pipe()
-                secrets = {"api_key": order.key, "tokens": dict(order.tokens)}
+                secrets = {"api_key": order.key} | ({"tokens": dict(order.tokens)} if order.tokens else {})
                 os.write(key_write, json.dumps(secrets).encode() + b"\n")  # far below a pipe's 64 KiB
                 argv += ["--key-fd", str(key_read)]
                 passed.append(key_read)
