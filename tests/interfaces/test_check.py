@@ -15,6 +15,7 @@ from haikud.engine.routing.tables import CHECKLIST
 from haikud.interfaces.cli import haikud_command
 from haikud.interfaces.readiness import programs
 
+ROUTING = Path(__file__).resolve().parents[1] / "data" / "routing"
 GOOD = {
     "task_id": "add-sub",
     "title": "Add subtraction",
@@ -104,6 +105,32 @@ def test_the_environment_is_looked_at(checkout: Path, tmp_path: Path):
     assert environment(test_command="bin/made --all", setup_command="python3 make.py")["ok"]
     (checkout / "calc.py").write_text("changed", encoding="utf-8")
     assert "not committed" in environment()["reason"]
+
+
+def test_a_file_to_be_changed_must_be_there(checkout: Path):
+    def files(*specs: dict[str, str], **fields: Any) -> dict[str, Any]:
+        done = check(checkout, {**GOOD, "files": list(specs), **fields}, "--json")
+        line = json.loads(done.stdout)["tasks"][0]["checklist"][1]
+        assert isinstance(line, dict)
+        return line
+
+    assert files({"path": "calc.py", "operation": "modify"}, {"path": "new.py", "operation": "create"})["ok"]
+    assert files({"path": "new.py", "operation": "modify"})["reason"] == "new.py is not there to modify"
+
+
+@pytest.mark.parametrize("half", ["tuning", "held_out"])
+def test_twenty_labelled_plans_route_as_labelled_with_reasons(half: str, checkout: Path):
+    labels = yaml.safe_load((ROUTING / "labels.yaml").read_text(encoding="utf-8"))
+    for name in json.loads((ROUTING / "halves.json").read_text(encoding="utf-8"))[half]:
+        done = CliRunner().invoke(haikud_command, ["check", str(ROUTING / "plans" / name), "--json"])
+        assert done.exit_code in {0, 1}, done.output
+        for task in json.loads(done.stdout)["tasks"]:
+            label = labels[name].get("*") or labels[name][task["id"]]
+            assert task["looks_like"] == label["model"], (name, task, label["why"])
+            assert task["grounds"]
+            assert all(line["reason"] for line in task["checklist"])
+        whole = [label["model"] for label in labels[name].values()]
+        assert "sonnet" not in whole or done.exit_code == 1, name
 
 
 def test_settings_and_stdin(checkout: Path, tmp_path: Path):

@@ -181,3 +181,11 @@ def test_a_yes_is_no_number(tmp_path: Path, line: str):
     path.write_text(line, encoding="utf-8")
     with pytest.raises(SettingsError, match="a yes or no does not belong here"):
         load_settings(path, {})
+
+
+def test_a_bare_off_is_the_word_where_it_is_one_to_choose():
+    Path("haikud.yaml").write_text("routing: off\napi: {thinking: off}\n", encoding="utf-8")
+    settings = load_settings(None, {})
+    assert (settings.routing, settings.api.thinking) == ("off", "off")
+    assert "watcher" in faults_of("watcher: off\n")[0]
+    assert "routing" in faults_of("routing: on\n")[0]

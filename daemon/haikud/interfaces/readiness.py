@@ -26,7 +26,8 @@ from haikud.roles.files import RoleFile
 from haikud.workspace.git import WorkspaceError
 from haikud.workspace.repository import inspect_repository
 
-_DECISIONS, _ENVIRONMENT = CHECKLIST[4], CHECKLIST[6]
+_FILES, _DECISIONS, _ENVIRONMENT = CHECKLIST[1], CHECKLIST[4], CHECKLIST[6]
+_OF_WHAT_IS_THERE = frozenset({"modify", "update", "edit", "change", "delete", "remove", "rename", "move"})
 _BYTES_PER_TOKEN = 4
 _COMMAND_END = re.compile(r"&&|\|\||[;|\n]")
 _SHELL_WORDS = frozenset(
@@ -90,6 +91,9 @@ def look(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> list[Rea
         advice = advise(task, needs_model=runs_on_model)
         missing = _repository_fault(task, dirty) or _program_fault(task, search)
         lines = {check.name: check for check in advice.checklist}
+        absent = _absent_file(task)
+        if absent and runs_on_model and lines[_FILES].ok:
+            lines[_FILES] = Check(_FILES, ok=False, reason=absent)
         lines[_ENVIRONMENT] = Check(_ENVIRONMENT, ok=missing is None, reason=missing or _environment_reason(task))
         by_default = is_open(task, role, settings)
         if runs_on_model and not by_default and not lines[_DECISIONS].ok:
@@ -106,6 +110,18 @@ def look(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> list[Rea
             )
         )
     return found
+
+
+def _absent_file(task: Task) -> str | None:
+    """A declared file that is to be changed and is not there. What a dependency may make is not looked for."""
+    where = task.repository
+    if where is None or task.dependencies or where.path == where.git_common_dir:  # a bare one has no files to look at
+        return None
+    for spec in task.files:
+        wanted = (spec.operation or "").lower()
+        if wanted in _OF_WHAT_IS_THERE and not os.path.lexists(Path(where.path) / spec.path):
+            return f"{spec.path} is not there to {wanted}"
+    return None
 
 
 def _repository_fault(task: Task, known: dict[str, str | None]) -> str | None:

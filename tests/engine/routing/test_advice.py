@@ -103,6 +103,12 @@ def test_to_know_the_end_is_not_to_know_the_way():
     assert advise(make_task(**symptom, **fields, context=context, steps=steps)).model is Routed.HAIKU
 
 
+def test_a_type_that_says_it_is_thinking_is_a_ground():
+    fields = {**EXACT, "steps": ["Look at it", "Write it down"]}
+    assert not advise(make_task(title="Rounding", type="Research", **fields)).checklist[4].ok
+    assert advise(make_task(title="Rounding", type="bugfix", **fields)).checklist[4].ok
+
+
 def test_an_operation_and_a_command_have_no_model_to_choose():
     roles = find_roles()
     operation = make_task(title="Redesign everything", role="issue-orchestrator", operation="create_issue")

@@ -67,4 +67,9 @@ def test_they_route_as_labelled_with_reasons_and_warn_of_no_other(half: str, rep
             if label["model"] == "sonnet":
                 warned.append(task.ref)
         assert [w.split()[1] for w in plan.warnings if w.startswith("routing:")] == warned
-        assert admitted(name, repository, routing="off").warnings == []
+
+
+def test_with_routing_off_it_neither_speaks_nor_records(repository: Path):
+    plan = admitted("14-faster-dashboard.yaml", repository, routing="off")
+    assert plan.warnings == []
+    assert plan.tasks[0].advice is None

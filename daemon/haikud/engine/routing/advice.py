@@ -17,6 +17,7 @@ from haikud.engine.routing.tables import (
     CHECKLIST,
     MANY_FILES,
     MUCH_TEXT_TOKENS,
+    OPEN_TYPES,
     PERFECT_FOR_HAIKU,
     PROJECT_WIDE,
     REQUIRES_SONNET,
@@ -160,6 +161,8 @@ def _open_work(view: _View) -> Iterable[Ground]:
     opened = open_verb(view.title.words)
     if opened:
         yield Ground(Factor.DECISIONS, Weight.OPEN_TITLE, f"the title asks for a judgement: {opened!r}")
+    if view.task.type.lower() in OPEN_TYPES:
+        yield Ground(Factor.DECISIONS, Weight.OPEN_TYPE, f"its type is {view.task.type.lower()}")
     found = [clause for prose in view.body if (clause := open_verb(prose.words))]
     left = Weight.OPEN_BODY_MOST
     for clause in found:

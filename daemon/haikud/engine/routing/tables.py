@@ -187,6 +187,14 @@ OPEN_VERBS = re.compile(
 )
 """What a clause begins with where the work itself is still to be thought of."""
 
+OPEN_TYPES = frozenset(
+    (
+        *("analysis", "architecture", "audit", "design", "discovery"),
+        *("investigation", "planning", "research", "review", "spike"),
+    )
+)
+"""A task's own `type`, where it says by itself that thinking is the work."""
+
 UNKNOWN_CAUSE = re.compile(
     r"\b(?:(?:do not|don't|doesn't) know|not sure|unknown|unclear|unsure|for some reason|somehow"
     r"|sometimes|intermittent(?:ly)?|occasionally|randomly|flaky|root cause|reproduce"
@@ -225,6 +233,7 @@ class Weight:
     SONNET_BODY = 2
     SONNET_BODY_MOST = 4
     DOCUMENTATION = 1  # the guide lists it under Sonnet, but with its content given it is execution
+    OPEN_TYPE = 3
     UNKNOWN_CAUSE = 3
     VAGUE_TITLE = 3
     VAGUE_BODY = 1
