@@ -142,3 +142,27 @@ def test_the_branch_is_pushed_only_where_the_settings_say_so(bench: Bench, remot
     else:
         assert result.error_report is not None
         assert (result.error_report.type, result.error_report.error.code) == (ErrorType.GIT_ERROR, "NO_REMOTE")
+
+
+def test_optional_tests_and_the_linter_warn_and_do_not_block(bench: Bench):
+    context = {
+        **TESTED,
+        "optional_test_commands": ["echo 2 of 9 slow; exit 3", "true", "\0"],
+        "lint_command": "echo line too long; exit 1",
+    }
+    bench.order("echo '# more' >> calc.py", files=["calc.py"], context=context)
+    result = bench.run()
+    assert result.outcome is AttemptOutcome.COMPLETED
+    evidence = result.evidence
+    assert evidence is not None
+    assert [(run.kind, run.exit_code) for run in evidence.verification] == [
+        ("test", 0),
+        ("optional_test", 3),
+        ("optional_test", 0),
+        ("lint", 1),
+    ]
+    assert evidence.tests_passing is True
+    failed, unstarted, lint = result.warnings
+    assert failed == "optional tests failed with exit code 3: 2 of 9 slow; reported only: echo 2 of 9 slow; exit 3"
+    assert unstarted.startswith("optional tests could not be started")
+    assert lint == "lint: exit code 1; reported only, see the log"

@@ -62,7 +62,7 @@ def _open(attempt: Attempt, tracker: Tracker) -> None:
         url = tracker.url(task.issue_number) if attempt.spec.issues == "github" else None
         attempt.issue = (task.issue_number, url)
         return
-    steps = "".join(f"- {step}\n" for step in task.steps)
+    steps = "".join(f"- {step}\n" for step in attempt.assignment.steps)
     issue = tracker.create(
         task.title, f"{task.description}\n\n{steps}".strip(), [task.type] if task.type else [], _marker(attempt)
     )

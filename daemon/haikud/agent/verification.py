@@ -12,6 +12,9 @@ from typing import Literal
 
 from haikud.agent.attempt import Attempt, Outcome, Tested, shell
 from haikud.contracts.evidence import VerificationRun
+from haikud.sandbox.commands import CannotStart
+from haikud.spool.agent_log import escape_text
+from haikud.spool.refusals import refused_by_machine
 
 _PASS_WORDS = {"passed": "passed", "passing": "passed", "failed": "failed", "failing": "failed"}
 _COUNT = re.compile(r"\b(\d+)\s+(passed|passing|failed|failing|skipped|errors?)\b")
@@ -31,17 +34,20 @@ def run_tests(attempt: Attempt, command: str) -> Tested:
     return Tested([run, again], again.exit_code == 0, flaky=again.exit_code == 0, last=outcome)
 
 
-def run_check(attempt: Attempt, kind: Literal["test", "lint"], command: str) -> tuple[VerificationRun, Outcome]:
-    """One run of TEST_COMMAND or LINT_COMMAND in the worktree. Raises Stopped."""
-    attempt.log.line(f"running the {kind} command: {command}")
-    outcome = attempt.run_untrusted(shell(command), what=f"{kind} command", timeout=attempt.spec.limits.test_seconds)
+def run_check(
+    attempt: Attempt, kind: Literal["test", "lint", "optional_test"], command: str
+) -> tuple[VerificationRun, Outcome]:
+    """One run of TEST_COMMAND, LINT_COMMAND or an optional test in the worktree. Raises Stopped, CannotStart."""
+    words = kind.replace("_", " ")
+    attempt.log.line(f"running the {words} command: {command}")
+    outcome = attempt.run_untrusted(shell(command), what=f"{words} command", timeout=attempt.spec.limits.test_seconds)
     ended = outcome.ended
     how = (
         f"ended at its limit of {attempt.spec.limits.test_seconds:g} s"
         if ended.timed_out
         else f"exit code {ended.exit_code}"
     )
-    attempt.log.line(f"the {kind} command: {how}, {ended.seconds:.1f} s")
+    attempt.log.line(f"the {words} command: {how}, {ended.seconds:.1f} s")
     run = VerificationRun(
         kind=kind,
         command=command,
@@ -52,6 +58,22 @@ def run_check(attempt: Attempt, kind: Literal["test", "lint"], command: str) -> 
         log_end=outcome.log_end,
     )
     return run, outcome
+
+
+def run_optional(attempt: Attempt, command: str) -> VerificationRun | None:
+    """Run a test that need not pass (the guide: "Non-critical tests fail -> warn and continue"). Raises Stopped."""
+    try:
+        run, outcome = run_check(attempt, "optional_test", command)
+    except CannotStart as error:
+        if refused_by_machine(error):
+            raise
+        attempt.warn(f"optional tests could not be started: {error}")
+        return None
+    if run.exit_code != 0:
+        how = "were ended at their time limit" if run.timed_out else f"failed with exit code {run.exit_code}"
+        last = f": {escape_text(outcome.last_line)[:200]}" if outcome.last_line else ""
+        attempt.warn(f"optional tests {how}{last}; reported only: {command}")
+    return run
 
 
 def count_tests(output: str) -> dict[str, int]:

@@ -90,7 +90,7 @@ class Assignment(Model):
     type: str = ""
     files: list[str] = Field(default_factory=list)
     file_details: list[FileSpec] = Field(default_factory=list)
-    steps: list[str] = Field(default_factory=list)
+    steps: list[str] = Field(default_factory=list)  # those that may be left undone end with "(optional)"
     tests: list[str] = Field(default_factory=list)
     success_criteria: list[str] = Field(default_factory=list)
     operation: str | None = None

@@ -12,7 +12,7 @@ from haikud.contracts.base import Model
 class VerificationRun(Model):
     """One run of a verification command on what is committed."""
 
-    kind: Literal["test", "lint"]
+    kind: Literal["test", "lint", "optional_test"]  # only a failing test blocks
     command: str
     exit_code: int | None  # None: it was ended (see timed_out); negative: killed by that signal
     seconds: float

@@ -38,6 +38,7 @@ class TaskContext(Model):
     test_command: str | None = None
     lint_command: str | None = None
     setup_command: str | None = None
+    optional_test_commands: list[str] = Field(default_factory=list)  # their failures are warnings
     files: list[str] = Field(default_factory=list)  # worth reading; paths relative to the worktree
     extra: JsonObject = Field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class Task(Model):
     params: JsonObject = Field(default_factory=dict)
     files: list[FileSpec] = Field(default_factory=list)
     steps: list[str] = Field(default_factory=list)
+    optional_steps: list[int] = Field(default_factory=list)  # places in `steps`, from 1: may be left undone
     tests: list[str] = Field(default_factory=list)
     success_criteria: list[str] = Field(default_factory=list)
     context: TaskContext = Field(default_factory=lambda: TaskContext.model_validate({}))

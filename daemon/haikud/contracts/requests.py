@@ -27,6 +27,17 @@ Texts = str | list[str]
 """One text, or several."""
 
 
+class DroppedStep(_Dropped):
+    """A step that may be left undone where it fails."""
+
+    step: str = Field(min_length=1)
+    optional: bool = False
+
+
+Steps = str | list[str | DroppedStep]
+"""A step, or several; one that ends with "(optional)" may be left undone too."""
+
+
 class DroppedContext(_Dropped):
     """What an agent is told about the project."""
 
@@ -34,6 +45,9 @@ class DroppedContext(_Dropped):
     project_type: str | None = None
     test_command: str | None = Field(None, description="Must exit 0 on what is committed, or the task fails")
     lint_command: str | None = Field(None, description="Its warnings are reported and do not block")
+    optional_test_commands: Texts = Field(
+        default_factory=list, description="Run after test_command has passed; a failure is a warning and does not block"
+    )
     setup_command: str | None = Field(None, description="Runs in the fresh worktree before the agent starts")
     files: list[str | FileSpec] = Field(default_factory=list, description="Files worth reading")
 
@@ -48,8 +62,8 @@ class DroppedTask(_Dropped):
     role: str | None = Field(None, description="Which kind of agent: parallel-task-executor by default")
     model: str | None = Field(None, description="A name of the settings' models, or a model id")
     files: list[str | FileSpec] = Field(default_factory=list, description="Files that the task will change")
-    steps: Texts = Field(default_factory=list)
-    implementation_steps: Texts = Field(default_factory=list, description="Another name of steps")
+    steps: Steps = Field(default_factory=list)
+    implementation_steps: Steps = Field(default_factory=list, description="Another name of steps")
     tests: Texts = Field(default_factory=list)
     success_criteria: Texts = Field(default_factory=list)
     issue_number: int | None = None

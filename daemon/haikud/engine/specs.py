@@ -93,13 +93,22 @@ def build_assignment(task: Task) -> Assignment:
         type=task.type,
         files=[spec.path for spec in task.files],
         file_details=task.files,
-        steps=task.steps,
+        steps=marked_steps(task),
         tests=task.tests,
         success_criteria=task.success_criteria,
         operation=task.operation,
         params=task.params,
         context=task.context,
     )
+
+
+def marked_steps(task: Task) -> list[str]:
+    """The steps, with a mark on those that may be left undone."""
+    optional = set(task.optional_steps)
+    return [
+        f"{step} (optional)" if place in optional and "(optional)" not in step.lower() else step
+        for place, step in enumerate(task.steps, 1)
+    ]
 
 
 def build_workspace(plan: Plan, task: Task, paths: TaskPaths, spool_id: str) -> WorkspaceOrder | None:

@@ -45,6 +45,7 @@ INTERRUPTED = (
     "Interrupted: this call has no recorded result. It may or may not have happened, wholly or in part. Check what"
     " there is before you go on."
 )
+OPTIONAL_STEPS = "A step marked (optional) may be left undone: where it fails, undo it, go on, and say so at the end."
 NOT_RUN = "Not run: an earlier call of this turn ended the attempt."
 
 
@@ -70,12 +71,15 @@ def first_message(order: HaikuOrder) -> str:
     details = assignment.file_details or [FileSpec(path=path) for path in assignment.files]
     parts += _listed("Files", [_file_words(file) for file in details])
     parts += _listed("Steps", assignment.steps)
+    if any("(optional)" in step.lower() for step in assignment.steps):
+        parts.append(OPTIONAL_STEPS)
     parts += _listed("Tests", assignment.tests)
     parts += _listed("Success criteria", assignment.success_criteria)
     parts += _listed("Worth reading", context.files)
     commands = {
         "Project type": context.project_type,
         "Test command": context.test_command,
+        "Tests that need not pass": "; ".join(context.optional_test_commands),
         "Lint command": context.lint_command,
     }
     parts += [f"{name}: {value}" for name, value in commands.items() if value]

@@ -7,12 +7,14 @@ are any, and a commit where the task declares files.
 
 from __future__ import annotations
 
+from functools import partial
+
 from haikud.agent.attempt import Attempt, Tested, clean_text
 from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.phases.setup import holds
-from haikud.agent.verification import run_check, run_tests
+from haikud.agent.verification import run_check, run_optional, run_tests
 from haikud.agent.worktree import attach, git_step, measure_evidence, order_of, take_over
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
@@ -61,7 +63,7 @@ def _name_deleted_tests(attempt: Attempt) -> None:
 def _check(attempt: Attempt) -> Tested | None:
     """Run the task's checks, with the private git in place again: tests are untrusted too."""
     context = attempt.spec.task.context
-    if not context.test_command and not context.lint_command:
+    if not (context.test_command or context.lint_command or context.optional_test_commands):
         return None
     runs: list[VerificationRun] = []
     attempt.evidence["verification"] = runs
@@ -74,6 +76,8 @@ def _check(attempt: Attempt) -> Tested | None:
         attempt.evidence.update(tests_passing=tested.passing, flaky=tested.flaky)
         if tested.flaky:
             attempt.warn("the tests failed once and passed when run again: flaky")
+    if tested is None or tested.passing:
+        runs.extend(run for run in map(partial(run_optional, attempt), context.optional_test_commands) if run)
     if context.lint_command and not (tested and tested.timed_out):
         attempt.events.note(f"Running the linter: {context.lint_command}")
         run, _ = run_check(attempt, "lint", context.lint_command)

@@ -96,6 +96,10 @@ class Fields:
         self.known.add(key)
         return self.value.get(key)
 
+    def replace(self, key: str, value: Any) -> None:
+        """Put another value in the field's place, for this reading; the document itself stays as it is."""
+        self.value = {**self.value, key: value}
+
     def wrong(self, key: str, expected: str, fix: str) -> None:
         """Note that a field has the wrong type."""
         self.notes.add(

@@ -278,6 +278,7 @@ class _Preparation:
             params=params,
             files=list(draft.files),
             steps=list(draft.steps),
+            optional_steps=list(draft.optional_steps),
             tests=list(draft.tests),
             success_criteria=list(draft.success_criteria),
             context=draft.context,

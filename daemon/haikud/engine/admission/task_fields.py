@@ -18,6 +18,7 @@ from haikud.contracts.states import Priority
 from haikud.engine.admission.fields import Fields, Notes, Stated
 from haikud.engine.admission.paths import checked_path
 from haikud.engine.admission.rejection import FaultCode
+from haikud.engine.admission.step_fields import read_steps
 from haikud.engine.admission.values import has_control_characters, quoted, shown
 
 CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
@@ -53,6 +54,7 @@ class DraftTask:
     params_pointer: str
     files: tuple[FileSpec, ...]
     steps: tuple[str, ...]
+    optional_steps: tuple[int, ...]
     tests: tuple[str, ...]
     success_criteria: tuple[str, ...]
     context: TaskContext
@@ -72,6 +74,7 @@ class StatedContext:
     main_branch: Stated | None = None
     issue_number: int | None = None
     files: list[str] | None = None
+    optional_tests: list[str] | None = None
     extra: JsonObject | None = None
 
 
@@ -88,12 +91,17 @@ def read_context(fields: Fields) -> StatedContext:
     repository = next((path for path in [level.stated_path("repository") for level in levels] if path), None)
     main_branch = _first_stated(levels, "main_branch")
     issue_number = _first_integer(levels, "issue_number")
+    optional_tests = None
+    for level in levels:
+        stated = level.texts("optional_test_commands")
+        if optional_tests is None and level.has("optional_test_commands"):
+            optional_tests = [one.text for one in stated]
     files = None
     if inner is not None and inner.has("files"):
         paths = [checked_path(stated, fields.notes) for stated in inner.texts("files")]
         files = [path for path in paths if path]
     extra = _rest(inner) if inner is not None else None
-    return StatedContext(texts, repository, main_branch, issue_number, files, extra)
+    return StatedContext(texts, repository, main_branch, issue_number, files, optional_tests, extra)
 
 
 def _rest(inner: Fields) -> JsonObject:
@@ -143,6 +151,7 @@ def read_task(fields: Fields, outer: Sequence[OuterFields], file_templates: Coll
         contexts.append(_context_in_params(params))
     priority = read_priority(fields)
     stated_id, id_pointer = _read_task_id(fields)
+    steps, optional_steps = read_steps(fields)
     task = DraftTask(
         stated_id=stated_id,
         id_pointer=id_pointer,
@@ -157,7 +166,8 @@ def read_task(fields: Fields, outer: Sequence[OuterFields], file_templates: Coll
         params=params,
         params_pointer=fields.pointer("params"),
         files=_read_files(fields, file_templates),
-        steps=_plain(fields.either("steps", "implementation_steps")),
+        steps=steps,
+        optional_steps=optional_steps,
         tests=_plain(fields.texts("tests")),
         success_criteria=_plain(fields.texts("success_criteria")),
         context=_merged(contexts),
@@ -236,7 +246,9 @@ def _merged(contexts: Sequence[StatedContext]) -> TaskContext:
         texts.update(context.texts)
         extra.update(context.extra or {})
     files = next((c.files for c in contexts if c.files is not None), [])
-    return TaskContext(files=files, extra=extra, **{key: text or None for key, text in texts.items()})
+    optional = next((c.optional_tests for c in contexts if c.optional_tests is not None), [])
+    commands = {key: text or None for key, text in texts.items()}
+    return TaskContext(files=files, extra=extra, optional_test_commands=optional, **commands)
 
 
 def _plain(stated: Sequence[Stated]) -> tuple[str, ...]:
