@@ -49,7 +49,7 @@ def test_a_batch_of_issues_and_what_can_be_done_with_one(bench: Bench):
     result = operate(bench, "create_issues", {"issues": batch})
     assert [(each["issue_number"], each["title"]) for each in result.payload["issues"]] == [(1, "a"), (2, "b")]
     operate(bench, "update_issue", {"issue_number": 1, "title": "A", "comment": "renamed"})
-    operate(bench, "comment_issue", {"issue_number": 1, "body": "hello"})
+    operate(bench, "comment_issue", {"issue_number": "#1", "body": "hello"})
     operate(bench, "add_labels", {"issue_number": 2, "labels": ["y", "x"]})
     operate(bench, "link_issues", {"issue_number": 2, "links": [1]})
     assert operate(bench, "close_issue", {"issue_number": 1}).payload["state"] == "closed"

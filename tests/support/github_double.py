@@ -52,6 +52,7 @@ class GitHubDouble:
         self.journal: list[str] = []
         self.faults: dict[str, list[Fault]] = {}  # METHOD -> those of its next calls
         self.may_push = True  # who may not: labels are dropped without a word
+        self.has_issues = True
         self._lock = threading.Lock()
         self.certificate = folder / "certificate.pem"
         _certify(self.certificate, folder / "key.pem")
@@ -95,11 +96,13 @@ class GitHubDouble:
                 return 401, {"message": message}, {}, False
             query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
             status, document = self._route(method, path, query, body)
-            return status, document, {"X-RateLimit-Remaining": "4999"}, fault.lost
+            return status, document, {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999"}, fault.lost
 
     def _route(self, method: str, path: str, query: dict[str, str], body: Json) -> tuple[int, Any]:  # noqa: C901, PLR0911 - a table
-        if path == "/api/v3/rate_limit":
-            return 200, {"resources": {"core": {"limit": 5000, "remaining": 4999, "reset": int(time.time()) + 60}}}
+        if path == "/api/v3/user":
+            return 200, {"login": "octocat"}
+        if path == f"/api/v3/repos/{REPOSITORY}":
+            return 200, {"full_name": REPOSITORY, "has_issues": self.has_issues}
         found = re.fullmatch(rf"/api/v3/repos/{REPOSITORY}/issues((?:/[a-z0-9]+)*)", path)
         if found is None:
             return 404, {"message": "Not Found"}

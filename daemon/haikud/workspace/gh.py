@@ -98,6 +98,7 @@ class Gh:
     limit_wait_seconds: float = 60.0
     wait: Callable[[float], bool] = _go_on
     stop: Callable[[], bool] | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # that gh gets a part of
 
     def call(
         self,
@@ -125,11 +126,6 @@ class Gh:
             if seconds > self.limit_wait_seconds or not self.wait(seconds):
                 break
         raise self._limited(answer, seconds)
-
-    def version(self) -> str:
-        """The first line of `gh --version`."""
-        done = self._run(["gh", "--version"], None)
-        return as_text(done.stdout).partition("\n")[0]
 
     def _ask(self, argv: list[str], body: bytes | None) -> Answer:
         done = self._run(argv, body)
@@ -168,7 +164,7 @@ class Gh:
 
     def environment(self) -> dict[str, str]:
         """All that gh gets to see."""
-        known = {name: os.environ[name] for name in PASSED_NAMES if name in os.environ}
+        known = {name: self.environ[name] for name in PASSED_NAMES if name in self.environ}
         names = TOKEN_NAMES + (ENTERPRISE_TOKEN_NAMES if self.host_is_stated else ())
         tokens = {name: self.tokens[name] for name in names if self.tokens.get(name)}
         return {"PATH": os.defpath, **known, **_QUIET, HOST_NAME: self.host, **tokens}

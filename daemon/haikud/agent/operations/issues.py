@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.operations.issue_texts import IssueText, NewIssue, write_issues
-from haikud.agent.operations.links import Link
+from haikud.agent.operations.links import IssueNumber, Link
 from haikud.agent.operations.params import Params, read_params
 from haikud.agent.trackers import effect_marker, tracker_of
 from haikud.contracts.issue import Issue
@@ -27,7 +27,7 @@ class NewIssues(Params):
 
 
 class _OfIssue(Params):
-    issue_number: int = Field(ge=1, validation_alias=AliasChoices("issue_number", "number", "issue"))
+    issue_number: IssueNumber = Field(validation_alias=AliasChoices("issue_number", "number", "issue"))
 
 
 class Changes(_OfIssue):

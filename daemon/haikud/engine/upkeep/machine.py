@@ -20,6 +20,7 @@ from pathlib import Path
 from haikud.contracts.settings import Settings
 from haikud.engine.filesystem import silent_filesystem
 from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
+from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
 from haikud.sandbox.modes import MODES
 from haikud.spool.claims import boot_id, process_start_time
@@ -52,7 +53,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _settings(around),
         _git,
-        lambda: _gh(around),
+        lambda: check_gh(around.settings, around.environ),
         lambda: _key(around),
         lambda: _format(layout),
         lambda: _filesystem(layout),
@@ -86,14 +87,6 @@ def _git() -> Iterator[Finding]:
         yield fault(Code.GIT, f"{text} is too old", cure="install git 2.31 or newer")
     else:
         yield ok(Code.GIT, text)
-
-
-def _gh(around: Surroundings) -> Iterator[Finding]:
-    found = shutil.which("gh", path=around.environ.get("PATH"))
-    if found:
-        yield ok(Code.GH, "gh is there", found)
-    else:
-        yield ok(Code.GH, "gh is not there; nothing needs it: issues are local files")
 
 
 def _key(around: Surroundings) -> Iterator[Finding]:
