@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.house import House
 from tests.support.repository import git
+from tests.support.waiting import wait_until
 
 CHAIN = """
 cat "$TASK_PLAN_FILE" > "$HAIKUD_OUT/plan-as-seen.json"
@@ -74,3 +75,39 @@ def test_callback_chain_each_task_has_the_commits_and_results_of_those_before(ho
     assert "port, parts" in report["error"]["message"]
     assert answers["wrong"]["payload"]["attempts"] == 0  # and so nothing was spent
     assert answers["after"]["payload"]["error_report"]["error"]["code"] == "DEPENDENCY_FAILED"
+
+
+def test_a_diamond_whose_middle_conflicts_asks_with_both_diffs_and_goes_on_when_it_is_mended(house: House):
+    house.role("side", 'sed -i "s/return a + b/return a + b  # $TASK_ID/" calc.py && git commit -qam "$TASK_ID"')
+    house.role("join", 'echo done > "$TASK_ID.txt" && git add "$TASK_ID.txt" && git commit -qm Join')
+    house.start()
+    sides = [{"id": name, "title": f"Do {name}", "role": "side", "dependencies": ["top"]} for name in ("left", "right")]
+    join = {"id": "join", "title": "Join", "role": "join", "dependencies": ["left", "right"], "files": ["join.txt"]}
+    top = {"id": "top", "title": "Do top", "role": "join"}
+    house.drop("incoming", "d.json", {"task_plan": {"id": "d", "tasks": [top, *sides, join]}})
+    asked = house.haikud("wait", "d", "--json")
+    assert asked.returncode == 3, house.tail()
+    question = json.loads(asked.stdout)["payload"]
+    left, right = "feature/d.left (task left)", "feature/d.right (task right)"
+    assert question["reason"] == f"Merge conflict between {left} and {right} in calc.py"
+    for told, line in ((left, "+    return a + b  # left"), (right, "+    return a + b  # right")):
+        _, _, diff = question["error_details"].partition(f"{told}, changes since")
+        assert line in diff.partition("feature/")[0].splitlines()
+    assert not (house.repository / "worktrees/d.join/join.txt").exists()  # no agent has run
+
+    house.drop("guidance", "d.join.json", {"action": "retry", "escalation_id": question["escalation_id"]})
+    asked_again = wait_until(lambda: house.read("plans/d/join/escalation-0002.json"), what="the same question")
+    assert asked_again is not None
+    assert asked_again["payload"]["reason"] == question["reason"]  # nobody has mended anything yet
+    wait_until(lambda: house.read("escalations/d.join.json"), what="it to be published")
+
+    by_hand = house.repository / "worktrees/d.right"
+    assert str(by_hand) in question["options"][0]
+    git(by_hand, "merge", "-q", "-X", "ours", "-m", "Both", "feature/d.left")
+    house.drop("guidance", "d.join.txt", "merged it: go on")
+    response = house.response("d")
+    assert response["status"] == "success", house.tail()
+    git(house.repository, "merge-base", "--is-ancestor", "feature/d.left", "feature/d.join")
+    assert "return a + b  # right" in git(house.repository, "show", "feature/d.join:calc.py")
+    answer = response["payload"]["tasks"][-1]["payload"]
+    assert (answer["files_changed"], answer["attempts"]) == (["join.txt"], 3)

@@ -30,16 +30,20 @@ def test_a_dependant_starts_from_its_dependencies_branches(bench: Bench):
     assert (result.evidence.commits, result.evidence.files_changed) == (0, [])
 
 
-def test_a_merge_conflict_is_a_question_that_names_branch_and_files(bench: Bench):
+def test_a_merge_conflict_is_a_question_that_names_both_branches_and_their_diffs(bench: Bench):
     branch_with(bench, "feature/first", "# first\n")
     branch_with(bench, "feature/second", "# second\n")
     bench.order('touch "$HAIKUD_OUT/ran"', merge_refs=["feature/first", "feature/second"])
     result = bench.run()
     assert result.outcome is AttemptOutcome.ESCALATED
     assert result.question is not None
-    assert "feature/second" in result.question.reason
-    assert "calc.py" in result.question.blocker
-    assert result.question.options
+    question = result.question
+    assert question.reason == "Merge conflict between feature/first and feature/second in calc.py"
+    assert "calc.py" in question.blocker
+    assert "+# first" in question.error_details
+    assert "+# second" in question.error_details
+    assert len([line for line in question.context if "git diff" in line]) == 2
+    assert "git merge feature/first" in question.options[0]
     assert not (bench.paths.out / "ran").exists()
     assert git(bench.worktree, "status", "--porcelain") == ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +29,11 @@ class MergeConflict(WorkspaceError):  # noqa: N818 - says what is the case
 
     code = "MERGE_CONFLICT"
 
-    def __init__(self, branch: str, files: list[str]) -> None:
+    def __init__(self, branch: str, files: list[str], others: Sequence[str] = ()) -> None:
         super().__init__(f"{branch} conflicts with the other dependencies in {', '.join(files) or 'its history'}")
         self.branch = branch
         self.files = files
+        self.others = list(others)  # those merged before it
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def merge_dependencies(
         _back_to(git, owner.start_sha)
         for name in branches:
             _remove_checked_out(git, owner.start_sha, name)
-        for name in branches:
-            _merge(git, order, name, owner.start_sha, identity)
+        for number, name in enumerate(branches):
+            _merge(git, order, name, owner.start_sha, identity, branches[:number])
         start = git.line("rev-parse", "HEAD")
         sync_worktree(order)
         update_owner(order, owner, start_sha=start, merged=branches)
@@ -127,7 +128,9 @@ def _remove_checked_out(git: Git, start: str, name: str) -> None:
             file.unlink()
 
 
-def _merge(git: Git, order: WorkspaceOrder, name: str, start: str, identity: tuple[str, str]) -> None:
+def _merge(
+    git: Git, order: WorkspaceOrder, name: str, start: str, identity: tuple[str, str], earlier: Sequence[str]
+) -> None:
     message = f"Merge {name} into {order.branch}\n\nA dependency of this task.\n"
     options = ("--quiet", "--ff", "--no-edit", "--no-stat", "--no-verify", "--no-verify-signatures", "--no-autostash")
     ran = git.ask(
@@ -142,7 +145,7 @@ def _merge(git: Git, order: WorkspaceOrder, name: str, start: str, identity: tup
     files = [as_text(path) for path in git.names("diff", "--name-only", "--diff-filter=U", "-z")]
     _back_to(git, start)
     if ran.exit_code == 1 or files:
-        raise MergeConflict(name, files)
+        raise MergeConflict(name, files, earlier)
     raise GitError(f"could not merge {name}: {ran.stderr}", ran.command, ran.exit_code, ran.stderr)
 
 

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.conflict_question import conflict_question
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.environment import API_NAMES, agent_environment, looks_secret, private_folders
 from haikud.agent.errors import AgentError
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
-from haikud.contracts.attempt import Question
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.sandbox.modes import UnknownSandbox, wrap_command
@@ -87,30 +87,11 @@ def _prepare(attempt: Attempt) -> bool:
         try:
             return merge_dependencies(order, order.merge_refs, attempt.identity)
         except MergeConflict as conflict:
-            raise Escalated(_ask_about(order.branch, conflict)) from conflict
+            raise Escalated(conflict_question(attempt.spec, order, conflict)) from conflict
 
     attempt.start_sha = git_step(attempt, doing, merge)
     attempt.evidence.update(base_sha=attempt.start_sha)
     return prepared.created or is_new
-
-
-def _ask_about(branch: str, conflict: MergeConflict) -> Question:
-    files = ", ".join(conflict.files)
-    return Question(
-        reason=f"Merge conflict between {conflict.branch} and what {branch} starts from",
-        blocker=f"Both change the same lines of {files}",
-        error_details=str(conflict),
-        context=[
-            f"{branch} starts from the branches of the tasks that it depends on",
-            f"conflicting branch: {conflict.branch}",
-            f"conflicting files: {files}",
-        ],
-        options=[
-            f"Merge {conflict.branch} into one of the other branches by hand, then answer `retry`",
-            "Cancel this task and plan it anew on top of the merged branches",
-        ],
-        recommendation="Resolve the conflict in the dependencies' branches: haikud does not choose a side",
-    )
 
 
 def _name_passed_secrets(attempt: Attempt) -> None:
