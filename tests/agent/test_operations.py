@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from tests.support.attempts import Bench
 from tests.support.repository import TEST_COMMAND, git
 
-from haikud.contracts.attempt import Result
+from haikud.agent.endings import Failed
+from haikud.agent.operations.params import read_params
+from haikud.agent.operations.tests import TestRun, kinds_of
+from haikud.agent.testing.words import kind_label
+from haikud.contracts.attempt import AttemptEvent, EventKind, Result
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.states import AttemptOutcome
 from haikud.spool.issues import IssueTracker
@@ -70,6 +76,7 @@ def test_a_batch_of_issues_and_what_can_be_done_with_one(bench: Bench):
         ("create_worktree", {"name": "-f"}, "BAD_PARAMS", "-f"),
         ("create_worktree", {"name": "x", "base": "--all"}, "NO_SUCH_BASE", "--all"),
         ("run_tests", {}, "NO_TEST_COMMAND", "test_command"),
+        ("run_tests", {"command": "true", "report": "../x.xml"}, "BAD_PARAMS", "outside"),
         ("unheard_of", {}, "UNKNOWN_OPERATION", "create_issue"),
     ],
 )
@@ -117,7 +124,10 @@ def test_a_test_run_reports_counts_and_changes_nothing(bench: Bench):
     assert result.outcome is AttemptOutcome.COMPLETED, bench.log()
     assert result.payload["success"] is True
     assert result.payload["tests"] == {"passed": 1, "failed": 0}
-    assert result.summary == "All tests pass: 1 passed, 0 failed"
+    assert result.summary.splitlines()[-1] == "All tests passing! ✅"
+    assert result.summary.startswith("✅ Tests: 1/1 passing (")
+    assert result.payload["suites"][0]["total"] == 1
+    assert any("report.xml" in warning for warning in result.warnings)  # which is no XML
     assert result.evidence is not None
     assert (result.evidence.tests_passing, result.evidence.commits) == (True, 0)
 
@@ -127,3 +137,92 @@ def test_a_test_run_reports_counts_and_changes_nothing(bench: Bench):
     assert result.payload["tests"] == {"passed": 8, "failed": 2}
     assert result.error_report is not None
     assert result.error_report.error.code == "TEST_FAILURE"
+    assert result.error_report.error.message == "The tests failed with exit code 1: 8 passed, 2 failed"
+
+
+SUITES = {
+    "unit": "echo '45 passed in 2.30s'",
+    "integration": "echo '12 passed in 15.70s'",
+    "e2e": "cat >junit.xml <<'END'\n<testsuites><testsuite name='e2e'>"
+    + "<testcase name='ok'/>" * 8
+    + "<testcase file='auth-flow.spec.ts' name='login'><failure message='Timeout on login redirect'/></testcase>"
+    "<testcase file='dashboard.spec.ts' name='stats'><failure message='Element not found error'/></testcase>"
+    "</testsuite></testsuites>\nEND\nexit 1",
+}
+"""The guide's streaming progress, with programs that print and write what test programs do."""
+
+
+def test_kinds_of_tests_are_told_of_one_by_one_and_failures_become_issues(bench: Bench):
+    params = {"commands": SUITES, "create_issues": True, "labels": ["test-failure"]}
+    for _ in range(2):  # tried again, it finds the issues of the first go
+        result = operate(bench, "run_tests", params, with_worktree=True)
+    payload = result.payload
+    assert [(one["name"], one["passed"], one["total"], one["passing"]) for one in payload["suites"]] == [
+        ("unit", 45, 45, True),
+        ("integration", 12, 12, True),
+        ("e2e", 8, 10, False),
+    ]
+    assert payload["tests"] == {"passed": 65, "failed": 2}
+    report = str(bench.worktree / "junit.xml")
+    assert payload["artifacts"] == {"test_report": report, "test_reports": [report]}
+    assert payload["failures"] == [
+        {"suite": "e2e", "file": "auth-flow.spec.ts", "name": "login", "message": "Timeout on login redirect"},
+        {"suite": "e2e", "file": "dashboard.spec.ts", "name": "stats", "message": "Element not found error"},
+    ]
+    assert payload["issues_created"] == [1, 2]
+    first, second = IssueTracker(bench.spool.issues).list()
+    assert (first.title, first.labels) == ("auth-flow.spec.ts: login", ["test-failure"])
+    assert "Timeout on login redirect" in first.body
+    assert second.title == "dashboard.spec.ts: stats"
+    lines = result.summary.splitlines()
+    assert lines[0] == "⚠️ Test suite completed with 2 failures"
+    assert lines[1].startswith("✅ Unit tests: 45/45 passing (")
+    assert lines[3].startswith("❌ E2E tests: 8/10 passing (")
+    assert "- auth-flow.spec.ts: Timeout on login redirect" in lines
+    assert lines[-1] == "Created issues: #1, #2"
+    assert result.error_report is not None
+    assert result.error_report.artifacts.test_report == report
+    assert result.error_report.error.message == "The tests failed with exit code 1: 8 passed, 2 failed"
+    assert result.evidence is not None
+    assert [(run.exit_code, run.counts) for run in result.evidence.verification] == [
+        (0, {"passed": 45, "failed": 0}),
+        (0, {"passed": 12, "failed": 0}),
+        *[(1, {"passed": 8, "failed": 2})] * 2,
+    ]
+    events = [AttemptEvent.model_validate_json(line) for line in bench.paths.events.read_bytes().splitlines()]
+    told = [(event.percent, event.message) for event in events if event.kind is EventKind.PROGRESS]
+    assert [percent for percent, _ in told] == [10, 25, 50, 75, 100]
+    assert told[1][1].startswith("✅ Unit tests: 45/45 passing (")
+    assert told[1][1].endswith("⏳ Integration tests: running")
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({"command": "true", "commands": {"unit": "true"}}, "give one of them"),
+        ({"commands": {"unit": " "}}, "'unit' has no command"),
+        ({"commands": {"unit": "true"}, "report": {"e2e": "x.xml"}}, "no kind 'e2e'"),
+        ({"command": "true", "report": {"e2e": "x.xml"}}, "for one command"),
+        ({"command": "true", "report": 5}, "params.report"),
+        ({"commands": {"unit": 5}}, "params.commands.unit"),
+    ],
+)
+def test_a_test_run_that_makes_no_sense_is_refused(params: dict[str, Any], word: str):
+    with pytest.raises(Failed, match=re.escape(word)):
+        kinds_of(read_params("run_tests", params, TestRun), None)
+
+
+def test_kinds_and_their_reports():
+    both = {"unit": "a", "e2e": "b"}
+    asked: list[tuple[dict[str, Any], list[Sequence[str]]]] = [
+        ({"report": "x.xml"}, [("x.xml",), ("x.xml",)]),
+        ({"report": {"e2e": ["x.xml", "y"]}}, [(), ("x.xml", "y")]),
+        ({}, [(), ()]),
+    ]
+    for params, reports in asked:
+        kinds = kinds_of(read_params("run_tests", {"commands": both, **params}, TestRun), "c")
+        assert [kind.reports for kind in kinds] == reports
+        assert [(kind.name, kind.command) for kind in kinds] == list(both.items())
+    (kind,) = kinds_of(read_params("run_tests", {}, TestRun), "make test")
+    assert (kind.command, kind_label(kind.name)) == ("make test", "Tests")
+    assert [kind_label(name) for name in ("unit", "e2e", "smoke-tests")] == ["Unit tests", "E2E tests", "Smoke tests"]

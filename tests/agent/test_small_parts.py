@@ -11,7 +11,7 @@ import pytest
 from haikud.agent.attempt import TAIL_BYTES, Tail, clean_text
 from haikud.agent.error_reports import describe_exception
 from haikud.agent.events import EventLog
-from haikud.agent.verification import count_tests
+from haikud.agent.testing.text import read_output
 from haikud.contracts.attempt import AttemptEvent
 from haikud.contracts.base import utc_now
 from haikud.contracts.states import Phase
@@ -68,7 +68,7 @@ def test_events_of_many_threads_do_not_mix_and_a_lost_one_harms_nothing(tmp_path
     ],
 )
 def test_counts_where_they_are_obvious(output: str, counts: dict[str, int]):
-    assert count_tests(output) == counts
+    assert read_output(output).counts == counts
 
 
 def test_a_tail_is_bounded_and_clean_text_keeps_lines():

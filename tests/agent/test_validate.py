@@ -19,7 +19,11 @@ def test_success_claimed_over_failing_tests_is_a_failure(bench: Bench):
     result = bench.run()
     assert result.outcome is AttemptOutcome.EXITED_WITH_ERROR
     assert result.summary == "All tests pass!"
-    assert result.payload == {}
+    assert result.payload["test_results"]["tests"] == {"passed": 0, "failed": 1}
+    (failure,) = result.payload["test_results"]["failures"]
+    assert failure["file"] == "tests/test_calc.py"
+    assert failure["name"].endswith("AddTest.test_add")
+    assert failure["message"].startswith("AssertionError")
     report, evidence = result.error_report, result.evidence
     assert report is not None
     assert evidence is not None

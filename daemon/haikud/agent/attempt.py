@@ -18,6 +18,7 @@ from typing import Any, Literal
 from haikud.agent.endings import Stopped
 from haikud.agent.events import EventLog
 from haikud.agent.life import SignsOfLife
+from haikud.agent.testing.facts import TestFacts
 from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
 from haikud.contracts.states import Phase
@@ -32,6 +33,9 @@ from haikud.spool.models import UnreadableFile, read_model
 
 TAIL_BYTES = 16_384
 """Of a command's output that are kept for reports."""
+
+TEST_OUTPUT_BYTES = 1_048_576
+"""Of a test command's output that are looked through for counts and failures."""
 
 
 WhoseGit = Literal["none", "repository", "agent", "tests"]
@@ -63,6 +67,8 @@ class Tested:
     passing: bool
     flaky: bool
     last: Outcome
+    facts: TestFacts = field(default_factory=TestFacts)  # as the output and the reports of the last run tell
+    reports: list[str] = field(default_factory=list)  # relative to the worktree
 
     @property
     def timed_out(self) -> bool:
@@ -157,13 +163,15 @@ class Attempt:
         timeout: float | None,
         tick: Callable[[], bool] | None = None,
         environment: dict[str, str] | None = None,
+        keep: int = TAIL_BYTES,
     ) -> Outcome:
         """Run something untrusted in the worktree, its output in the log. Raises Stopped when TERM arrives.
 
-        `tick` is called about every 50 ms, and says whether to end the command. Raises CannotStart, too.
+        `tick` is called about every 50 ms, and says whether to end the command; `keep` bytes from the output's end are
+        returned. Raises CannotStart, too.
         """
         self.check_stop()
-        tail = Tail()
+        tail = Tail(keep)
         signs = SignsOfLife(self.events, what, self.spec.monitors, None if timeout is None else timeout + self.grace)
 
         def take(data: bytes) -> None:
@@ -203,20 +211,21 @@ class Attempt:
 
 
 class Tail:
-    """The last TAIL_BYTES of a stream."""
+    """The last bytes of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int = TAIL_BYTES) -> None:
+        self._keep = keep
         self._data = bytearray()
 
     def add(self, data: bytes) -> None:
         """More of it."""
         self._data += data
-        if len(self._data) > 2 * TAIL_BYTES:
-            del self._data[:-TAIL_BYTES]
+        if len(self._data) > 2 * self._keep:
+            del self._data[: -self._keep]
 
     def text(self) -> str:
         """What is kept, as text; NULs and the like stay for whoever shows it to escape."""
-        return bytes(self._data[-TAIL_BYTES:]).decode("utf-8", "replace")
+        return bytes(self._data[-self._keep :]).decode("utf-8", "replace")
 
 
 def clean_text(text: str) -> str:

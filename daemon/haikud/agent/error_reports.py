@@ -84,6 +84,7 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
         artifacts=Artifacts(
             github_issue=attempt.issue[1] if attempt.issue else None,
             log_file=str(attempt.log_file),
+            test_report=error.test_report,
         ),
     )
 

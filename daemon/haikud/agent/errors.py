@@ -25,3 +25,4 @@ class AgentError:
     operation: str = ""  # what was being attempted; the runner fills it in where it is empty
     command: str | None = None
     suggested_action: str = ""
+    test_report: str | None = None  # absolute path of a report that the tests wrote

@@ -7,31 +7,46 @@ judged by.
 
 from __future__ import annotations
 
-import re
+import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
-from haikud.agent.attempt import Attempt, Outcome, Tested, shell
+from haikud.agent.attempt import TAIL_BYTES, TEST_OUTPUT_BYTES, Attempt, Outcome, Tested, shell
+from haikud.agent.testing.facts import TestFacts
+from haikud.agent.testing.gather import gather_facts
+from haikud.agent.testing.reports import ReportWatch
 from haikud.contracts.evidence import VerificationRun
 from haikud.sandbox.commands import CannotStart
 from haikud.spool.agent_log import escape_text
 from haikud.spool.refusals import refused_by_machine
 
-_PASS_WORDS = {"passed": "passed", "passing": "passed", "failed": "failed", "failing": "failed"}
-_COUNT = re.compile(r"\b(\d+)\s+(passed|passing|failed|failing|skipped|errors?)\b")
-_RATIO = re.compile(r"\b(\d+)/(\d+) passing\b")
-_UNITTEST = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
-_UNITTEST_BAD = re.compile(r"^FAILED \(([^)]*)\)", re.MULTILINE)
 
+def run_tests(attempt: Attempt, command: str, reports: Sequence[str] = ()) -> Tested:
+    """Run the tests; on a failure, but not at the time limit, once more. Raises Stopped.
 
-def run_tests(attempt: Attempt, command: str) -> Tested:
-    """Run the tests; on a failure, but not at the time limit, once more. Raises Stopped."""
-    run, outcome = run_check(attempt, "test", command)
-    if run.exit_code == 0 or run.timed_out:
-        return Tested([run], run.exit_code == 0, flaky=False, last=outcome)
-    attempt.log.line(f"the tests failed with exit code {run.exit_code}; once more, in case they are flaky")
+    `reports` are paths at which the command writes its reports, beside the well-known ones; BadInput for one outside.
+    """
+    tested = _run_tests_once(attempt, command, reports)
+    first = tested.runs[0]
+    if tested.passing or first.timed_out:
+        return tested
+    attempt.log.line(f"the tests failed with exit code {first.exit_code}; once more, in case they are flaky")
     attempt.events.note("Tests failed; running them once more")
-    again, outcome = run_check(attempt, "test", command)
-    return Tested([run, again], again.exit_code == 0, flaky=again.exit_code == 0, last=outcome)
+    again = _run_tests_once(attempt, command, reports)
+    return dataclasses.replace(again, runs=[first, *again.runs], flaky=again.passing)
+
+
+def _run_tests_once(attempt: Attempt, command: str, reports: Sequence[str]) -> Tested:
+    watch = ReportWatch(attempt.worktree, reports)
+    run, outcome = run_check(attempt, "test", command)
+    found = watch.read()
+    for warning in found.warnings:
+        if warning not in attempt.warnings:
+            attempt.warn(warning)
+    facts = gather_facts(attempt.worktree, outcome.tail, found)
+    run = run.model_copy(update={"counts": facts.counts, "reports": found.files})
+    last = dataclasses.replace(outcome, tail=outcome.tail[-TAIL_BYTES:])
+    return Tested([run], run.exit_code == 0, flaky=False, last=last, facts=facts, reports=found.files)
 
 
 def run_check(
@@ -40,7 +55,12 @@ def run_check(
     """One run of TEST_COMMAND, LINT_COMMAND or an optional test in the worktree. Raises Stopped, CannotStart."""
     words = kind.replace("_", " ")
     attempt.log.line(f"running the {words} command: {command}")
-    outcome = attempt.run_untrusted(shell(command), what=f"{words} command", timeout=attempt.spec.limits.test_seconds)
+    outcome = attempt.run_untrusted(
+        shell(command),
+        what=f"{words} command",
+        timeout=attempt.spec.limits.test_seconds,
+        keep=TEST_OUTPUT_BYTES if kind == "test" else TAIL_BYTES,
+    )
     ended = outcome.ended
     how = (
         f"ended at its limit of {attempt.spec.limits.test_seconds:g} s"
@@ -76,21 +96,24 @@ def run_optional(attempt: Attempt, command: str) -> VerificationRun | None:
     return run
 
 
-def count_tests(output: str) -> dict[str, int]:
-    """`passed`, `failed`, `skipped` as the usual test programs print them; what is not obvious is absent."""
-    if ratio := _RATIO.findall(output):
-        passed, total = (sum(int(pair[n]) for pair in ratio) for n in (0, 1))
-        return {"passed": passed, "failed": total - passed}
-    if ran := _UNITTEST.findall(output):
-        bad = _UNITTEST_BAD.findall(output)
-        details = dict(re.findall(r"(\w+)=(\d+)", bad[-1])) if bad else {}
-        failed = int(details.get("failures", 0)) + int(details.get("errors", 0))
-        return {"passed": int(ran[-1]) - failed, "failed": failed}
-    for line in reversed(output.splitlines()):
-        counts: dict[str, int] = {}
-        for number, word in _COUNT.findall(line):
-            name = _PASS_WORDS.get(word, "failed" if word.startswith("error") else word)
-            counts[name] = counts.get(name, 0) + int(number)
-        if "passed" in counts or "failed" in counts:
-            return {"passed": 0, "failed": 0} | counts
-    return {}
+def results_of(facts: TestFacts, reports: Sequence[str]) -> dict[str, object]:
+    """What the tests said, as an answer shows it; empty where nothing of it was understood."""
+    shown: dict[str, object] = {}
+    if facts.counts:
+        shown["tests"] = facts.counts
+    if facts.unit != "tests":
+        shown["counted"] = facts.unit
+    if facts.suites:
+        shown["suites"] = [suite.shown() for suite in facts.suites]
+    if facts.coverage:
+        shown["coverage"] = facts.coverage
+    if facts.failures:
+        shown["failures"] = [failure.shown() for failure in facts.failures]
+    if reports:
+        shown["reports"] = list(reports)
+    return shown
+
+
+def in_words(counts: dict[str, int]) -> str:
+    """`10 passed, 2 failed`; nothing where nothing was counted."""
+    return ", ".join(f"{number} {name}" for name, number in counts.items())

@@ -19,6 +19,8 @@ class VerificationRun(Model):
     timed_out: bool = False
     log_offset: int = 0  # byte offset in agent.log at which its output begins
     log_end: int = 0  # and at which it ends
+    counts: dict[str, int] = Field(default_factory=dict)  # passed, failed, skipped, as far as the tests said so
+    reports: list[str] = Field(default_factory=list)  # that the tests wrote; relative to the worktree
 
 
 class Evidence(Model):

@@ -14,7 +14,7 @@ from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.phases.setup import holds
-from haikud.agent.verification import run_check, run_optional, run_tests
+from haikud.agent.verification import in_words, results_of, run_check, run_optional, run_tests
 from haikud.agent.worktree import attach, git_step, measure_evidence, order_of, take_over
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
@@ -74,6 +74,8 @@ def _check(attempt: Attempt) -> Tested | None:
         tested = run_tests(attempt, context.test_command)
         runs.extend(tested.runs)
         attempt.evidence.update(tests_passing=tested.passing, flaky=tested.flaky)
+        if results := results_of(tested.facts, tested.reports):
+            attempt.payload["test_results"] = results
         if tested.flaky:
             attempt.warn("the tests failed once and passed when run again: flaky")
     if tested is None or tested.passing:
@@ -126,16 +128,21 @@ def _test_failure(attempt: Attempt, tested: Tested) -> AgentError:
     return AgentError(
         ErrorType.TIMEOUT if late else ErrorType.TEST_FAILURE,
         "TEST_TIMEOUT" if late else "TEST_FAILURE",
-        f"The tests took longer than {limit:g} s and were ended"
-        if late
-        else f"The tests failed with exit code {last.exit_code}",
+        f"The tests took longer than {limit:g} s and were ended" if late else _in_words(tested),
         details=clean_text(tested.last.tail),
         failure_class=FailureClass.PERMANENT if late else FailureClass.TEST_FAILURE,
         attempted=["Retried tests once (still failed)"] if len(tested.runs) > 1 else [],
         operation="Running test suite",
         command=last.command,
         suggested_action="Raise limits.test_seconds, or look for a test that hangs" if late else "",
+        test_report=str(attempt.worktree / tested.reports[0]) if tested.reports else None,
     )
+
+
+def _in_words(tested: Tested) -> str:
+    """The guide's "Test suite failed with 2 errors", with what is known."""
+    counts = in_words(tested.facts.counts)
+    return f"The tests failed with exit code {tested.runs[-1].exit_code}{f': {counts}' if counts else ''}"
 
 
 def _could_not_run(tested: Tested, found: Classified) -> AgentError:
