@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from haikud.agent.verification import count_tests
+from haikud.agent.testing.text import read_output
 
 _TELLING = re.compile(
     r"error|exception|failed|failure|fatal|cannot|can't|could not|not found|no such|denied|refused|unable|undefined"
@@ -46,7 +46,7 @@ def judge_tests(command: str, test_command: str | None, text: str, *, failed: bo
     named = " ".join((test_command or "").split())
     if not (named and named in said) and not _TEST_PROGRAM.search(said):
         return None
-    return "failing" if failed or count_tests(text).get("failed") else "passing"
+    return "failing" if failed or read_output(text).failed else "passing"
 
 
 def _digest(lines: list[str]) -> str:
