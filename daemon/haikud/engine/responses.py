@@ -224,9 +224,10 @@ def _last_word(report: ErrorReport, decision: Decision) -> ErrorReport:
     steps = report.next_steps
     if decision.state is not TaskState.FAILED or steps.requires_escalation:
         return report
-    cure = steps.suggested_action.partition("; the task goes on")[0]
+    cure = steps.suggested_action.partition("; the task goes on")[0].rstrip(".")
     again = f"haikud retry {decision.ref}"
-    action = again if cure.startswith("Nothing") or not cure else f"{cure}; then {again}"
+    action = cure.removesuffix(", then retry the task")
+    action = again if action.startswith("Nothing") or not action else f"{action}; then {again}"
     steps = NextSteps(requires_escalation=True, reason=decision.reason, suggested_action=action)
     return report.model_copy(update={"next_steps": steps})
 
