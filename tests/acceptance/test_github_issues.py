@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited
+from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited, needs_gh
 from tests.support.house import House
 from tests.support.repository import git
 
@@ -17,6 +17,8 @@ echo "it broke: ask @somebody"
 [ "$HAIKUD_ATTEMPT" = 2 ] || exit 75
 echo x > new.txt; git add new.txt; git commit -q -m "Add new.txt"
 """
+
+pytestmark = needs_gh
 
 
 @pytest.fixture

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.attempts import Bench
-from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited
+from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited, needs_gh
 from tests.support.repository import git
+from tests.support.waiting import wait_until
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed, Stopped
 from haikud.agent.operations.operate import operate
+from haikud.agent.phases.report import report
 from haikud.agent.runner import open_attempt
 from haikud.agent.task_issue import open_issue
 from haikud.agent.trackers import tracker_of
@@ -22,6 +25,8 @@ from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 
 BATCH = {"issues": [{"title": f"Number {number}"} for number in range(1, 4)]}
+
+pytestmark = needs_gh
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubDo
 
 
 def attempt_of(bench: Bench, operation: str | None, params: dict[str, Any] | None = None, **more: Any) -> Attempt:
-    github = more.pop("github", {"repository": REPOSITORY, "limit_wait_seconds": 2})
+    github = more.pop("github", {"repository": REPOSITORY, "limit_wait_seconds": 60})
     role = {"operations": [operation] if operation else []}
     bench.order(operation=operation, params=params, role=role, issues="github", github=github, **more)
     attempt = open_attempt(bench.paths.folder, None, threading.Event())
@@ -66,12 +71,20 @@ def test_a_batch_that_a_limit_stopped_says_what_was_made_and_goes_on_from_there(
 
 
 def test_a_wait_for_a_limit_ends_when_the_attempt_is_to_end(bench: Bench, double: GitHubDouble):
-    double.fail("POST", limited(1))
+    double.fail("POST", limited(50))
     attempt = attempt_of(bench, "create_issues", BATCH)
-    threading.Timer(0.5, attempt.stop.set).start()
+
+    def stop_the_wait() -> None:
+        wait_until(lambda: attempt.paths.events.exists() and "rate limit" in attempt.paths.events.read_text())
+        attempt.stop.set()
+
+    thread = threading.Thread(target=stop_the_wait)
+    thread.start()
+    began = time.monotonic()
     with pytest.raises(Stopped):
         operate(attempt)
-    assert "waiting" in attempt.paths.events.read_text()
+    thread.join()
+    assert time.monotonic() - began < 45
 
 
 @pytest.mark.parametrize(
@@ -119,3 +132,32 @@ def test_labels_that_github_drops_are_a_warning(bench: Bench, double: GitHubDoub
     attempt = attempt_of(bench, "create_issue", {"title": "One", "labels": ["bug"]})
     operate(attempt)
     assert attempt.warnings == ["issue #1 is without the label(s) bug"]
+
+
+def test_the_last_word_to_an_issue_takes_no_longer_than_the_grace_period(
+    bench: Bench, double: GitHubDouble, monkeypatch: pytest.MonkeyPatch
+):
+    slow = bench.root / "bin" / "gh"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nsleep 600\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
+    attempt = attempt_of(bench, None)
+    attempt.issue = (1, None)
+    attempt.stop.set()
+    began = time.monotonic()
+    result = report(attempt, None)
+    assert time.monotonic() - began < 20
+    assert result.issue_number == 1
+    assert [warning.partition(":")[0] for warning in result.warnings] == ["the task's issue could not be told"]
+
+
+def test_an_issue_that_could_not_be_opened_at_first_is_opened_at_the_end(bench: Bench, double: GitHubDouble):
+    double.fail("GET", Fault(502, "Bad gateway"))
+    attempt = attempt_of(bench, None)
+    open_issue(attempt)
+    assert len(attempt.warnings) == 1
+    result = report(attempt, None)
+    assert (result.issue_number, double.issues[1]["state"]) == (1, "closed")
+    assert result.warnings == attempt.warnings
+    assert "Attempt 1 ended: completed" in double.comments[1][0]["body"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import ssl
 import subprocess
 import threading
@@ -18,6 +19,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+needs_gh = pytest.mark.skipif(
+    shutil.which("gh") is None or shutil.which("openssl") is None,
+    reason="needs gh and openssl: apt-get install gh openssl",
+)
 
 TOKEN = "ghp_made_up_token_of_the_tests"
 REPOSITORY = "octo/calculator"

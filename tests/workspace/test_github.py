@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited
+from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited, needs_gh
 
 from haikud.contracts.tracker import NoSuchIssue, TrackerTrouble
 from haikud.workspace.gh import Gh
 from haikud.workspace.github import MOST_BODY, GitHubIssues
 
 SPOOL = "3f0c6f0e-9d6f-4c0c-8d6c-1f1f1f1f1f1f"
+
+pytestmark = needs_gh
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,8 @@ def test_an_effect_is_found_again_whoever_copied_it_and_however_its_answer_was_l
 
 def test_a_body_that_github_would_refuse_is_cut(double: GitHubDouble):
     tracker_of(double).create("Long", "x" * 70_000, marker="m")
+    tracker_of(double).update(1, title="y" * 300)
+    assert len(double.issues[1]["title"]) == 256
     body = double.issues[1]["body"]
     assert MOST_BODY - 100 < len(body) < 65_536
     assert "cut here" in body

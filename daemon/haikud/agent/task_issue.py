@@ -20,6 +20,8 @@ from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.tracker import NoSuchIssue, Tracker, TrackerTrouble
 from haikud.spool.models import UnreadableFile
 
+_WITHOUT = "the task goes on without its issue"
+
 
 def open_issue(attempt: Attempt) -> None:
     """Find or create the task's issue. Raises OSError, Stopped; a tracker that fails is a warning."""
@@ -29,7 +31,7 @@ def open_issue(attempt: Attempt) -> None:
         _open(attempt, tracker_of(attempt))
     except (TrackerTrouble, UnreadableFile) as error:
         attempt.check_stop()
-        attempt.warn(f"the task goes on without its issue: {_with_cure(error)}")
+        attempt.warn(f"{_WITHOUT}: {_with_cure(error)}")
 
 
 def tell_issue(attempt: Attempt, result: Result) -> Result:
@@ -49,7 +51,11 @@ def tell_issue(attempt: Attempt, result: Result) -> Result:
     except NoSuchIssue as error:
         attempt.warn(f"{error}: nothing was noted there")
     except (TrackerTrouble, UnreadableFile) as error:
-        attempt.warn(f"the task's issue could not be told: {_with_cure(error)}")
+        text = f"the task's issue could not be told: {_with_cure(error)}"
+        if any(warning.startswith(_WITHOUT) for warning in attempt.warnings):
+            attempt.say(text)
+        else:
+            attempt.warn(text)
     changes: dict[str, Any] = {"warnings": attempt.warnings}
     if attempt.issue is not None:
         changes |= {"issue_number": attempt.issue[0], "issue_url": attempt.issue[1]}

@@ -6,6 +6,8 @@ gh is called here, by the runner, which is trusted: its login and tokens never r
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from haikud.agent.attempt import Attempt
@@ -29,7 +31,7 @@ CLOCKS_APART = timedelta(days=1)
 def tracker_of(attempt: Attempt, *, at_the_end: bool = False) -> Tracker:
     """The tracker that the settings choose. Nothing is asked of it yet.
 
-    `at_the_end`: TERM may have arrived already, which ends no call then, but every wait. Raises TrackerTrouble where it
+    `at_the_end`: where TERM has arrived already, the grace period is what there is left. Raises TrackerTrouble where it
     is not known which repository of GitHub is meant.
     """
     spec = attempt.spec
@@ -50,7 +52,7 @@ def tracker_of(attempt: Attempt, *, at_the_end: bool = False) -> Tracker:
         call_seconds=spec.github.call_seconds,
         limit_wait_seconds=spec.github.limit_wait_seconds,
         wait=wait,
-        stop=None if at_the_end else attempt.stop.is_set,
+        stop=_end_of_patience(attempt) if at_the_end else attempt.stop.is_set,
     )
     form = read_model(attempt.layout.format_file, SpoolFormat)
     if form is None:
@@ -79,6 +81,14 @@ def ending_after_trouble(operation: str, trouble: TrackerTrouble) -> Failed:
 
 
 _OF_THE_REQUEST = frozenset({"NO_SUCH_ISSUE", "BAD_PARAMS", "TOO_MANY_ISSUES"})
+
+
+def _end_of_patience(attempt: Attempt) -> Callable[[], bool]:
+    """The result must be there before the engine's grace period is over: it is worth more than a comment."""
+    if not attempt.stop.is_set():
+        return attempt.stop.is_set
+    until = time.monotonic() + attempt.grace
+    return lambda: time.monotonic() >= until
 
 
 def _place(spec: Spec) -> tuple[str, str]:

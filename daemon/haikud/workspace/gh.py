@@ -153,9 +153,10 @@ class Gh:
         except PermissionError as error:
             raise TrackerTrouble("GH_MISSING", f"gh cannot be run: {error.strerror}", INSTALL) from error
         if done.exit_code is None:
+            when = "because the attempt ends" if self.stop and self.stop() else f"after {self.call_seconds:g} s"
             raise TrackerTrouble(
                 "GITHUB_UNREACHABLE",
-                f"gh was ended after {self.call_seconds:g} s without an answer of {self.host}",
+                f"gh was ended {when}, without an answer of {self.host}",
                 "Check the network and the proxy's variables, or raise github.call_seconds, then retry the task",
                 details=self._clean(as_text(done.stderr).strip()),
                 passing=True,

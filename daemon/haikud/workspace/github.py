@@ -29,6 +29,8 @@ MOST_PAGES = 50
 MOST_BODY = 65_000
 """Characters. GitHub takes 65,536; the rest is for links and tags."""
 
+MOST_TITLE = 256
+
 _CUT = "\n\n... (cut here: GitHub takes no more)"
 _LINKS = "Linked: "
 _TAG = re.compile(r"<!-- haikud:\S+ -->")
@@ -57,7 +59,7 @@ class GitHubIssues:
         tag = None if marker is None else self.tag(marker)
         if tag is not None and tag in self._find_marked():
             return self._read(self._find_marked()[tag])
-        fields: dict[str, Any] = {"title": title, "body": _compose(body, links, [tag] if tag else [])}
+        fields: dict[str, Any] = {"title": _short(title), "body": _compose(body, links, [tag] if tag else [])}
         if labels:
             fields["labels"] = [*labels]
         made = self._gh.call("POST", self._path(), fields, ok=(410,))
@@ -88,7 +90,11 @@ class GitHubIssues:
         links: Sequence[str] | None = None,
     ) -> Issue:
         """Change what is not None; the issue as it is then. Links and tags in the body outlive a new body."""
-        changes: dict[str, Any] = {"title": title, "state": state, "labels": None if labels is None else [*labels]}
+        changes: dict[str, Any] = {
+            "title": title and _short(title),
+            "state": state,
+            "labels": None if labels is None else [*labels],
+        }
         changes = {name: value for name, value in changes.items() if value is not None}
         if body is not None or links is not None:
             old_body, old_links, tags = _take_apart(self._call("GET", number).get("body"))
@@ -206,6 +212,10 @@ def _moved(repository: str) -> TrackerTrouble:
     return TrackerTrouble(
         "REPOSITORY_MOVED", f"{repository} has moved", "Give its new OWNER/NAME in github.repository, or to the remote"
     )
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= MOST_TITLE else f"{title[: MOST_TITLE - 4]} ..."
 
 
 def _compose(body: str, links: Sequence[str], tags: Sequence[str]) -> str:

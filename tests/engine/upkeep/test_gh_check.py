@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited
+from tests.support.github_double import REPOSITORY, TOKEN, Fault, GitHubDouble, limited, needs_gh
 
 from haikud.contracts.settings import Settings
 from haikud.engine.upkeep.findings import Finding, Severity
@@ -26,6 +26,7 @@ def test_gh_is_asked_only_where_issues_are_on_github(tmp_path: Path):
     assert (missing.severity, "apt-get install gh" in missing.cure) == (Severity.FAULT, True)
 
 
+@needs_gh
 def test_login_repository_and_calls_left_are_looked_at(tmp_path: Path):
     double = GitHubDouble(tmp_path)
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **double.environment, "GH_ENTERPRISE_TOKEN": TOKEN}

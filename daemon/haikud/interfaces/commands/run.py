@@ -69,6 +69,7 @@ def _check_roles(settings: Settings) -> None:
     """`Trouble` for roles and templates without which every request would be rejected."""
     from haikud.roles.catalogue import find_roles
     from haikud.roles.files import RoleError
+    from haikud.roles.issue_templates import find_issue_templates
     from haikud.roles.templates import TemplateError, find_file_templates, find_templates
 
     advice = "correct roles_dir or templates_dir in the settings, or that file, and start again"
@@ -77,6 +78,7 @@ def _check_roles(settings: Settings) -> None:
         roles = find_roles(Path(settings.roles_dir) if settings.roles_dir else None)
         find_templates(templates_dir)
         find_file_templates(templates_dir)
+        find_issue_templates(templates_dir)
     except (RoleError, TemplateError) as error:
         raise Trouble(f"the roles or templates cannot be used: {error}", advice=advice) from None
     if settings.default_role not in roles:
