@@ -231,11 +231,3 @@ class Tail:
 def clean_text(text: str) -> str:
     """Untrusted output for a report: lines stay, control characters within them are escaped."""
     return "\n".join(escape_text(line) for line in text.splitlines())
-
-
-def shell(command: str) -> list[str]:
-    """The argv that runs a command line of a plan."""
-    for program in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"):
-        if os.access(program, os.X_OK):
-            return [program, "-c", command]
-    return ["/bin/sh", "-c", command]

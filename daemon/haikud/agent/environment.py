@@ -13,23 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from haikud.contracts.attempt import Spec
+from haikud.sandbox.environment import API_NAMES, git_variables
 from haikud.spool.layout import AttemptPaths
 
-API_NAMES = frozenset(
-    {
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        "ANTHROPIC_CONFIG_DIR",
-        "CLAUDE_CODE_OAUTH_TOKEN",
-    }
-)
-"""Ours: given by a role's `credential` alone."""
-
 _SECRET_WORDS = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
-
-_GIT_CONFIG = {"commit.gpgsign": "false", "tag.gpgsign": "false", "gc.auto": "0", "maintenance.auto": "false"}
-"""No signing: the agent has no key. No background upkeep: it would be a process left running."""
 
 
 def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
@@ -69,7 +56,7 @@ def agent_environment(
         "HOME": str(home),
         "TMPDIR": str(temporary),
         **{name: value for name, value in chosen.items() if name not in API_NAMES},
-        **_git_variables(identity),
+        **git_variables(identity),
         **_guide_variables(spec, paths, worktree, issue_number),
         **_own_variables(spec, paths),
     }
@@ -114,22 +101,6 @@ def _own_variables(spec: Spec, paths: AttemptPaths) -> dict[str, str]:
             "HAIKUD_MAX_COST_USD": f"{spec.budget_usd:.6f}",
         }
     )
-
-
-def _git_variables(identity: tuple[str, str]) -> dict[str, str]:
-    name, email = identity
-    variables = {
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": email,
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": email,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": str(len(_GIT_CONFIG)),
-    }
-    for number, (key, value) in enumerate(_GIT_CONFIG.items()):
-        variables[f"GIT_CONFIG_KEY_{number}"] = key
-        variables[f"GIT_CONFIG_VALUE_{number}"] = value
-    return variables
 
 
 def _present(variables: Mapping[str, str | None]) -> dict[str, str]:

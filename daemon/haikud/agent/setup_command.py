@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from haikud.agent.attempt import Attempt, Outcome, clean_text, shell
+from haikud.agent.attempt import Attempt, Outcome, clean_text
 from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.earlier import earlier_results
 from haikud.agent.endings import Failed
@@ -19,6 +19,7 @@ from haikud.agent.errors import AgentError
 from haikud.agent.lock_waits import LockWait
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
+from haikud.sandbox.commands import shell
 from haikud.spool.durable import write_quickly
 
 SETUP_DONE = ".setup-done"

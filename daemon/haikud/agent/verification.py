@@ -11,12 +11,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from haikud.agent.attempt import TAIL_BYTES, TEST_OUTPUT_BYTES, Attempt, Outcome, Tested, shell
+from haikud.agent.attempt import TAIL_BYTES, TEST_OUTPUT_BYTES, Attempt, Outcome, Tested
 from haikud.agent.testing.facts import TestFacts
 from haikud.agent.testing.gather import gather_facts
 from haikud.agent.testing.reports import ReportWatch
 from haikud.contracts.evidence import VerificationRun
-from haikud.sandbox.commands import CannotStart
+from haikud.sandbox.commands import CannotStart, shell
 from haikud.spool.agent_log import escape_text
 from haikud.spool.refusals import refused_by_machine
 

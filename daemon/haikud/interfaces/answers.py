@@ -115,5 +115,20 @@ def _escalation_lines(ref: str, escalation: dict[str, Any]) -> Iterator[str]:
     yield _row("cost", f"{dollars(payload.get('cost_so_far'))} so far")
 
 
+def blocked_lines(payload: dict[str, Any]) -> Iterator[str]:
+    """The guide's blocked report, for people, whole."""
+    yield f"Blocked: {one_line(payload.get('reason'))}"
+    yield f"Task: {one_line(payload.get('title'))} ({one_line(payload.get('ref'))})"
+    yield f"Blocker: {one_line(payload.get('blocker'))}"
+    yield "Error details:"
+    yield from (f"  {line}" for line in safe(payload.get("error_details", "")).splitlines())
+    yield "Context:"
+    yield from (f"- {one_line(entry)}" for entry in _list(payload.get("context")))
+    yield "Options:"
+    yield from (f"{number}. {one_line(option)}" for number, option in enumerate(_list(payload.get("options")), 1))
+    yield f"Recommendation: {one_line(payload.get('recommendation'))}"
+    yield f"Cost so far: {dollars(payload.get('cost_so_far'))}"
+
+
 def _row(label: str, value: object) -> str:
     return f"  {label:<9} {one_line(value)}"

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("haikud.interfaces.commands.control:retry", "Run a failed or cancelled task again."),
     "pause": ("haikud.interfaces.commands.control:pause", "Hold a task, a plan or the whole queue."),
     "resume": ("haikud.interfaces.commands.control:resume", "Go on with what was paused."),
+    "merge": ("haikud.interfaces.commands.merge:merge", "Merge a plan's finished branches, tested first."),
     "stop": ("haikud.interfaces.commands.stop:stop", "Stop the daemon, gently or now."),
     "doctor": ("haikud.interfaces.commands.doctor:doctor", "Examine the machine and the spool; --repair mends."),
     "prune": ("haikud.interfaces.commands.prune:prune", "Remove old finished plans whose work is safe elsewhere."),

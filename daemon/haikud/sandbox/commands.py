@@ -34,6 +34,14 @@ _MOST_LATE_BYTES = 16 * 1_048_576
 """Of output taken after the tree's end: more than a pipe holds, so only a writer that escaped reaches it."""
 
 
+def shell(command: str) -> list[str]:
+    """The argv that runs a command line of a plan."""
+    for program in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"):
+        if os.access(program, os.X_OK):
+            return [program, "-c", command]
+    return ["/bin/sh", "-c", command]
+
+
 class CannotStart(RuntimeError):  # noqa: N818 -- the name says what is the case
     """The command could not even be started: no such program, not executable, no such folder."""
 

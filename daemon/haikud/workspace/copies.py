@@ -29,6 +29,13 @@ def copy_files(repository_top: str | Path, worktree: str | Path, names: Iterable
     return [name for name in wanted if name not in tracked and _copy(top, worktree, name)]
 
 
+def copy_into(repository_top: str | Path, folder: str | Path, names: Iterable[str]) -> list[str]:
+    """The same into a folder that is no worktree of git's, and holds the tracked files already."""
+    top, folder = Path(repository_top), Path(folder)
+    missing = [name for name in map(_checked, names) if not os.path.lexists(folder / name)]
+    return [name for name in missing if _copy(top, folder, name)]
+
+
 def _checked(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or ".git" in path.parts or "\0" in name:

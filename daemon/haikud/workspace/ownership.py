@@ -88,7 +88,7 @@ def take_ownership(order: WorkspaceOrder, owner: Owner) -> None:
     """Record the owner of a branch that has none. BranchTaken where someone was first."""
     path = record_path(order)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not create_whole(path, _dump(owner)):
+    if not create_whole(path, dump_owner(owner)):
         raise BranchTaken(f"branch {order.branch} was taken by another haikud task a moment ago")
 
 
@@ -97,7 +97,7 @@ def update_owner(order: WorkspaceOrder, owner: Owner, **changes: object) -> Owne
     changed = Owner.model_validate({**owner.model_dump(), **changes})
     path = record_path(order)
     if changed != owner:
-        write_atomically(path, _dump(changed))
+        write_atomically(path, dump_owner(changed))
     else:
         remove_entry(temporary_of(path, path.parent))  # of a writer that was killed
     return changed
@@ -119,5 +119,6 @@ def all_owners(git_common_dir: str | Path) -> list[Owner]:
     return [owner for owner in records if owner is not None]
 
 
-def _dump(owner: Owner) -> bytes:
+def dump_owner(owner: Owner) -> bytes:
+    """What the file of a record holds."""
     return owner.model_dump_json(indent=2).encode() + b"\n"

@@ -117,6 +117,7 @@ def list_worktrees(git_common_dir: str | Path) -> list[WorktreeFacts]:
             at_work=owner.attached_tip is not None and not owner.detached,
         )
         for owner in all_owners(git_common_dir)
+        if "/" not in owner.ref  # a merge's place is no task's worktree
     ]
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from haikud.agent.attempt import Attempt
 from haikud.agent.conflict_question import conflict_question
 from haikud.agent.endings import Escalated, Failed
-from haikud.agent.environment import API_NAMES, agent_environment, looks_secret, private_folders
+from haikud.agent.environment import agent_environment, looks_secret, private_folders
 from haikud.agent.errors import AgentError
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
+from haikud.sandbox.environment import API_NAMES
 from haikud.sandbox.modes import UnknownSandbox, wrap_command
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
 from haikud.spool.models import dump

@@ -82,6 +82,7 @@ class Code(StrEnum):
     OWNER_UNREADABLE = "owner_unreadable"
     OWNER_WITHOUT_TASK = "owner_without_task"
     WORKTREE_GONE = "worktree_gone"
+    MERGE_LEFT = "merge_left"
     GIT_LEFT_ATTACHED = "git_left_attached"
     GIT_LOCK_LEFT = "git_lock_left"
     GIT_TEMPORARY_LEFT = "git_temporary_left"

@@ -28,6 +28,7 @@ from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.format import SpoolFormatError, read_format
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
 from haikud.workspace.git import Git, GitError
+from haikud.workspace.merging import MERGE_TREE_SINCE
 
 OLDEST_GIT = (2, 31)
 """`rev-parse --path-format` came with it."""
@@ -85,6 +86,8 @@ def _git() -> Iterator[Finding]:
     numbers = re.search(r"(\d+)\.(\d+)", text)
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
         yield fault(Code.GIT, f"{text} is too old", cure="install git 2.31 or newer")
+    elif numbers is not None and (int(numbers[1]), int(numbers[2])) < MERGE_TREE_SINCE:
+        yield note(Code.GIT, f"{text} cannot `haikud merge`", cure="git 2.38 or newer can; the rest works")
     else:
         yield ok(Code.GIT, text)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,11 +21,13 @@ from haikud.contracts.base import JsonObject, utc_now
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.ids import split_ref
 from haikud.contracts.tombstone import Tombstone
+from haikud.engine.merging.places import clear_merge_of
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.look import Locks, SeenPlan, read_plan
 from haikud.engine.upkeep.removal import finish_removal, put_back, put_tombstone, take_out, unfinished
 from haikud.engine.upkeep.safety import Verdict, copied_files, judge_task
 from haikud.sandbox.process_table import marked_beneath
+from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.durable import make_folder
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.leftovers import remove_leftovers
@@ -119,6 +121,9 @@ def _prune_plan(store: Store, plan_id: str, wish: Wish, spool_id: str, alive: se
     orders = {
         one.task.ref: build_workspace(seen.plan, one.task, layout.task(one.task.ref), spool_id) for one in seen.tasks
     }
+    merging = _clear_merges(orders.values(), plan_id, dry=wish.dry)
+    if merging:
+        return PlanReport(plan_id, pruned=False, why=merging)
     verdicts = [_judge(layout, ref, order, wish) for ref, order in orders.items()]
     stays = any(one.kept for one in verdicts)
     if not stays and not wish.dry:
@@ -162,6 +167,17 @@ def _alive(layout: SpoolLayout) -> set[str]:
         if held:
             found.add(claim.parent.parent.parent.name)
     return found
+
+
+def _clear_merges(orders: Iterable[WorkspaceOrder | None], plan_id: str, *, dry: bool) -> str:
+    """Clear away what a killed merge of the plan left; why the plan stays where that cannot be."""
+    places = {order.git_common_dir for order in orders if order is not None and Path(order.git_common_dir).exists()}
+    try:
+        for common in () if dry else sorted(places):
+            clear_merge_of(common, plan_id)
+    except (WorkspaceError, TreeStillAlive) as error:
+        return f"a merge of it is at work, or left something: {error}"
+    return ""
 
 
 def _judge(layout: SpoolLayout, ref: str, order: WorkspaceOrder | None, wish: Wish) -> Verdict:

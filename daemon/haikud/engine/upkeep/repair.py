@@ -17,6 +17,7 @@ from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.envelope import Status
 from haikud.engine.clearing import clear_attempt
 from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.merging.places import clear_merge_of
 from haikud.engine.publication import publish_final, publish_plan
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.answer_check import STATUS, status_of
@@ -246,6 +247,11 @@ def _order_of(look: Look, finding: Finding) -> WorkspaceOrder | None:
     return build_workspace(plan, task.task, look.layout.task(task.task.ref), look.spool_id or "")
 
 
+def _merge_left(_look: Look, _store: Store, finding: Finding) -> str | None:
+    common = str(Path(finding.path).parent.parent.parent)
+    return "removed, with what ran there" if clear_merge_of(common, finding.ref or "") else None
+
+
 def _attached(look: Look, _store: Store, finding: Finding) -> str | None:
     order = _order_of(look, finding)
     if order is None:
@@ -324,6 +330,7 @@ CURES: dict[Code, Cure] = {
     Code.CLAIM_HELD: _processes,
     Code.PROCESS_LEFT: _processes,
     Code.WORKTREE_GONE: _worktree_gone,
+    Code.MERGE_LEFT: _merge_left,
     Code.GIT_LEFT_ATTACHED: _attached,
     Code.GIT_LOCK_LEFT: _git_lock,
     Code.GIT_TEMPORARY_LEFT: _remove,

@@ -17,11 +17,12 @@ from haikud.contracts.owner import Owner
 from haikud.contracts.states import TaskState
 from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
-from haikud.engine.upkeep.look import Look, SeenTask, evidence_of
+from haikud.engine.upkeep.look import Locks, Look, SeenTask, evidence_of
 from haikud.engine.upkeep.process_check import is_quiet
 from haikud.workspace.checks import find_entry, names_folder
 from haikud.workspace.files import is_there
 from haikud.workspace.git import Git, WorkspaceError
+from haikud.workspace.merge_place import is_merge_record, lock_path, plan_of_merge
 from haikud.workspace.ownership import load_record, owners_folder
 from haikud.workspace.removal import rescue_ref
 from haikud.workspace.repository import resolve
@@ -74,6 +75,9 @@ def _records(look: Look, repository: Repository) -> Iterator[Finding]:
             continue
         if owner is None or owner.spool_id != look.spool_id:
             continue
+        if is_merge_record(owner):
+            yield from _merge(repository, owner, path)
+            continue
         known = repository.tasks.get(owner.ref)
         if known is None:
             if split_ref(owner.ref)[0] not in look.unreadable:
@@ -82,6 +86,18 @@ def _records(look: Look, repository: Repository) -> Iterator[Finding]:
                 yield note(Code.OWNER_WITHOUT_TASK, why, path, owner.ref, cure)
             continue
         yield from _worktree(look, repository, owner, *known)
+
+
+def _merge(repository: Repository, owner: Owner, path: Path) -> Iterator[Finding]:
+    """The place of a merge that nobody is at."""
+    try:
+        at_work = Locks().hold(lock_path(repository.common).stat())
+    except FileNotFoundError:
+        at_work = False
+    if not at_work:
+        plan_id = plan_of_merge(owner)
+        why = f"a `haikud merge {plan_id}` was killed; {owner.worktree} is what it left"
+        yield note(Code.MERGE_LEFT, why, path, plan_id, "the next merge there removes it, and so does --repair")
 
 
 def _worktree(

@@ -1,0 +1,1 @@
+"""Merging a plan's finished branches: `haikud merge`. No part of the daemon; it shares the spool with it alone."""
