@@ -118,3 +118,14 @@ def test_where_a_task_is_can_be_told_without_a_daemon(spool: FakeSpool):
 )
 def test_what_was_not_free_is_never_shown_as_nothing(amount: float | None, shown: str):
     assert dollars(amount) == shown
+
+
+def test_what_a_plan_saved_is_told_at_its_end(spool: FakeSpool):
+    tasks = [{"ref": f"p.{name}", "status": "success", "payload": {"branch": f"feature/p.{name}"}} for name in "ab"]
+    comparison = {"if_all_sonnet": 0.87, "savings_usd": 0.7, "savings_percent": 80.5}
+    time = {"sequential_seconds": 2700.0, "parallel_seconds": 1080.0, "time_saved_percent": 60.0}
+    costs = {"total_cost": 0.17, "comparison": comparison}
+    spool.response("p", "success", tasks=tasks, agent_costs=costs, time=time)
+    _, shown = on_terminal(spool, "wait", "p")
+    assert "  costs     $0.17, $0.87 if all Sonnet: $0.70 or 80.5% saved" in shown.splitlines()
+    assert "  time      18 min 0 s, 45 min 0 s one by one: 60.0% saved" in shown.splitlines()

@@ -61,6 +61,7 @@ def _response_lines(name: str, response: dict[str, Any]) -> Iterator[str]:
         yield f"  {one_line(task.get('ref'))}: {one_line(task.get('status'))} {_metrics(task)}"
         yield from ("  " + line for line in _payload_lines(_object(task.get("payload"))))
     yield from _payload_lines(payload)
+    yield from _savings_lines(payload, several=len(tasks) > 1)
 
 
 def _payload_lines(payload: dict[str, Any]) -> Iterator[str]:
@@ -82,6 +83,20 @@ def _payload_lines(payload: dict[str, Any]) -> Iterator[str]:
     for warning in _list(payload.get("warnings")):
         yield _row("warning", warning)
     yield from _report_lines(_object(payload.get("error_report")))
+
+
+def _savings_lines(payload: dict[str, Any], *, several: bool) -> Iterator[str]:
+    """What it cost against Sonnet, and for several tasks what running side by side saved."""
+    costs = _object(payload.get("agent_costs"))
+    compared, time = _object(costs.get("comparison")), _object(payload.get("time"))
+    sonnet, saved = compared.get("if_all_sonnet"), compared.get("savings_usd")
+    if isinstance(sonnet, int | float) and isinstance(saved, int | float) and sonnet > 0:
+        percent = f"{dollars(saved)} or {compared.get('savings_percent')}% saved" if saved >= 0 else "nothing saved"
+        yield _row("costs", f"{dollars(costs.get('total_cost'))}, {dollars(sonnet)} if all Sonnet: {percent}")
+    one_by_one, side_by_side = time.get("sequential_seconds"), time.get("parallel_seconds")
+    if several and isinstance(one_by_one, int | float) and isinstance(side_by_side, int | float):
+        saved_percent = one_line(time.get("time_saved_percent"))
+        yield _row("time", f"{span(side_by_side)}, {span(one_by_one)} one by one: {saved_percent}% saved")
 
 
 def _report_lines(report: dict[str, Any]) -> Iterator[str]:

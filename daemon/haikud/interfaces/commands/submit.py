@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--follow", "following", is_flag=True, help="Print the agents' logs while they work; exit as `wait` does."
 )
+@click.option("--progress", is_flag=True, help="With --wait: tell what the agents report, on stderr.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="With --wait or --follow: exit 4 after S s.")
 @click.option("--repository", type=click.Path(path_type=Path), metavar="PATH", help="The checkout to work on.")
 @click.option("--config", type=click.Path(path_type=Path), default=None, help="The daemon's settings file.")
@@ -40,6 +41,7 @@ def submit(
     file: str,
     waiting: bool,
     following: bool,
+    progress: bool,
     timeout: float | None,
     repository: Path | None,
     config: Path | None,
@@ -53,6 +55,8 @@ def submit(
     """
     if timeout is not None and not (waiting or following):
         raise Trouble("--timeout needs --wait or --follow", advice="or use `haikud wait ID --timeout S` afterwards")
+    if progress and (following or not waiting):
+        raise Trouble("--progress needs --wait, and says less than --follow", advice="take one of the two")
     layout = find_spool(spool)
     name, data = read_file(file)
     from haikud.interfaces.checking import check_request, is_same_as_known
@@ -77,7 +81,7 @@ def submit(
 
     plan_id = checked.plan.id
     if not following:
-        ctx.exit(wait_and_show(layout, plan_id, timeout=timeout, as_json=as_json, dropped=dropped))
+        ctx.exit(wait_and_show(layout, plan_id, timeout=timeout, as_json=as_json, progress=progress, dropped=dropped))
     end = _follow(layout, plan_id, timeout, dropped)
     if waiting or end.kind is EndKind.TIMEOUT:
         ctx.exit(show_end(layout, end, timeout=timeout, as_json=as_json))

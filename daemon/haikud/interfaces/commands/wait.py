@@ -11,6 +11,7 @@ from haikud.interfaces.answers import how_to_answer, print_answer
 from haikud.interfaces.looking import check_id, check_task_of_known_plan, is_known
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.progress import ProgressLines, describe_now
+from haikud.interfaces.progress_events import ProgressEvents
 from haikud.interfaces.trouble import note, warn
 from haikud.interfaces.waiting import Dropped, EndKind, WaitEnd, look_for_answer, wait_for_answer
 from haikud.spool.layout import SpoolLayout
@@ -20,9 +21,12 @@ from haikud.spool.layout import SpoolLayout
 @click.argument("identifier", metavar="ID")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after so many seconds (exit 4).")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole JSON, on a terminal too.")
+@click.option("--progress", is_flag=True, help="Tell what the agents report, on stderr; with --json as messages.")
 @spool_option
 @click.pass_context
-def wait(ctx: click.Context, identifier: str, timeout: float | None, as_json: bool, spool: Path | None) -> None:
+def wait(
+    ctx: click.Context, identifier: str, timeout: float | None, as_json: bool, progress: bool, spool: Path | None
+) -> None:
     """Wait for the response of ID, a plan or a task (PLAN.TASK), and print it.
 
     In a pipe the response is printed as JSON. Exit codes: 0 success, 1 failure or partial, 2 usage, 3 blocked by an
@@ -35,7 +39,7 @@ def wait(ctx: click.Context, identifier: str, timeout: float | None, as_json: bo
         if not is_known(layout, identifier):
             warn(f"{layout.root} knows nothing of {identifier} yet; waiting for it to appear")
         warn_without_daemon(layout, "no answer will come")
-    ctx.exit(wait_and_show(layout, identifier, timeout=timeout, as_json=as_json))
+    ctx.exit(wait_and_show(layout, identifier, timeout=timeout, as_json=as_json, progress=progress))
 
 
 def wait_and_show(
@@ -44,11 +48,15 @@ def wait_and_show(
     *,
     timeout: float | None,
     as_json: bool,
+    progress: bool = False,
     dropped: Dropped | None = None,
 ) -> int:
     """Wait, print what came, and give the exit code."""
-    progress = ProgressLines(layout, identifier)
-    end = wait_for_answer(layout, identifier, timeout=timeout, dropped=dropped, each_look=progress.look)
+    events = ProgressEvents(layout, identifier, as_json=as_json) if progress else None
+    look = events.look if events else ProgressLines(layout, identifier).look
+    end = wait_for_answer(layout, identifier, timeout=timeout, dropped=dropped, each_look=look)
+    if events:
+        events.look(last=True)
     return show_end(layout, end, timeout=timeout, as_json=as_json)
 
 
