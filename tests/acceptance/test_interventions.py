@@ -22,7 +22,7 @@ LOOKS = {"tools": [{"name": "bash", "input": {"command": "sleep 0.4; ls nowhere"
 STRAYS = {
     "tools": [
         {"name": "bash", "input": {"command": "echo '# mine' >> calc.py; echo '# not mine' >> other.py; git add -A"}},
-        {"name": "bash", "input": {"command": "git commit -qm Strays"}},
+        {"name": "bash", "input": {"command": "git commit -qm Strays; sleep 2.1"}},
     ]
 }
 SILENT = "echo begun >> calc.py; git commit -qam 'Half of it'; echo unsaved >> calc.py; exec sleep 1000"
@@ -87,8 +87,9 @@ def test_a_looping_a_silent_and_a_straying_agent_are_noticed_paused_and_escalate
         assert entries(house, "loops", "intervention")[0]["detail"]["trigger"] == "same_operation"
         assert entries(house, "strays", "intervention")[0]["detail"]["files"] == ["other.py"]
         assert "a monitor ends the attempt" in house.log("hangs")
-        calls = len(api.journal)
-        assert calls < 10, "it was not stopped at a turn boundary"
+        asked = [json.dumps(exchange.body["messages"]) for exchange in api.journal]
+        assert 3 <= sum("Do loops" in one for one in asked) < 10  # stopped before its twelve turns were over
+        assert sum("Do strays" in one for one in asked) == 1  # stopped before its second
 
 
 def test_a_later_daemon_counts_on_and_a_restart_is_bounded(house: House):

@@ -23,12 +23,12 @@ from haikud.workspace.changes import changed_files, status_lines, unexpected
 from haikud.workspace.git import WorkspaceError
 
 LOOK_SECONDS = 2.0
-"""Between two looks at least; and a look takes at most a twentieth of the time."""
+"""Between two looks at what was changed, at least; and all looks take at most a fiftieth of the time."""
 
 ORDERS_SECONDS = 0.5
 """Between two looks at the orders, where there are no turns."""
 
-_PARTS_OF_TIME = 20
+_PARTS_OF_TIME = 50
 _LOG_LINES = 20
 _LOG_BYTES = 8192
 _STATUS_LINES = 30

@@ -94,10 +94,19 @@ class MonitorSettings(SettingsModel):
 
     silence_seconds: float = Field(300.0, ge=0)  # without any sign of the agent; 0: never
     tests_failing_seconds: float = Field(300.0, ge=0)  # the agent runs the tests again and again, in vain; 0: never
-    repeats: int = Field(5, ge=0)  # of the same operation, or of the same error, in a row; 0: never
+    repeats: int = Field(5, ge=0)  # of the same operation, or of the same error, in a row (2 and more); 0: never
     undeclared: Literal["ignore", "note", "escalate"] = "note"  # files changed that the task does not declare
     action: Literal["escalate", "restart", "note"] = "escalate"  # on all but undeclared files; note: only say so
     restarts: int = Field(1, ge=0)  # of one task, before a monitor escalates it after all
+
+    @field_validator("repeats")
+    @classmethod
+    def _refuse_one(cls, value: int) -> int:
+        """What happens once is no repetition: every first operation would be one."""
+        if value == 1:
+            msg = "once is no repetition; write 2 or more, or 0 for never"
+            raise ValueError(msg)
+        return value
 
 
 class BudgetSettings(SettingsModel):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from haikud.interfaces.picture import listed_tasks, read_picture, seconds_since
-from haikud.interfaces.picture_text import ICONS, foot_lines, head_lines
+from haikud.interfaces.picture_text import ICONS, foot_lines, head_lines, seen_by_monitors
 from haikud.interfaces.plain import dollars, one_line, span
 from haikud.spool.layout import SpoolLayout
 
@@ -57,7 +57,9 @@ def _state(task: dict[str, Any]) -> Text:
 
 
 def _phase(task: dict[str, Any]) -> Text:
-    """A running task's phase; of any other why it is where it is."""
+    """A running task's phase, or why it is looked at closely; of any other why it is where it is."""
+    if task.get("state") == "running" and (seen := seen_by_monitors(task)):
+        return Text(f"monitor: {seen}", style="yellow")
     return Text(one_line(task.get("phase" if task.get("state") == "running" else "reason") or ""))
 
 

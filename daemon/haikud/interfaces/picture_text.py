@@ -96,10 +96,19 @@ def task_news(task: dict[str, Any]) -> str:
         parts.append(f'answer it: haikud answer {one_line(task.get("ref"))} "TEXT"')
     if state == "deferred" and task.get("retry_at"):
         parts.append(f"until {one_line(task['retry_at'])}")
+    if state == "running" and (seen := seen_by_monitors(task)):
+        parts.append(f"monitor: {seen}")
     words = one_line(task.get("message") if state == "running" else task.get("reason") or "", 60)
     if words and words != "None":
         parts.append(words)
     return ", ".join(parts)
+
+
+def seen_by_monitors(task: dict[str, Any]) -> str:
+    """What monitors have seen in a running attempt, the latest; nothing where it gets on."""
+    seen = task.get("interventions")
+    last = seen[-1] if isinstance(seen, list) and seen else None
+    return one_line(last.get("message"), 80) if isinstance(last, dict) else ""
 
 
 def _task_line(task: dict[str, Any], ref_width: int, width: int, *, colour: bool) -> str:

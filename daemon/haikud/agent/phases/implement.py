@@ -28,6 +28,7 @@ def implement(attempt: Attempt) -> None:
     if attempt.is_operation:
         from haikud.agent.operations.operate import operate
 
+        attempt.events.busy(attempt.spec.limits.attempt_seconds)  # its steps have limits of their own, and no turns
         operate(attempt)
     elif attempt.spec.role.command is not None:
         run_command_agent(attempt)
