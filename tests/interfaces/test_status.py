@@ -58,6 +58,18 @@ def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: in
     assert told[-1].startswith("Time Elapsed: ")
 
 
+def test_what_a_monitor_saw_is_shown_while_the_agent_runs(spool: FakeSpool, daemon: int):
+    seen = {"trigger": "silence", "message": "no sign of the agent for 300 s", "action": "escalate"}
+    task = {"ref": "p", "plan": "p", "title": "T", "state": "running", "phase": "implement", "interventions": [seen]}
+    spool.live(task, pid=daemon)
+    words = "monitor: no sign of the agent for 300 s"
+    assert words in spool.run("status").stdout
+    console = Console(width=160)
+    with console.capture() as drawn:
+        console.print(draw(read_picture(spool.layout), rows=9, columns=160))
+    assert words in drawn.get()
+
+
 def test_faults_are_shown_with_since_when_and_the_cure(spool: FakeSpool, daemon: int):
     since = format_time(utc_now() - timedelta(minutes=3, seconds=5))
     fault = {"kind": "no_space", "doing": "taking requests", "message": "0 KiB are free", "cure": "free some room"}

@@ -178,7 +178,7 @@ def _restart_note(decisions: Sequence[Decision]) -> str | None:
     for last, before in zip(reversed(decisions), list(reversed(decisions))[1:], strict=False):
         if last.restarts > before.restarts:
             return (
-                f"Another attempt at this task was ended before it was done. It {last.reason}. Nothing of its "
+                f"An attempt before this one was ended. {last.reason.removeprefix(BEGINS_AFRESH)}. Nothing of its "
                 "conversation is left, but its work is in the worktree: look at what is there, and go about it "
                 "another way. Where you cannot, call escalate."
             )
