@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Failed, Stopped
 from haikud.agent.operations.operate import operate
+from haikud.agent.operations.tests import _open_issues as open_test_issues
 from haikud.agent.phases.report import report
 from haikud.agent.runner import open_attempt
 from haikud.agent.task_issue import open_issue
@@ -29,14 +30,20 @@ BATCH = {"issues": [{"title": f"Number {number}"} for number in range(1, 4)]}
 pytestmark = needs_gh
 
 
-@pytest.fixture
-def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubDouble]:
-    double = GitHubDouble(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name, value in double.environment.items():
-        monkeypatch.setenv(name, value)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubDouble]:
+    double = GitHubDouble(tmp_path_factory.mktemp("github"))
     yield double
     double.close()
+
+
+@pytest.fixture
+def double(server: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitHubDouble:
+    server.begin_anew()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def attempt_of(bench: Bench, operation: str | None, params: dict[str, Any] | None = None, **more: Any) -> Attempt:
@@ -109,6 +116,9 @@ def test_what_is_missing_is_said_with_its_cure_and_a_task_goes_on_without(
     assert error is not None
     assert (error.code, cure in error.suggested_action, attempt.payload["success"]) == (code, True, False)
 
+    if code == "NO_GITHUB_REPOSITORY":
+        assert open_test_issues(attempt, [], []) == []
+        assert cure in attempt.warnings[0]
     open_issue(task)
     (warning,) = task.warnings
     assert warning.startswith("the task goes on without its issue: ")
@@ -116,22 +126,17 @@ def test_what_is_missing_is_said_with_its_cure_and_a_task_goes_on_without(
     assert (task.issue, double.issues) == (None, {})
 
 
-def test_the_repository_is_the_remotes_where_the_settings_name_none(bench: Bench, double: GitHubDouble):
+def test_the_repository_is_the_remotes_and_labels_that_are_dropped_are_a_warning(bench: Bench, double: GitHubDouble):
     git(bench.repository, "remote", "add", "origin", f"https://github.example/{REPOSITORY}.git")
-    attempt = attempt_of(bench, "create_issue", {"title": "One"}, github={})
+    double.may_push = False
+    attempt = attempt_of(bench, "create_issue", {"title": "One", "labels": ["bug"]}, github={})
     operate(attempt)
+    assert attempt.warnings == ["issue #1 is without the label(s) bug"]
     assert attempt.issue == (1, f"https://{double.host}/{REPOSITORY}/issues/1")
     other = attempt_of(bench, None, github={"host": "github.example"}, issue_number=7)
     open_issue(other)
     assert other.issue == (7, f"https://github.example/{REPOSITORY}/issues/7")
     assert tracker_of(other).url(8).endswith("/issues/8")
-
-
-def test_labels_that_github_drops_are_a_warning(bench: Bench, double: GitHubDouble):
-    double.may_push = False
-    attempt = attempt_of(bench, "create_issue", {"title": "One", "labels": ["bug"]})
-    operate(attempt)
-    assert attempt.warnings == ["issue #1 is without the label(s) bug"]
 
 
 def test_the_last_word_to_an_issue_takes_no_longer_than_the_grace_period(

@@ -83,6 +83,12 @@ class GitHubDouble:
         self._server.server_close()
         self._thread.join()
 
+    def begin_anew(self) -> None:
+        """No issues, no faults, an empty journal."""
+        for box in (self.issues, self.comments, self.journal, self.faults):
+            box.clear()
+        self.may_push = self.has_issues = True
+
     def fail(self, method: str, *faults: Fault) -> None:
         """Order faults for the next calls of a method; `Fault()` lets one through."""
         self.faults.setdefault(method, []).extend(faults)

@@ -27,9 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHubDouble]:
 
 @pytest.fixture
 def double(server: GitHubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitHubDouble:
-    for box in (server.issues, server.comments, server.journal, server.faults):
-        box.clear()
-    server.may_push = True
+    server.begin_anew()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
     for name in ("GH_CONFIG_DIR", "XDG_CONFIG_HOME", "GH_TOKEN", "GITHUB_TOKEN", "HTTPS_PROXY", "https_proxy"):
@@ -104,11 +102,6 @@ def test_a_body_that_github_would_refuse_is_cut(double: GitHubDouble):
     assert body.endswith(" -->")
 
 
-def test_labels_that_github_drops_can_be_seen(double: GitHubDouble):
-    double.may_push = False
-    assert tracker_of(double).create("One", labels=["bug"]).labels == []
-
-
 def test_a_short_limit_is_waited_out_and_a_long_one_told(double: GitHubDouble):
     waited: list[float] = []
     tracker = tracker_of(double, gh=gh_of(double, wait=lambda seconds: not waited.append(seconds)))
@@ -135,7 +128,6 @@ def test_a_short_limit_is_waited_out_and_a_long_one_told(double: GitHubDouble):
         (Fault(403, "Resource not accessible by personal access token"), "FORBIDDEN", "gh auth refresh"),
         (Fault(410, "Issues are disabled for this repo"), "ISSUES_DISABLED", "github.repository"),
         (Fault(404, "Not Found"), "NO_SUCH_REPOSITORY", "github.repository"),
-        (Fault(422, "Validation Failed"), "BAD_PARAMS", "params"),
         (Fault(502, "Bad gateway"), "GITHUB_ERROR", "githubstatus"),
     ],
 )

@@ -203,8 +203,12 @@ def _open_issues(attempt: Attempt, ran: list[_Ran], labels: list[str]) -> list[i
     ]
     if len(wanted) > MOST_ISSUES:
         attempt.warn(f"{len(wanted)} tests fail; issues were opened for the first {MOST_ISSUES}")
-    tracker = tracker_of(attempt)
     created: list[int] = []
+    try:
+        tracker = tracker_of(attempt)
+    except TrackerTrouble as error:
+        attempt.warn(f"no issues for the failing tests: {error}. {error.cure}")
+        return created
     for kind, failure in wanted[:MOST_ISSUES]:
         key = hashlib.sha256(repr((kind.name, failure.file, failure.name)).encode()).hexdigest()[:16]
         marker = effect_marker(attempt, f"run_tests.{key}")
@@ -212,7 +216,8 @@ def _open_issues(attempt: Attempt, ran: list[_Ran], labels: list[str]) -> list[i
         try:
             issue = tracker.create(title, _body(attempt, kind, failure), labels, marker)
         except (TrackerTrouble, UnreadableFile) as error:
-            attempt.warn(f"no issue for {title}: {error}")
+            cure = f". {error.cure}" if isinstance(error, TrackerTrouble) else ""
+            attempt.warn(f"no issue for {title}: {error}{cure}")
             break
         created.append(issue.number)
     return created
