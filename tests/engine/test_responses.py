@@ -126,6 +126,10 @@ def test_a_reassigned_task_is_answered_by_its_new_role():
 def test_a_worktree_elsewhere_is_absolute():
     assert relative_worktree(make_task(worktree="/elsewhere/p.t")) == "/elsewhere/p.t"
     assert relative_worktree(make_task(worktree=None)) is None
+    made = f"{make_task().repository.path}/worktrees/task-123"  # type: ignore[union-attr]
+    operation = make_task(worktree=None, operation="create_worktree", workspace="none")
+    answer = task_response(history(record(make_result(evidence=make_evidence(worktree=made))), task=operation), NOW)
+    assert answer.payload["worktree"] == "worktrees/task-123"
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,15 @@ def name_escalation(ref: str, number: int) -> str:
     return f"{ref}.e{number}"
 
 
-def relative_worktree(task: Task) -> str | None:
-    """The worktree as the answer shows it: relative to the repository where it lies beneath it."""
-    if task.worktree is None or task.repository is None:
-        return task.worktree
-    worktree = Path(task.worktree)
+def relative_worktree(task: Task, made: str | None = None) -> str | None:
+    """The worktree as the answer shows it: relative to the repository where it lies beneath it.
+
+    `made`: the one that an operation has made, for a task that has none of its own.
+    """
+    path = task.worktree or made
+    if path is None or task.repository is None:
+        return path
+    worktree = Path(path)
     return (
         str(worktree.relative_to(task.repository.path))
         if worktree.is_relative_to(task.repository.path)
@@ -197,7 +201,9 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             now=now,
         )
     began = history.decision.attempt > 0  # before that there is neither branch nor worktree
-    worktree = relative_worktree(task) if began and (evidence is None or evidence.worktree is not None) else None
+    worktree = None
+    if began and (evidence is None or evidence.worktree is not None):
+        worktree = relative_worktree(task, evidence.worktree if evidence else None)
     return CompletionPayload.model_validate(
         {
             **_own_fields(task, history.decision, result),

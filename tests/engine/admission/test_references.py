@@ -11,6 +11,11 @@ from haikud.engine.admission.references import MOST_REFERENCES
 NUMBER = "{{ tasks.one.payload.issue_number }}"
 
 
+@pytest.fixture(autouse=True)
+def with_issues(desk) -> None:
+    desk.set(issues="local")
+
+
 def plan(**last: Any) -> dict[str, Any]:
     """A chain of three, and one that stands alone; `last` are fields of the third."""
     tasks = [
@@ -79,6 +84,39 @@ def test_why_a_command_may_hold_none_is_said(desk):
     assert "every task" in faults["/task_plan/context/note"].found
     fault = desk.faults(plan(lint_command=NUMBER))["/task_plan/tasks/2/lint_command"]
     assert "another agent's words" in fault.found
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "fix"),
+    [
+        ("issue_number", {}, "issues: local"),
+        ("issue_url", {"issue_number": 7}, "issues: local"),
+        ("tests_passing", {}, "give one a test_command"),
+        ("error_report.error.code", {}, "another field"),
+    ],
+)
+def test_a_field_that_will_have_no_value_is_told_before_money_is_spent(
+    desk, field: str, first: dict[str, Any], fix: str
+):
+    desk.set(issues="none")
+    request = plan(description=f"{{{{ tasks.one.payload.{field} }}}}")
+    request["task_plan"]["tasks"][0] |= first
+    fault = desk.faults(request)["/task_plan/tasks/2/description"]
+    assert (fault.code, fix in fault.fix) == ("UNKNOWN_REFERENCE", True)
+
+
+def test_what_makes_it_have_one(desk):
+    desk.set(issues="none")
+    fields = "{{ tasks.one.payload.issue_number }} {{ tasks.one.payload.tests_passing }}"
+    request = plan(description=fields)
+    request["task_plan"]["tasks"][0] |= {"issue_number": 7, "test_command": "true"}
+    assert desk.prepare(request)
+    operation = {"id": "one", "role": "issue-orchestrator", "operation": "create_issue", "params": {"title": "T"}}
+    request = plan(description=NUMBER, role="issue-orchestrator", operation="comment_issue")
+    del request["task_plan"]["tasks"][2]["title"]
+    request["task_plan"]["tasks"][2]["params"] = {"title": f"On {NUMBER}"}
+    request["task_plan"]["tasks"][0] = operation
+    assert desk.prepare(request).task("three").title == "issue-orchestrator: comment_issue"
 
 
 def test_an_operation_may_answer_what_no_other_does(desk):

@@ -25,7 +25,7 @@ from haikud.engine.admission.documents import DocumentError, parse_document
 from haikud.engine.admission.fields import Stated
 from haikud.engine.admission.identity import Identity, identify
 from haikud.engine.admission.normalise import Draft, normalise
-from haikud.engine.admission.references import check_payload_fields
+from haikud.engine.admission.references import check_payload_fields, fields_without_value
 from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault, printable
 from haikud.engine.admission.repositories import Repositories, at_admission
 from haikud.engine.admission.role_choice import check_model, check_operation, choose_role
@@ -202,6 +202,7 @@ class _Preparation:
         self._repositories = Repositories(settings, spool_root, draft.notes)
         self._spool_id = _spool_id(spool_root)
         self._closed: set[str] = set()  # tasks whose answer has no fields but those that every answer has
+        self._absent: dict[str, dict[str, str]] = {}  # task id -> fields without a value
 
     def tasks(self) -> list[Task]:
         """The tasks; what has faults is left out, for then there is no plan anyway."""
@@ -212,7 +213,7 @@ class _Preparation:
                 tasks.append(task)
         self._check_one_repository(tasks)
         named = dict(zip(self._draft.task_ids, self._draft.named, strict=True))
-        check_payload_fields(named, self._closed, self._notes)
+        check_payload_fields(named, self._closed, self._absent, self._notes)
         self._check_places(tasks)
         return tasks
 
@@ -228,8 +229,10 @@ class _Preparation:
         for warning in role.warnings:
             self._notes.warn(warning)
         check_operation(draft, role, self._notes)
-        if role.command is None and draft.operation is None:
-            self._closed.add(task_id)
+        if draft.operation is None:
+            self._absent[task_id] = fields_without_value(draft, self._settings.issues)
+            if role.command is None:
+                self._closed.add(task_id)
         facts: RepositoryFacts | None = None
         if role.needs_repository:
             facts = self._find(draft, draft.params if role.workspace == "none" else {})

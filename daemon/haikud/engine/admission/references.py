@@ -68,14 +68,40 @@ def check_references(
     return [_check_task(task_id, fields, needs, notes) for task_id, fields in zip(task_ids, objects, strict=True)]
 
 
-def check_payload_fields(named: Mapping[str, Sequence[Named]], closed: Collection[str], notes: Notes) -> None:
-    """Note payload fields that no answer of a task in `closed` will have. `named`: task id -> its references."""
+def fields_without_value(task: DraftTask, issues: str) -> dict[str, str]:
+    """The fields that the answer of a task that is no operation will not have, and why. `issues`: the setting."""
+    absent = {"error_report": "a task that succeeded has none"}
+    if issues == "none":
+        why = "the settings give tasks no issue (issues: none)"
+        absent["issue_url"] = why
+        if task.issue_number is None:
+            absent["issue_number"] = why
+    if not task.context.test_command:
+        absent["tests_passing"] = "it has no test_command"
+    return absent
+
+
+def check_payload_fields(
+    named: Mapping[str, Sequence[Named]],
+    closed: Collection[str],
+    absent: Mapping[str, Mapping[str, str]],
+    notes: Notes,
+) -> None:
+    """Note payload fields that will have no value: better now than when the other task has spent its money.
+
+    `named`: task id -> its references; `closed`: tasks whose answers have no fields but the standard ones; `absent`:
+    task id -> its fields without a value, and why.
+    """
     known = list(CompletionPayload.model_fields)
     for references in named.values():
         for one in references:
-            reference = one.reference
-            if reference.path[0] == "payload" and reference.task_id in closed and reference.path[1] not in known:
-                _unknown_field(one, "payload", reference.path[1], known, notes)
+            task_id, (root, *rest) = one.reference.task_id, one.reference.path
+            if root != "payload":
+                continue
+            if task_id in closed and rest[0] not in known:
+                _unknown_field(one, "payload", rest[0], known, notes)
+            elif rest[0] in absent.get(task_id, {}):
+                _no_value(one, rest[0], absent[task_id][rest[0]], notes)
 
 
 def _check_task(task_id: str, fields: Fields, needs: Mapping[str, Sequence[str]], notes: Notes) -> list[Named]:
@@ -212,6 +238,21 @@ def _not_needed(
         found=f"{quoted(one.reference.written)}: {named}, {why}",
         expected=f"one of the tasks that it depends on ({', '.join(others[:8]) or 'there are none'})",
         fix=f"{fix}; {_AS_TEXT}",
+    )
+
+
+def _no_value(one: Named, field: str, why: str, notes: Notes) -> None:
+    fix = "name another field"
+    if field.startswith("issue"):
+        fix = "set issues: local or github in haikud.yaml, or let a task of its own create the issue (create_issue)"
+    elif field == "tests_passing":
+        fix = f"give {one.reference.task_id} a test_command"
+    notes.add(
+        FaultCode.UNKNOWN_REFERENCE,
+        one.pointer,
+        found=f"{quoted(one.reference.written)}: the answer of {one.reference.task_id} will have no {field}: {why}",
+        expected="a field that has a value",
+        fix=fix,
     )
 
 

@@ -20,6 +20,7 @@ from haikud.engine.admission.paths import checked_path
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.step_fields import read_steps
 from haikud.engine.admission.values import has_control_characters, quoted, shown
+from haikud.engine.references import scan
 
 CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
 _PRIORITY_WORDS = {
@@ -203,6 +204,8 @@ def _with_title(task: DraftTask, fields: Fields) -> DraftTask:
 def _operation_title(task: DraftTask, operation: str) -> str:
     """params.title, else the words of a free task, else `role: operation`."""
     own = task.params.get("title")
+    if isinstance(own, str) and any(scan(own)):
+        own = None  # what it names is not known yet
     if isinstance(own, str) and own.strip() and not has_control_characters(" ".join(own.split())):
         return " ".join(own.split())[:200]
     return operation if " " in operation or not task.role else f"{task.role.text}: {operation}"
