@@ -30,7 +30,11 @@ def test_ten_lines_of_shell_are_an_agent(bench: Bench):
     result = bench.run()
     assert result.outcome is AttemptOutcome.COMPLETED, bench.log()
     assert result.error_report is None
-    assert (result.exit_code, result.summary, result.payload) == (0, "I added sub", {"note": 1})
+    assert (result.exit_code, result.summary, result.payload) == (
+        0,
+        "I added sub",
+        {"note": 1, "test_results": {"tests": {"passed": 1, "failed": 0}}},
+    )
     assert any("payload states commits" in warning for warning in result.warnings)
     assert any("lint: exit code 3" in warning for warning in result.warnings)
     evidence = result.evidence

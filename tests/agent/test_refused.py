@@ -162,11 +162,16 @@ def test_a_git_of_ours_that_has_no_room_is_hindered_and_any_other_fault_of_git_i
         assert caught.value.error.operation == "Preparing the worktree"
 
 
+UNREACHABLE = "fatal: unable to access 'https://example.org/r.git/': Could not resolve host: example.org"
+NO_KEY = "git@example.org: Permission denied (publickey).\nfatal: Could not read from remote repository."
+
+
 @pytest.mark.parametrize(
     ("said", "cause", "kind"),
     [
         ("failed: git push was killed", GitKilled("killed", "git push", -9, ""), FailureClass.TEMPORARY),
-        ("failed: Could not resolve host: example.org", GitError("x", "git push", 128, ""), FailureClass.NETWORK),
+        ("failed", GitError("x", "git push", 128, UNREACHABLE), FailureClass.NETWORK),
+        ("failed", GitError("x", "git push", 128, NO_KEY), FailureClass.PERMANENT),
         ("refused it", None, FailureClass.PERMANENT),
     ],
 )
