@@ -34,12 +34,15 @@ def test_a_role_without_bash_and_edit_can_run_and_change_nothing(house: House, t
     with ScriptedApi(parse_scenario(scenario(conversation(tries, {"text": "calc.py, line 1."})))) as api:
         house.environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-01", "ANTHROPIC_BASE_URL": api.base_url}
         house.start()
-        house.request("look", role="ticket-reader")
+        house.request("look", role="ticket-reader", context={"files": ["calc.py", "nowhere.py"]})
         response = house.response("look")
         first, second = (request.body for request in api.journal)
     assert response["status"] == "success", house.tail()
     assert [tool["name"] for tool in first["tools"]] == ["view", "report_progress", "escalate"]
     assert "You read tickets." in str(first["system"])
+    message = first["messages"][0]["content"][0]["text"]
+    assert '<file path="calc.py">\ndef add' in message  # what a task names as worth reading is in its first message
+    assert "- nowhere.py (not included: " in message
     bash, edit, view = second["messages"][-1]["content"]
     assert bash["is_error"] is edit["is_error"] is True
     assert "there is no such tool" in str(bash["content"])
@@ -51,3 +54,8 @@ def test_a_role_without_bash_and_edit_can_run_and_change_nothing(house: House, t
     assert sorted(path.name for path in (house.repository / "worktrees" / "look").glob("*.txt")) == []
     assert response["sender"] == "ticket-reader"
     assert any("mcp__tracker__get_issue" in warning for warning in payload["warnings"])
+    assert any("nowhere.py was left out" in warning for warning in payload["warnings"])
+    context = payload["context_files"]
+    assert [one["path"] for one in context["included"]] == ["calc.py"]
+    assert [one["path"] for one in context["left_out"]] == ["nowhere.py"]
+    assert 0 < context["tokens"] < context["max_tokens"] == 8000

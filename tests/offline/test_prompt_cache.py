@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.offline.asking import TOOLS, carried_on, request, streamed, user, whole_input
 from tests.offline.conftest import Open
 
+from haikud.costs.tokens import estimate_tokens
 from haikud.offline.prompt_cache import LOOK_BACK_BLOCKS, PromptCache
-from haikud.offline.tokens import count_tokens, estimate
+from haikud.offline.tokens import count_tokens
 
 LONG = "All work and no play makes a prompt long. " * 80
 MARK = {"type": "ephemeral"}
@@ -44,7 +45,7 @@ def test_what_stands_after_the_last_breakpoint_is_fresh(serve: Open):
     for number in range(2):
         body = request(user(f"Question {number}"), system=[block(LONG, MARK)])
         usage = client.messages.create(**body).usage
-        assert usage.input_tokens == whole_input(usage) - estimate(f'{{"text":"{LONG}","type":"text"}}') > 0
+        assert usage.input_tokens == whole_input(usage) - estimate_tokens(f'{{"text":"{LONG}","type":"text"}}') > 0
     assert usage.cache_read_input_tokens > 800
     assert usage.cache_creation_input_tokens == 0
 

@@ -13,7 +13,14 @@ from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.plan import FileSpec, Task, TaskContext
-from haikud.contracts.settings import ApiSettings, GitHubSettings, GitSettings, LimitSettings, MonitorSettings
+from haikud.contracts.settings import (
+    ApiSettings,
+    ContextSettings,
+    GitHubSettings,
+    GitSettings,
+    LimitSettings,
+    MonitorSettings,
+)
 from haikud.contracts.states import AttemptOutcome, Phase
 from haikud.contracts.usage import UsageEntry, UsageTotal
 
@@ -64,6 +71,7 @@ class Spec(Model):
     api: ApiSettings
     git: GitSettings
     monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
+    context: ContextSettings = Field(default_factory=lambda: ContextSettings.model_validate({}))
     accepted_files: list[str] = Field(default_factory=list)  # undeclared ones that a question was about already
     budget_usd: float  # what is left of the tightest budget
     spent: UsageTotal  # by earlier attempts of this task

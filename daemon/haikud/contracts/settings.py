@@ -117,6 +117,12 @@ class BudgetSettings(SettingsModel):
     day_usd: float = Field(20.00, gt=0)
 
 
+class ContextSettings(SettingsModel):
+    """What of the files that a task names as worth reading goes into its first message."""
+
+    max_tokens: int = Field(8_000, ge=0, le=200_000)  # by estimate, of all files together; 0: only their names
+
+
 class EnvironmentSettings(SettingsModel):
     """What an agent's environment holds beyond PATH, HOME, LANG, TERM and the guide's variables."""
 
@@ -157,6 +163,7 @@ class Settings(SettingsModel):
     git: GitSettings = Field(default_factory=lambda: GitSettings.model_validate({}))
     retries: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
     monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
+    context: ContextSettings = Field(default_factory=lambda: ContextSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
 

@@ -67,6 +67,7 @@ def build_spec(order: Order) -> Spec:
         api=api if api.base_url else api.model_copy(update={"base_url": order.base_url}),
         git=settings.git,
         monitors=settings.monitors,
+        context=settings.context,
         accepted_files=order.accepted_files,
         budget_usd=order.budget_usd,
         spent=order.spent,

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from haikud.costs.tokens import BYTES_PER_TOKEN, estimate_tokens
 from haikud.offline.prompt_cache import InputUsage
 from haikud.offline.refusals import thinking_signature
-from haikud.offline.tokens import BYTES_PER_TOKEN, estimate
 
 CHUNK = 32  # characters of a delta, at least
 MOST_CHUNKS = 24  # deltas of a block
@@ -33,7 +33,7 @@ class Piece:
     @property
     def tokens(self) -> int:
         """How long it is."""
-        return estimate(self.name) + estimate(self.body)
+        return estimate_tokens(self.name) + estimate_tokens(self.body)
 
     def as_json(self) -> dict[str, Any]:
         """The finished block. A tool call that was cut off has an empty input."""
@@ -94,7 +94,7 @@ class Answer:
         left, kept = max_tokens, []
         for piece in self.pieces:
             if piece.tokens > left:
-                room = max(0, left - estimate(piece.name)) * BYTES_PER_TOKEN
+                room = max(0, left - estimate_tokens(piece.name)) * BYTES_PER_TOKEN
                 cut = piece.body.encode()[:room].decode(errors="ignore")
                 if piece.kind == "tool_use" or cut.strip():
                     kept.append(replace(piece, body=cut))

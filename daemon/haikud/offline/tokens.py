@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-BYTES_PER_TOKEN = 4
+from haikud.costs.tokens import estimate_tokens
 
 Ttl = Literal["5m", "1h"]
 
@@ -31,12 +31,6 @@ def canonical(value: object) -> bytes:
     return json.dumps(_bare(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def estimate(data: bytes | str) -> int:
-    """Tokens in some bytes, rounded up."""
-    size = len(data.encode() if isinstance(data, str) else data)
-    return -(-size // BYTES_PER_TOKEN)
-
-
 def content_blocks(content: object) -> list[dict[str, Any]]:
     """A message's or system prompt's content as a list of blocks; a string is one text block."""
     if isinstance(content, str):
@@ -52,7 +46,7 @@ def prompt_blocks(body: dict[str, Any]) -> list[PromptBlock]:
         data = canonical(block)
         digest = hashlib.sha256(digest + place.encode() + b"\0" + data).digest()
         if place != "settings":
-            blocks.append(PromptBlock(estimate(data), digest, _ttl(block.get("cache_control"))))
+            blocks.append(PromptBlock(estimate_tokens(data), digest, _ttl(block.get("cache_control"))))
     top = _ttl(body.get("cache_control"))
     if top and blocks and blocks[-1].breakpoint is None:
         blocks[-1] = PromptBlock(blocks[-1].tokens, blocks[-1].prefix, top)

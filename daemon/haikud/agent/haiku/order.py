@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
+from haikud.agent.haiku.context import ContextFile
 from haikud.contracts.attempt import Assignment, Orders, Question, QuotaStop, Spec
 from haikud.contracts.usage import UsageTotal
 from haikud.spool.agent_log import AgentLog
@@ -35,6 +36,7 @@ class HaikuOrder:
     stop: threading.Event  # set by TERM
     at_turn: Callable[[], bool] = lambda: False  # whether a monitor ends it at this turn
     cuts_call: Callable[[], bool] = lambda: False  # whether a model call under way is to be cut short for that
+    gather_context: Callable[[], Sequence[ContextFile]] = tuple  # for the first message of a conversation
     resume_note: str | None = None  # why this attempt follows one that said done, such as failed tests
 
 

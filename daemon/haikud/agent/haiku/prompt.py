@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 
+from haikud.agent.haiku.context import context_words
 from haikud.agent.haiku.conversation import CACHE_MARK, Block
 from haikud.agent.haiku.order import HaikuOrder
 from haikud.contracts.attempt import ResolvedRole
+from haikud.contracts.base import JsonObject
 from haikud.contracts.plan import FileSpec
 
 _RULES = """\
@@ -67,7 +69,7 @@ def first_message(order: HaikuOrder) -> str:
     if assignment.operation:
         parts.append(f"Operation: {assignment.operation}")
     if assignment.params:
-        parts.append(f"Parameters: {json.dumps(assignment.params, ensure_ascii=False)}")
+        parts.append(f"Parameters: {_compact(assignment.params)}")
     details = assignment.file_details or [FileSpec(path=path) for path in assignment.files]
     parts += _listed("Files", [_file_words(file) for file in details])
     parts += _listed("Steps", assignment.steps)
@@ -75,7 +77,6 @@ def first_message(order: HaikuOrder) -> str:
         parts.append(OPTIONAL_STEPS)
     parts += _listed("Tests", assignment.tests)
     parts += _listed("Success criteria", assignment.success_criteria)
-    parts += _listed("Worth reading", context.files)
     commands = {
         "Project type": context.project_type,
         "Test command": context.test_command,
@@ -84,9 +85,10 @@ def first_message(order: HaikuOrder) -> str:
     }
     parts += [f"{name}: {value}" for name, value in commands.items() if value]
     if context.extra:
-        parts.append(f"Further context: {json.dumps(context.extra, ensure_ascii=False)}")
+        parts.append(f"Further context: {_compact(context.extra)}")
     if order.dependencies_file is not None:
         parts.append(f"Answers of the tasks that this one builds on: {order.dependencies_file} (JSON)")
+    parts += context_words(order.gather_context())
     return "\n".join(parts)
 
 
@@ -98,6 +100,10 @@ def guidance_message(text: str) -> str:
 def _file_words(file: FileSpec) -> str:
     notes = [word for word in (file.operation, f"template {file.template}" if file.template else None) if word]
     return f"{file.path} ({', '.join(notes)})" if notes else file.path
+
+
+def _compact(value: JsonObject) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _listed(name: str, lines: list[str]) -> list[str]:

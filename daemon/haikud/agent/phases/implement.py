@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.command_agent import run_command_agent
 from haikud.agent.endings import Deferred, Escalated, Failed, Paused
 from haikud.agent.errors import AgentError
+from haikud.agent.haiku.context import ContextFile, context_report, gather_context
 from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
 from haikud.agent.interventions import Watchman
 from haikud.contracts.attempt import FailureClass, Question
@@ -71,8 +73,25 @@ def _order(attempt: Attempt, watchman: Watchman) -> HaikuOrder:
         stop=attempt.stop,
         at_turn=watchman.at_turn,
         cuts_call=watchman.cuts_call,
+        gather_context=partial(_gather, attempt),
         resume_note=attempt.spec.resume_note,
     )
+
+
+def _gather(attempt: Attempt) -> list[ContextFile]:
+    """The files for a conversation that begins; one that goes on has had them. What was left out is said."""
+    names = attempt.assignment.context.files
+    if not names:
+        return []
+    most = attempt.spec.context.max_tokens
+    files = gather_context(attempt.worktree, names, most)
+    report = context_report(files, most)
+    attempt.payload["context_files"] = report
+    attempt.log.line(f"context: {len(report['included'])} of {len(files)} file(s), about {report['tokens']} tokens")
+    for one in files:
+        if one.text is None and most:
+            attempt.warn(f"context.files: {one.path} was left out ({one.why}); the agent knows its name")
+    return files
 
 
 def _judge(attempt: Attempt, end: HaikuEnd) -> None:

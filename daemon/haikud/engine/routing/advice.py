@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from haikud.contracts.plan import Task
 from haikud.contracts.routing import Routed, RoutingAdvice
 from haikud.contracts.states import Priority
+from haikud.costs.tokens import BYTES_PER_TOKEN
 from haikud.engine.routing.tables import (
     CHECKLIST,
     MANY_FILES,
@@ -29,7 +30,6 @@ from haikud.engine.routing.tables import (
 from haikud.engine.routing.wording import open_verb, read_prose
 
 _DOCUMENT = re.compile(r"(?:^|/)(?:[^/]+\.(?:md|rst|txt|adoc)|LICENSE|CHANGELOG|README)$", re.IGNORECASE)
-_BYTES_PER_TOKEN = 4
 _MOST_GROUNDS = 12
 _MOST_STEPS = 100
 _MOST_WORDS = 20_000
@@ -101,7 +101,7 @@ def estimate_tokens(task: Task) -> int:
     words = [task.title, task.description, *task.steps, *task.tests, *task.success_criteria]
     paths = [spec.path for spec in task.files] + task.context.files
     extra = str(task.context.extra) + str(task.params)
-    return sum(len(text.encode(errors="replace")) for text in [*words, *paths, extra]) // _BYTES_PER_TOKEN
+    return sum(len(text.encode(errors="replace")) for text in [*words, *paths, extra]) // BYTES_PER_TOKEN
 
 
 class _View:
