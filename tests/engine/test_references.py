@@ -93,6 +93,15 @@ def test_a_text_that_is_one_reference_keeps_the_values_type_in_params_and_contex
         in_params("{{ tasks.task-1.payload.large }}")
 
 
+def test_an_issue_number_can_be_another_tasks():
+    task = Task(id="t", ref="t", title="T", issue_from="{{ tasks.task-1.payload.issue_number }}")
+    assert has_references(task)
+    assert resolved(task).issue_number == 123
+    task = task.model_copy(update={"issue_from": "{{ tasks.task-1.payload.tests_passing }}"})
+    with pytest.raises(Unresolved, match="'true' and no number of an issue"):
+        resolved(task)
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [

@@ -72,6 +72,7 @@ class Task(Model):
     success_criteria: list[str] = Field(default_factory=list)
     context: TaskContext = Field(default_factory=lambda: TaskContext.model_validate({}))
     issue_number: int | None = None
+    issue_from: str | None = None  # a reference to another task's result: issue_number once the task starts
     model: str | None = None  # a name of the settings' `models`, or a model id
     workspace: Literal["worktree", "none"] = "worktree"
     repository: RepositoryAtAdmission | None = None  # None only where workspace is "none" and the role needs none

@@ -66,7 +66,7 @@ class DroppedTask(_Dropped):
     implementation_steps: Steps = Field(default_factory=list, description="Another name of steps")
     tests: Texts = Field(default_factory=list)
     success_criteria: Texts = Field(default_factory=list)
-    issue_number: int | None = None
+    issue_number: int | str | None = None  # or a reference to another task's result
     max_cost_usd: float | None = Field(None, ge=0)
     context: DroppedContext = Field(default_factory=lambda: DroppedContext.model_validate({}))
 

@@ -67,6 +67,11 @@ def _excerpt(text: str, start: int) -> str:
     return text[start : end + 2] if -1 < end < start + 200 else text[start : start + 60]
 
 
+def is_reference(value: object) -> bool:
+    """Whether a value is a text that is one reference and nothing else."""
+    return isinstance(value, str) and _WHOLE.fullmatch(value.strip()) is not None
+
+
 def has_references(task: Task) -> bool:
     """Whether there is anything in a task's texts to be put in, or an escape to be taken out."""
     return any(_BEGINNING.search(text) for text in _texts_in(_resolvable(task)))
@@ -86,12 +91,21 @@ def resolve_task(task: Task, answer: Answer) -> Task:
             ],
             "params": new.inside(task.params, "params"),
             "context": task.context.model_copy(update={"extra": context}),
+            **({"issue_number": new.number(task.issue_from, "issue_number")} if task.issue_from else {}),
         }
     )
 
 
 def _resolvable(task: Task) -> list[Any]:
-    return [task.description, task.steps, task.tests, task.success_criteria, task.params, task.context.extra]
+    return [
+        task.description,
+        task.steps,
+        task.tests,
+        task.success_criteria,
+        task.params,
+        task.context.extra,
+        task.issue_from,
+    ]
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -127,6 +141,12 @@ class _Resolving:
 
     def inside(self, value: JsonObject, where: str) -> JsonObject:
         return {key: self._typed(part, f"{where}/{key}") for key, part in value.items()}
+
+    def number(self, text: str, where: str) -> int:
+        value = self._typed(text, where)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        raise Unresolved(f"{where} names {text}, which is {in_words(value)[:60]!r} and no number of an issue")
 
     def _typed(self, value: Any, where: str) -> Any:
         if isinstance(value, dict):

@@ -36,10 +36,12 @@ def test_a_task_may_name_all_that_it_depends_on(desk):
         "params": {"issue": NUMBER, "deep": [{"x": NUMBER}]},
         "context": {"note": NUMBER},
         "unknown": "{{ tasks.nobody.status }}",
+        "issue_number": NUMBER,
     }
     found = desk.prepare(plan(**fields)).task("three")
     assert found.description == fields["description"]  # plan.json keeps what was asked for
     assert found.context.extra == {"note": NUMBER}
+    assert (found.issue_number, found.issue_from) == (None, NUMBER)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,20 @@ def test_a_task_may_name_all_that_it_depends_on(desk):
         ({"type": NUMBER}, "type", "MISPLACED_REFERENCE", "description or steps"),
         ({"test_command": f"echo {NUMBER}"}, "test_command", "MISPLACED_REFERENCE", "description or steps"),
         ({"context": {"setup_command": NUMBER}}, "context/setup_command", "MISPLACED_REFERENCE", "description or"),
+        ({"optional_test_commands": [NUMBER]}, "optional_test_commands/0", "MISPLACED_REFERENCE", "description or"),
+        (
+            {"context": {"optional_test_commands": [NUMBER]}},
+            "context/optional_test_commands/0",
+            "MISPLACED_REFERENCE",
+            "steps",
+        ),
+        (
+            {"issue_number": "{{ tasks.alone.payload.issue_number }}"},
+            "issue_number",
+            "UNKNOWN_REFERENCE",
+            "add 'alone'",
+        ),
+        ({"issue_number": f"#{NUMBER}"}, "issue_number", "MISPLACED_REFERENCE", "description or"),
         ({"params": {"command": NUMBER}}, "params/command", "MISPLACED_REFERENCE", "description or steps"),
         (
             {"params": {"deep": {"run_command": NUMBER}}},

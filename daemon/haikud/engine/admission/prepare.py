@@ -286,6 +286,7 @@ class _Preparation:
             success_criteria=list(draft.success_criteria),
             context=draft.context,
             issue_number=draft.issue_number,
+            issue_from=draft.issue_from,
             model=draft.model.text if draft.model else None,
             workspace=role.workspace,
             repository=at_admission(facts) if facts else None,

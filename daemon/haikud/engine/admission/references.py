@@ -1,33 +1,35 @@
 """References to other tasks' results, checked when a plan is admitted: who is named, and where. Pure.
 
 A task may name the results of the tasks that it depends on, directly or through others, in its texts: description,
-steps, tests, success_criteria, params and what its context says to the agent. Nowhere else: a title is shown before
-anything has run, paths, ids, roles and repositories are checked now, and a command would run another agent's words.
-Of a built-in agent's answer the fields are known, so an unknown one is a fault; what an operation or a command agent
-answers beyond them is seen at start.
+steps, tests, success_criteria, params and what its context says to the agent; and its issue_number may be one. Nowhere
+else: a title is shown before anything has run, paths, ids, roles and repositories are checked now, and a command would
+run another agent's words. Of a built-in agent's answer the fields are known, so an unknown one is a fault, and so is
+one that will have no value; what an operation or a command agent answers beyond them is seen at start.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from haikud.contracts.completion import CompletionPayload
 from haikud.contracts.envelope import Metrics
+from haikud.contracts.plan import TaskContext
 from haikud.engine.admission.fields import Fields, Notes
 from haikud.engine.admission.rejection import FaultCode
-from haikud.engine.admission.task_fields import CONTEXT_TEXTS, DraftTask
+from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import pointer_of, quoted
-from haikud.engine.references import ROOTS, Reference, scan
+from haikud.engine.references import ROOTS, Reference, is_reference, scan
 
 MOST_REFERENCES = 100
 """Of one task: each may be replaced by some thousand characters."""
 
 _TEXTS = frozenset({"description", "steps", "implementation_steps", "tests", "success_criteria"})
-_COMMANDS = frozenset({"test_command", "lint_command", "setup_command", "command"})
-_FIXED_CONTEXT = frozenset({*CONTEXT_TEXTS, "repository", "main_branch", "issue_number", "files"})
+_FIXED_CONTEXT = frozenset({*TaskContext.model_fields, "repository", "main_branch", "issue_number"})
+_IS_COMMAND = re.compile(r"(.*_)?commands?")
 _AS_TEXT = "write \\{{ where the braces themselves are meant"
 
 
@@ -60,7 +62,7 @@ def check_references(
     """
     needs = {task_id: [d.text for d in task.dependencies] for task_id, task in zip(task_ids, tasks, strict=True)}
     for fields in outer:
-        for key in ("context", *CONTEXT_TEXTS):
+        for key in ("context", *_FIXED_CONTEXT):
             for found in _in_value(
                 fields.value.get(key), fields.pointer(key), "it would stand in every task's context"
             ):
@@ -74,7 +76,7 @@ def fields_without_value(task: DraftTask, issues: str) -> dict[str, str]:
     if issues == "none":
         why = "the settings give tasks no issue (issues: none)"
         absent["issue_url"] = why
-        if task.issue_number is None:
+        if task.issue_number is None and task.issue_from is None:
             absent["issue_number"] = why
     if not task.context.test_command:
         absent["tests_passing"] = "it has no test_command"
@@ -139,7 +141,7 @@ def _check_task(task_id: str, fields: Fields, needs: Mapping[str, Sequence[str]]
 def _in_task(fields: Fields) -> Iterator[_Found]:
     for key, value in fields.value.items():
         pointer = fields.pointer(key)
-        if key in _TEXTS:
+        if key in _TEXTS or (key == "issue_number" and is_reference(value)):
             yield from _in_value(value, pointer)
         elif key == "params" and isinstance(value, dict):
             for name, part in value.items():
@@ -147,7 +149,8 @@ def _in_task(fields: Fields) -> Iterator[_Found]:
                 yield from _in_value(part, f"{pointer}{pointer_of((name,))}", why or _why_no_command(name))
         elif key == "context" and isinstance(value, dict):
             for name, part in value.items():
-                why = _why_fixed(name) if name in _FIXED_CONTEXT else ""
+                is_free = name not in _FIXED_CONTEXT or (name == "issue_number" and is_reference(part))
+                why = "" if is_free else _why_fixed(name)
                 yield from _in_value(part, f"{pointer}{pointer_of((name,))}", why)
         elif key in fields.known:
             yield from _in_value(value, pointer, _why_fixed(key))
@@ -169,11 +172,11 @@ def _in_value(value: Any, pointer: str, misplaced: str = "") -> Iterator[_Found]
 
 
 def _why_no_command(key: str) -> str:
-    return _why_fixed(key) if key in _COMMANDS or key.endswith("_command") else ""
+    return _why_fixed(key) if _IS_COMMAND.fullmatch(key) else ""
 
 
 def _why_fixed(key: str) -> str:
-    if key in _COMMANDS or key.endswith("_command"):
+    if _IS_COMMAND.fullmatch(key):
         return "a command with another agent's words in it would run them"
     if key in {"title", "task"}:
         return "a title is shown before anything has run"

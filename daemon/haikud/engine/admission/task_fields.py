@@ -20,9 +20,9 @@ from haikud.engine.admission.paths import checked_path
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.step_fields import read_steps
 from haikud.engine.admission.values import has_control_characters, quoted, shown
-from haikud.engine.references import scan
+from haikud.engine.references import is_reference, scan
 
-CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
+_CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
 _PRIORITY_WORDS = {
     "urgent": "critical",
     "asap": "critical",
@@ -62,6 +62,7 @@ class DraftTask:
     repository: Stated | None
     main_branch: Stated | None
     issue_number: int | None
+    issue_from: str | None
     model: Stated | None
     max_cost_usd: float | None
 
@@ -74,6 +75,7 @@ class StatedContext:
     repository: Stated | None = None
     main_branch: Stated | None = None
     issue_number: int | None = None
+    issue_from: str | None = None  # the reference that names it
     files: list[str] | None = None
     optional_tests: list[str] | None = None
     extra: JsonObject | None = None
@@ -84,14 +86,16 @@ def read_context(fields: Fields) -> StatedContext:
     inner = fields.inner("context")
     levels = [level for level in (inner, fields) if level is not None]
     texts: dict[str, str] = {}
-    for key in CONTEXT_TEXTS:
+    for key in _CONTEXT_TEXTS:
         for level in levels:
             text = level.text(key)
             if text is not None:
                 texts.setdefault(key, text)
     repository = next((path for path in [level.stated_path("repository") for level in levels] if path), None)
     main_branch = _first_stated(levels, "main_branch")
-    issue_number = _first_integer(levels, "issue_number")
+    named = [level for level in levels if is_reference(level.value.get("issue_number"))]
+    issue_number = _first_integer([level for level in levels if level not in named], "issue_number")
+    issue_from = next((level.text("issue_number") for level in named), None)
     optional_tests = None
     for level in levels:
         stated = level.texts("optional_test_commands")
@@ -102,7 +106,7 @@ def read_context(fields: Fields) -> StatedContext:
         paths = [checked_path(stated, fields.notes) for stated in inner.texts("files")]
         files = [path for path in paths if path]
     extra = _rest(inner) if inner is not None else None
-    return StatedContext(texts, repository, main_branch, issue_number, files, optional_tests, extra)
+    return StatedContext(texts, repository, main_branch, issue_number, issue_from, files, optional_tests, extra)
 
 
 def _rest(inner: Fields) -> JsonObject:
@@ -116,7 +120,7 @@ def _rest(inner: Fields) -> JsonObject:
 
 def _context_in_params(params: JsonObject) -> StatedContext:
     """What an operation's params say about the project: the last to be asked, and the params keep it."""
-    return StatedContext({key: params[key].strip() for key in CONTEXT_TEXTS if isinstance(params.get(key), str)})
+    return StatedContext({key: params[key].strip() for key in _CONTEXT_TEXTS if isinstance(params.get(key), str)})
 
 
 def _first_stated(levels: Sequence[Fields], key: str) -> Stated | None:
@@ -151,6 +155,7 @@ def read_task(fields: Fields, outer: Sequence[OuterFields], file_templates: Coll
     if operation:
         contexts.append(_context_in_params(params))
     priority = read_priority(fields)
+    issue_number = next((c.issue_number for c in contexts if c.issue_number is not None), None)
     stated_id, id_pointer = _read_task_id(fields)
     steps, optional_steps = read_steps(fields)
     task = DraftTask(
@@ -174,7 +179,8 @@ def read_task(fields: Fields, outer: Sequence[OuterFields], file_templates: Coll
         context=_merged(contexts),
         repository=next((c.repository for c in contexts if c.repository), None),
         main_branch=next((c.main_branch for c in contexts if c.main_branch), None),
-        issue_number=next((c.issue_number for c in contexts if c.issue_number is not None), None),
+        issue_number=issue_number,
+        issue_from=contexts[0].issue_from if contexts[0].issue_number is None else None,
         model=fields.stated("model") or next((level.model for level in outer if level.model), None),
         max_cost_usd=fields.number("max_cost_usd", least=0),
     )
