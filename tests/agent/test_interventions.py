@@ -89,9 +89,9 @@ def test_the_question_offers_what_fits(bench: Bench):
     bench.order(None, role={"tools": ["bash"]})
     spec = Spec.model_validate_json(bench.paths.spec.read_bytes())
     options = question_about(SILENT, spec, []).options
-    assert [option.partition(" ")[0] for option in options] == ["Continue", "Reassign", "Retry", "Cancel,"]
-    assert '"model": "sonnet"' in options[1]
+    assert [option.partition(" ")[0] for option in options] == ["Continue", "Reassign", "Retry", "Cancel"]
+    assert 'haikud answer task-1 --model sonnet "TEXT"' in options[1]
     bench.order("true")
     command = question_about(SILENT, Spec.model_validate_json(bench.paths.spec.read_bytes()), [])
-    assert '"role": "ROLE"' in command.options[1]
+    assert "action reassign, role ROLE" in command.options[1]
     assert command.recommendation.startswith("Retry fresh")

@@ -35,16 +35,18 @@ def question_about(found: Intervention, spec: Spec, facts: list[str]) -> Questio
 
 
 def _options(found: Intervention, spec: Spec) -> list[str]:
-    built_in = spec.role.command is None
+    """What can be answered; the words of `action` are for guidance/REF.json."""
+    built_in, answer = spec.role.command is None, f"haikud answer {spec.ref}"
     keeps = "its conversation, " if built_in else ""
     again = "goes on from there" if built_in else "is run again there"
-    options = [f'Continue with guidance (haikud answer {spec.ref} "TEXT"): {keeps}worktree and budget stay, it {again}']
+    options = [f'Continue with guidance ({answer} "TEXT"): {keeps}worktree and budget stay, it {again}']
     if found.trigger is Trigger.UNDECLARED_FILES:
         options[0] += "; these files are not asked about again"
     if built_in and "sonnet" not in spec.role.model:
-        options.append('Reassign to Sonnet: {"action": "reassign", "model": "sonnet", "guidance": "TEXT"}')
+        options.append(f'Reassign to Sonnet ({answer} --model sonnet "TEXT"; action reassign, model sonnet)')
     else:
-        options.append('Reassign to another role: {"action": "reassign", "role": "ROLE", "guidance": "TEXT"}')
-    options.append('Retry fresh, in the same worktree: {"action": "retry", "guidance": "TEXT"}')
-    options.append(f"Cancel, and take what is on {spec.workspace.branch if spec.workspace else 'record'}")
+        options.append(f'Reassign to another role ({answer} --role ROLE "TEXT"; action reassign, role ROLE)')
+    options.append(f'Retry fresh, in the same worktree ({answer} --retry "TEXT"; action retry)')
+    kept = f", and take what is on {spec.workspace.branch}" if spec.workspace else ""
+    options.append(f"Cancel (haikud cancel {spec.ref}; action cancel){kept}")
     return options
