@@ -179,7 +179,7 @@ def test_without_a_daemon_it_warns(spool: FakeSpool, checkout: Path):
 
 def test_a_file_that_is_not_there_is_an_error(spool: FakeSpool, checkout: Path):
     assert "there is no file none.json" in spool.run("submit", "none.json").stderr
-    assert "cannot read" in spool.run("submit", str(checkout)).stderr
+    assert "without a plan.yaml" in spool.run("submit", str(checkout)).stderr
     assert spool.run("submit", "x", "--timeout", "3").exit_code == 2
 
 

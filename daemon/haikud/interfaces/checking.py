@@ -20,6 +20,7 @@ from haikud.engine.admission.prepare import prepare_plan
 from haikud.engine.admission.rejection import Rejected, describe_fault
 from haikud.interfaces.completing import names_repository, with_id, with_repository
 from haikud.interfaces.dropping import random_suffix
+from haikud.interfaces.given import place_of
 from haikud.interfaces.looking import read_json
 from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import Trouble
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from haikud.contracts.error_report import FieldFault
     from haikud.contracts.plan import Plan
     from haikud.contracts.settings import Settings
+    from haikud.interfaces.given import Given
     from haikud.spool.layout import SpoolLayout
 
 _TOKEN = "0" * 16  # of a taken file; there is none yet
@@ -53,9 +55,10 @@ class CannotBeAdmitted(Trouble):
 
 
 def check_request(
-    data: bytes, name: str, *, layout: SpoolLayout, settings: Settings, repository: Path | None, here: Path
+    given: Given, *, layout: SpoolLayout, settings: Settings, repository: Path | None, here: Path
 ) -> Checked:
-    """Complete and check a request. `name` is its file's; `here` the folder whose checkout is the default."""
+    """Complete and check a request; `here` is the folder whose checkout is the default."""
+    data, name = given.data, given.name
     if len(data) > settings.max_request_bytes:
         raise Trouble(
             f"{name} has {len(data)} bytes; a request has at most {settings.max_request_bytes}",
@@ -73,16 +76,16 @@ def check_request(
             most_nodes=settings.max_request_nodes,
         )
     except DocumentError as error:
-        raise _faulty(name, error.faults) from None
+        raise _faulty(given, error.faults) from None
     root = _repository_for(document, repository, here)
     completed = document if root is None or not isinstance(document, dict) else with_repository(document, root)
-    plan = _prepared(_bytes_of(completed, document, data), plan_id, suffix, name, layout=layout, settings=settings)
+    plan = _prepared(_bytes_of(completed, document, data), plan_id, suffix, given, layout=layout, settings=settings)
     if plan.id == plan_id:
         completed = with_id(completed, plan_id)
     final = _bytes_of(completed, document, data)
     if completed is not document:
         suffix = ".json"
-        plan = _prepared(final, plan_id, suffix, name, layout=layout, settings=settings)
+        plan = _prepared(final, plan_id, suffix, given, layout=layout, settings=settings)
     return Checked(plan, final, suffix)
 
 
@@ -111,9 +114,7 @@ def _bytes_of(completed: Any, document: Any, data: bytes) -> bytes:
     return (json.dumps(completed, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _prepared(
-    data: bytes, plan_id: str, suffix: str, shown_as: str, *, layout: SpoolLayout, settings: Settings
-) -> Plan:
+def _prepared(data: bytes, plan_id: str, suffix: str, given: Given, *, layout: SpoolLayout, settings: Settings) -> Plan:
     try:
         catalogue = find_roles(Path(settings.roles_dir) if settings.roles_dir else None)
     except RoleError as error:
@@ -130,7 +131,7 @@ def _prepared(
             is_taken=lambda _: False,  # ends in random letters
         )
     except Rejected as rejected:
-        raise _faulty(shown_as, rejected.faults, left_out=rejected.left_out) from None
+        raise _faulty(given, rejected.faults, left_out=rejected.left_out) from None
 
 
 def _repository_for(document: Any, wanted: Path | None, here: Path) -> str | None:
@@ -142,12 +143,13 @@ def _repository_for(document: Any, wanted: Path | None, here: Path) -> str | Non
     return next((str(folder) for folder in (here, *here.parents) if os.path.lexists(folder / ".git")), None)
 
 
-def _faulty(name: str, faults: list[FieldFault], *, left_out: int = 0) -> Trouble:
+def _faulty(given: Given, found: list[FieldFault], *, left_out: int = 0) -> Trouble:
+    faults = [one.model_copy(update={"field": place_of(one.field, given.places)}) for one in found]
     told = [one_line(describe_fault(fault)) for fault in faults]
     if left_out:
         told.append(f"... and {left_out} more")
     return CannotBeAdmitted(
-        "\n  ".join([f"{name} cannot be admitted; nothing was dropped:", *told]),
+        "\n  ".join([f"{given.name} cannot be admitted; nothing was dropped:", *told]),
         faults,
         advice="mend it and submit it again (roles, templates and defaults: --config names the daemon's settings)",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from haikud.interfaces.commands.submit import read_file
+from haikud.interfaces.given import read_given
 from haikud.interfaces.places import chosen_root, spool_option
 from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import warn
@@ -36,10 +36,11 @@ def check(
 ) -> None:
     """Say for each task of the request in FILE (- is stdin) whether it is ready, whose work it looks like, and why.
 
+    A folder with a Contextune plan (plan.yaml and tasks/ID.md) is taken too.
+
     Nothing is dropped; neither a daemon nor a spool is needed. Exit code 0: every line of the checklist is ticked and
     Haiku fits (or the plan names its model). 1: something to think about. 2: it would be rejected.
     """
-    name, data = read_file(file)
     from haikud.interfaces.checking import CannotBeAdmitted, check_request
     from haikud.interfaces.commands.run import settings_or_trouble
     from haikud.interfaces.readiness import look
@@ -49,7 +50,8 @@ def check(
     layout = SpoolLayout(chosen_root(spool))
     quiet = settings.model_copy(update={"routing": "off"})  # it is said below, and in full
     try:
-        plan = check_request(data, name, layout=layout, settings=quiet, repository=repository, here=Path.cwd()).plan
+        given = read_given(file)
+        plan = check_request(given, layout=layout, settings=quiet, repository=repository, here=Path.cwd()).plan
     except CannotBeAdmitted as error:
         if not as_json:
             raise
@@ -60,7 +62,7 @@ def check(
     if as_json:
         _print_json(_document(plan, found, ready=ready))
     else:
-        for warning in plan.warnings:
+        for warning in (*given.notes, *plan.warnings):
             warn(one_line(warning))
         for line in _lines(found, ready=ready):
             click.echo(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 from haikud.interfaces.answers import how_to_answer, print_answer, print_json
 from haikud.interfaces.dropping import drop_request
 from haikud.interfaces.following import follow
+from haikud.interfaces.given import read_given
 from haikud.interfaces.looking import request_is_pending
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.plain import one_line
@@ -50,6 +50,8 @@ def submit(
 ) -> None:
     """Check the request in FILE (- is stdin), in any of the five shapes, and drop it into the spool.
 
+    A folder with a Contextune plan (plan.yaml and tasks/ID.md) is taken too.
+
     A request that names no repository gets the checkout you are in; one without an id gets the file's name and a
     random end. Where it cannot be admitted, every fault is shown, nothing is dropped, and the exit code is 2.
     """
@@ -58,12 +60,14 @@ def submit(
     if progress and (following or not waiting):
         raise Trouble("--progress needs --wait, and says less than --follow", advice="take one of the two")
     layout = find_spool(spool)
-    name, data = read_file(file)
+    given = read_given(file)
     from haikud.interfaces.checking import check_request, is_same_as_known
     from haikud.interfaces.commands.run import settings_or_trouble
 
     settings = settings_or_trouble(config)
-    checked = check_request(data, name, layout=layout, settings=settings, repository=repository, here=Path.cwd())
+    checked = check_request(given, layout=layout, settings=settings, repository=repository, here=Path.cwd())
+    for line in given.notes:
+        warn(one_line(line))
     for warning in checked.plan.warnings:
         warn(one_line(warning))
     if is_same_as_known(layout, checked):
@@ -87,19 +91,6 @@ def submit(
         ctx.exit(show_end(layout, end, timeout=timeout, as_json=as_json))
     _say_end(end)
     ctx.exit(end.exit_code)
-
-
-def read_file(file: str) -> tuple[str, bytes]:
-    """The request's name and bytes."""
-    if file == "-":
-        return "request", sys.stdin.buffer.read()
-    path = Path(file)
-    try:
-        return path.name, path.read_bytes()
-    except FileNotFoundError:
-        raise Trouble(f"there is no file {file}", advice="name a request's file, or - for stdin") from None
-    except OSError as error:
-        raise Trouble(f"cannot read {file}: {error.strerror}", advice="name a request's file, or -") from None
 
 
 def _say(layout: SpoolLayout, checked: Checked, dropped: Dropped, *, as_json: bool, to_stderr: bool) -> None:
