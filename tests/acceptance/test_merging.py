@@ -198,13 +198,14 @@ def test_what_has_not_succeeded_is_named_and_left_out_only_when_asked(plan: Fini
 def test_of_two_repositories_none_is_moved_before_both_are_well(plan: FinishedPlan):
     other = plan.root / "another"
     shutil.copytree(plan.repository, other, symlinks=True)
-    plan.task("here", {"here.py": "1\n"}, test_command="true")
-    plan.task("there", {"there.py": "1\n"}, test_command="test -e ../../../go", repository=other)
+    plan.task("here", {"here.py": "1\n"}, test_command="test -e ../../../go")
+    plan.task("there", {"there.py": "1\n"}, test_command="true", repository=other)
     before = plan.admit().head()
     with pytest.raises(Blocked):
         plan.merge()
-    assert plan.head() == before
-    (other / "go").touch()
+    assert "the test command: exit code 0" in plan.said[3]  # the other's was well, and came first
+    assert plan.head() == plan.head(repository=other) == before
+    (plan.repository / "go").touch()
     plan.merge()
     assert plan.head() != before
     assert plan.head(repository=other) != before
