@@ -168,7 +168,8 @@ def _end(house: House, traced: _Traced, *, succeeded: bool) -> None:
     else:
         pid = traced.daemon_pid()
         assert pid is not None
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it has reached its point just now
+            os.kill(pid, signal.SIGTERM)
     traced.process.wait(timeout=20)
 
 
