@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.attempts import KEY, Bench
+from tests.support.made import make_given
 from tests.support.messages_double import MessagesDouble, Status, calls, says
 from tests.support.repository import TEST_COMMAND, git
 
 from haikud.contracts.attempt import EndOrder
-from haikud.contracts.base import utc_now
-from haikud.contracts.guidance import Guidance, GuidanceAction
 from haikud.contracts.states import AttemptOutcome
-from haikud.spool.durable import write_quickly
-from haikud.spool.models import dump
 
 ROLE = {"tools": ["bash", "edit", "report_progress", "escalate"], "prompt": "You do tasks."}
 ADD_SUB = 'echo "def sub(a, b): return a - b" >> calc.py && git commit -qam "Add sub"; env'
@@ -49,18 +46,7 @@ def test_a_question_and_its_answer(bench: Bench):
         assert result.outcome is AttemptOutcome.ESCALATED
         assert result.question is not None
         assert result.question.options == ["x", "y"]
-        answer = bench.spool.task(bench.ref).guidance(1)
-        guidance = Guidance(
-            number=1,
-            ref=bench.ref,
-            escalation_id="task-1.e1",
-            at=utc_now(),
-            token="t",
-            text="Take x, please.",
-            action=GuidanceAction.CONTINUE,
-        )
-        write_quickly(answer, dump(guidance))
-        order(bench, api.base_url, guidance_file=str(answer))
+        order(bench, api.base_url, guidance=[make_given("Take x, please.", question="Two ways")])
         result = bench.run()
         assert "Take x, please." in str(api.journal[1].body["messages"][-1])
     assert result.error_report is not None

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tests.support.attempts import KEY, Bench
+from tests.support.made import make_given
 
 from haikud.agent.environment import agent_environment, looks_secret
 from haikud.contracts.attempt import Spec
@@ -29,7 +30,7 @@ def test_the_environment_is_built_from_nothing(bench: Bench):
         pass_environment=["PASSED", "ABSENT", "ANTHROPIC_API_KEY", "NPM_TOKEN"],
         set_environment={"CI": "1", "ANTHROPIC_AUTH_TOKEN": "no"},
         api={"base_url": "http://127.0.0.1:9"},
-        guidance_file="/some/guidance-0001.json",
+        guidance=[make_given("Take two.")],
         git_settings={"user_name": "Agent Smith"},
     )
     bench.paths.dependencies.write_text("{}")
@@ -60,7 +61,7 @@ def test_the_environment_is_built_from_nothing(bench: Bench):
         "HAIKUD_AGENT_ID": "worker-1",
         "HAIKUD_ATTEMPT": "1",
         "HAIKUD_OUT": str(out),
-        "HAIKUD_GUIDANCE_FILE": "/some/guidance-0001.json",
+        "HAIKUD_GUIDANCE_FILE": str(bench.paths.guidance),
         "HAIKUD_DEPENDENCIES_FILE": str(bench.paths.dependencies),
         "HAIKUD_MODEL": "claude-haiku-5-5",
         "HAIKUD_MAX_COST_USD": "0.500000",
@@ -70,6 +71,7 @@ def test_the_environment_is_built_from_nothing(bench: Bench):
         "GIT_COMMITTER_EMAIL": "haikud@localhost",
         "GIT_TERMINAL_PROMPT": "0",
     }
+    assert bench.paths.guidance.read_text() == "Take two.\n"
     got = seen(bench)
     assert {name: value for name, value in got.items() if not name.startswith("GIT_CONFIG_")} == expected
     assert got["GIT_CONFIG_KEY_0"] == "commit.gpgsign"

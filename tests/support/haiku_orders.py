@@ -61,7 +61,6 @@ def make_order(folder: Path, repository: Path, base_url: str, title: str, **api:
         api_key="sk-ant-made-up",
         environment={"PATH": os.environ["PATH"], "HOME": str(folder), **CLEAN_GIT},
         dependencies_file=None,
-        guidance_text=None,
         read_orders=lambda: Orders.model_validate({}),
         stop=threading.Event(),
     )

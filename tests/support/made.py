@@ -8,6 +8,7 @@ from typing import Any
 from haikud.contracts.attempt import Result
 from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
+from haikud.contracts.guidance import GivenGuidance, GuidanceAction
 from haikud.contracts.plan import Plan, RepositoryAtAdmission, RequestShape, Task
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.contracts.usage import UsageTotal
@@ -95,6 +96,19 @@ def make_evidence(**fields: Any) -> Evidence:
             "commits": 3,
             "files_changed": ["src/a.py"],
             "tests_passing": True,
+            **fields,
+        }
+    )
+
+
+def make_given(text: str, number: int = 1, *, question: str = "", **fields: Any) -> GivenGuidance:
+    return GivenGuidance(
+        **{
+            "number": number,
+            "escalation_id": f"t.e{number}",
+            "question": question,
+            "text": text,
+            "action": GuidanceAction.CONTINUE,
             **fields,
         }
     )

@@ -28,6 +28,8 @@ from haikud.spool.reading import UntrustedFile, open_untrusted, read_untrusted
 from haikud.spool.refusals import refused_by_machine
 
 ESCALATE = 79
+MOST_ERROR_DETAILS = 2000
+"""Characters of a question's error details; the log has the rest."""
 
 _RELAY_SECONDS = 0.25
 _MOST_EVENT_BYTES = 1_048_576
@@ -125,7 +127,7 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
             Question(
                 reason=last or "The agent escalated without saying why",
                 blocker=clean_text(report.blocker),
-                error_details=clean_text(outcome.tail[-2000:]) if report.blocker or report.reason else "",
+                error_details=_details(outcome, report, last),
                 context=[clean_text(text) for text in report.context],
                 options=[clean_text(text) for text in report.options],
                 recommendation=clean_text(report.recommendation),
@@ -147,6 +149,14 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
             command=" ".join(command),
         )
     )
+
+
+def _details(outcome: Outcome, report: AgentReport, said: str) -> str:
+    """The error's own words: the report's, else the end of what was printed where that says more than the reason."""
+    if report.error_details:
+        return clean_text(report.error_details[-MOST_ERROR_DETAILS:])
+    printed = clean_text(outcome.tail[-MOST_ERROR_DETAILS:]).strip()
+    return "" if printed == said else printed
 
 
 def _unrecognised(code: int | None) -> Classified:

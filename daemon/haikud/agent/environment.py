@@ -95,7 +95,7 @@ def _own_variables(spec: Spec, paths: AttemptPaths) -> dict[str, str]:
             "HAIKUD_AGENT_ID": spec.agent_id,
             "HAIKUD_ATTEMPT": str(spec.attempt),
             "HAIKUD_OUT": str(paths.out),
-            "HAIKUD_GUIDANCE_FILE": spec.guidance_file,
+            "HAIKUD_GUIDANCE_FILE": str(paths.guidance) if spec.guidance else None,
             "HAIKUD_DEPENDENCIES_FILE": str(paths.dependencies) if paths.dependencies.exists() else None,
             "HAIKUD_MODEL": spec.role.model,
             "HAIKUD_MAX_COST_USD": f"{spec.budget_usd:.6f}",

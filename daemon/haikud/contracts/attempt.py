@@ -10,6 +10,7 @@ from pydantic import Field
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
+from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.plan import FileSpec, Task, TaskContext
@@ -76,7 +77,7 @@ class Spec(Model):
     budget_usd: float  # what is left of the tightest budget
     spent: UsageTotal  # by earlier attempts of this task
     fresh: bool = False  # start without the old transcript
-    guidance_file: str | None = None  # absolute path of the newest guidance-NNNN.json to show first
+    guidance: list[GivenGuidance] = Field(default_factory=list)  # all answers so far, the oldest first
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)
     sandbox: str = "none"
@@ -245,6 +246,7 @@ class AgentReport(Model):
     summary: str = ""
     reason: str = ""
     blocker: str = ""
+    error_details: str = ""
     context: list[str] = Field(default_factory=list)
     options: list[str] = Field(default_factory=list)
     recommendation: str = ""

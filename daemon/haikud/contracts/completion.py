@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from haikud.contracts.base import JsonObject, Model
+from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.envelope import Metrics, Status
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import Ref
+
+
+class EscalationTold(Model):
+    """A question of the task's and its answer, in the task's answer: what both halves of the work cost."""
+
+    escalation_id: str
+    asked_at: Timestamp
+    reason: str
+    cost_so_far: float = 0.0  # of the task, when it was asked
+    answered_at: Timestamp | None = None
+    action: str | None = None
+    guidance: str = ""
+    role: str | None = None
+    model: str | None = None
+    metadata: JsonObject = Field(default_factory=dict)  # that came with the answer
+    cost_since: float = 0.0  # from then until the next question, or the end
 
 
 class CompletionPayload(Model):
@@ -31,6 +47,7 @@ class CompletionPayload(Model):
     attempts: int = 0
     warnings: list[str] = Field(default_factory=list)
     agent_costs: JsonObject | None = None
+    escalations: list[EscalationTold] = Field(default_factory=list)
     evidence: Evidence | None = None
     error_report: ErrorReport | None = None
 
@@ -61,6 +78,7 @@ class EscalationPayload(Model):
     ref: Ref
     title: str
     issue_number: int | None = None
+    issue_url: str | None = None
     reason: str
     blocker: str
     error_details: str = ""
@@ -68,6 +86,8 @@ class EscalationPayload(Model):
     options: list[str] = Field(default_factory=list)
     recommendation: str = ""
     cost_so_far: float = 0.0
+    open_since: Timestamp | None = None  # when it was first put into escalations/; None: nobody has seen it yet
+    raised: int = 0  # how often it was put there again since, unanswered
     branch: str | None = None
     worktree: str | None = None
     log_file: str | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from haikud.contracts.base import Model, Timestamp
+from pydantic import Field
+
+from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.ids import Ref
 
 
@@ -13,8 +15,8 @@ class GuidanceAction(StrEnum):
     """What the answer asks for."""
 
     CONTINUE = "continue"  # same task, worktree, transcript and budget, with the guidance as next message
-    RETRY = "retry"  # a fresh attempt in the same worktree
-    REASSIGN = "reassign"  # another role or model
+    RETRY = "retry"  # a fresh conversation in the same worktree
+    REASSIGN = "reassign"  # another role or model; both others may name one too
     CANCEL = "cancel"
 
 
@@ -26,6 +28,7 @@ class DroppedGuidance(Model):
     action: GuidanceAction = GuidanceAction.CONTINUE
     role: str | None = None
     model: str | None = None
+    metadata: JsonObject = Field(default_factory=dict)  # kept as it is: what the answer cost the main agent, ...
 
 
 class Guidance(Model):
@@ -40,4 +43,17 @@ class Guidance(Model):
     text: str
     action: GuidanceAction
     role: str | None = None
+    model: str | None = None
+    metadata: JsonObject = Field(default_factory=dict)
+
+
+class GivenGuidance(Model):
+    """In spec.json: an answer that was given on the task so far. The agent is shown all that it has not seen."""
+
+    number: int
+    escalation_id: str
+    question: str = ""  # why the agent had asked
+    text: str
+    action: GuidanceAction
+    role: str | None = None  # that the task was given to with it
     model: str | None = None

@@ -89,6 +89,7 @@ class TaskStatus(Model):
     cost_usd: float = 0.0
     tokens_used: int = 0
     since: Timestamp
+    raised: int = 0  # with `escalated`: how often its question was raised again, unanswered
     started_at: Timestamp | None = None
     retry_at: Timestamp | None = None
     branch: str | None = None

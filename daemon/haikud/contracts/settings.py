@@ -109,6 +109,12 @@ class MonitorSettings(SettingsModel):
         return value
 
 
+class EscalationSettings(SettingsModel):
+    """Questions that nobody answers."""
+
+    raise_again_seconds: float = Field(86_400.0, ge=0)  # an unanswered one is published again so often; 0: never
+
+
 class BudgetSettings(SettingsModel):
     """Hard limits in US dollars."""
 
@@ -164,6 +170,7 @@ class Settings(SettingsModel):
     retries: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
     monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
     context: ContextSettings = Field(default_factory=lambda: ContextSettings.model_validate({}))
+    escalations: EscalationSettings = Field(default_factory=lambda: EscalationSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
 

@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
@@ -74,6 +75,8 @@ class OpenTask:
     told_files: set[str] = field(default_factory=set)  # changed undeclared, as the ledger was told
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     is_asked: bool = False  # its open question lies in escalations/
+    raised: int = 0  # how often it was put there again since
+    raised_at: datetime | None = None  # when it was put there last
     lost: str = ""  # why nothing is known of its attempts any more, if so
     waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
 

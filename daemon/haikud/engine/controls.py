@@ -208,7 +208,6 @@ async def _retry(engine: Engine, target: Target, token: str, *, alone: bool) -> 
         failures=0,
         orphans=0,
         fresh=False,  # it goes on from its transcript, and is told why it is asked for once more
-        guidance=None,
         token=token,
     )
     engine.board.touched.add(target.plan.id)

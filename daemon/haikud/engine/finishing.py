@@ -1,4 +1,4 @@
-"""Finishing: final decisions, what they mean for tasks that wait, and the publication of answers and questions.
+"""Finishing: final decisions, what they mean for tasks that wait, and the publication of answers.
 
 Each step works from the board and may be repeated: what a step could not do now (a full disk), or what a crash kept an
 earlier daemon from doing, is still to be seen there the next time.
@@ -15,7 +15,6 @@ from haikud.engine.engine import Engine
 from haikud.engine.live_status import task_status
 from haikud.engine.publication import Published, publish_final
 from haikud.engine.words import dependency_failed
-from haikud.spool.publish import publish_escalation
 
 
 async def finish_task(engine: Engine, entry: OpenTask, state: TaskState, reason: str, **changes: Any) -> None:
@@ -96,18 +95,6 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
     engine.say(f"{entry.ref} {entry.state} in {metrics.duration_seconds:.1f} s, {metrics.cost_usd:.4f} USD{why}")
     if published.plan is not None and len(entry.plan.tasks) > 1:
         engine.say(f"{entry.plan.id} finished: {published.plan.status}")
-
-
-async def publish_questions(engine: Engine) -> None:
-    """Put the open questions that are not there yet into escalations/."""
-    for entry in engine.board.in_state(TaskState.ESCALATED):
-        doing = f"publishing the question of {entry.ref}"
-        if entry.is_asked or entry.decision.escalation is None or engine.trouble.must_wait(doing):
-            continue
-        with engine.trouble.apart(doing):
-            source = engine.layout.task(entry.ref).escalation(entry.decision.escalation)
-            await engine.write(publish_escalation, engine.layout, source, entry.ref)
-            entry.is_asked = True
 
 
 def last_status(engine: Engine, entry: OpenTask, published: Published) -> TaskStatus:

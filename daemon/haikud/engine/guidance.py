@@ -1,15 +1,15 @@
 """Guidance: answers to open questions, dropped as REF.json, REF.md or REF.txt.
 
-An answer must name the open question (escalation_id) or be newer than it; anything else is set aside with the reason,
-so that an answer to an old question is never taken for one to a new. The guidance is durable before the decision that
-carries its token.
+An answer that names a question (escalation_id) must name the open one. One that names none must have been dropped
+after that question was published: what lies in guidance/ before is set aside by whoever publishes it (questions.py), so
+that no clock is asked. Whatever is no answer is set aside with the reason: an answer to an old question is never taken
+for one to a new. The guidance is durable before the decision that carries its token.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -20,10 +20,11 @@ from haikud.engine.admission.rejection import printable
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.finishing import finish_task
-from haikud.engine.responses import name_escalation
+from haikud.engine.published import was_published
 from haikud.engine.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.setting_aside import set_aside
 from haikud.engine.targets import NoSense, find_targets
+from haikud.engine.words import name_escalation
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import write_durably
 from haikud.spool.models import dump
@@ -31,8 +32,8 @@ from haikud.spool.publish import retract_escalation
 
 SUFFIXES = (".json", ".md", ".txt")
 
-CLOCK_GRAIN = timedelta(milliseconds=20)
-"""File times come from a coarser clock than decisions' times: so much older still counts as newer."""
+MOST_DEPTH = 32
+"""Levels of an answer's own `metadata`."""
 
 
 class GuidanceDrops:
@@ -51,10 +52,38 @@ class GuidanceDrops:
             try:
                 await self._apply(taken)
             except NoSense as error:
-                engine = self._engine
-                await engine.write(set_aside, engine.layout, "guidance", taken, str(error))
-                engine.say(f"set aside guidance/{printable(taken.name)}: {error}")
+                await self._set_aside(taken, str(error))
             self.pending.popleft()
+
+    async def set_aside_early(self, entry: OpenTask) -> None:
+        """Set aside what lies in guidance/ for a task whose question nobody can have seen yet. Raises OSError."""
+        names = [name for name in (entry.ref, entry.plan.id) if name == entry.ref or len(entry.plan.tasks) == 1]
+        files = [f"{name}{suffix}" for name in dict.fromkeys(names) for suffix in SUFFIXES]
+        for taken in await self._engine.write(self._drops.take_now, files):
+            for known in [one for one in self.pending if one.token == taken.token]:
+                self.pending.remove(known)
+            if not await self._is_applied(entry, taken):
+                why = f"it was there before {entry.ref} asked its question: it answers none that is open"
+                await self._set_aside(taken, why, entry.plan.id, entry.ref)
+
+    async def _is_applied(self, entry: OpenTask, taken: Taken | OddEntry) -> bool:
+        """Whether it was the answer to an earlier question, whose file a crash left; then it goes."""
+        engine = self._engine
+        decisions = await engine.aside(engine.store.decisions, entry.ref)
+        if not any(decision.token == taken.token for decision in decisions):
+            return False
+        await engine.write(self._drops.finish, taken)
+        return True
+
+    async def _set_aside(
+        self, taken: Taken | OddEntry, why: str, plan_id: str | None = None, ref: str | None = None
+    ) -> None:
+        engine = self._engine
+        stored = await engine.write(set_aside, engine.layout, "guidance", taken, why)
+        engine.say(f"set aside guidance/{printable(taken.name)}: {why}")
+        plan_id = plan_id or taken.name.partition(".")[0]
+        if plan_id in engine.board.plans:
+            engine.note(plan_id, "guidance", f"set aside: {why}", ref=ref, detail={"rejected": stored})
 
     async def _apply(self, taken: Taken | OddEntry) -> None:
         engine = self._engine
@@ -75,14 +104,16 @@ class GuidanceDrops:
         if entry is None or entry.state is not TaskState.ESCALATED or entry.decision.escalation is None:
             raise NoSense(f"{target.ref} is {target.state}; no question of it is open")
         open_id = name_escalation(entry.ref, entry.decision.escalation)
-        check_names_question(dropped, taken.mtime, open_id, entry.decision.at)
+        check_names_question(dropped, open_id)
+        if not entry.is_asked and not await engine.aside(was_published, engine.layout, entry):
+            raise NoSense(f"the question {open_id} was not published yet when it was dropped")
         await self._check_reassignment(entry, dropped)
         await self._answer(entry, dropped, taken, open_id)
         await engine.write(self._drops.finish, taken)
 
     async def _check_reassignment(self, entry: OpenTask, dropped: DroppedGuidance) -> None:
         """A misspelt role or model must not cost the question: NoSense leaves it open."""
-        if dropped.action is not GuidanceAction.REASSIGN:
+        if dropped.action is GuidanceAction.CANCEL or not (dropped.role or dropped.model):
             return
         named = {"role": dropped.role, "model": dropped.model}
         wanted = entry.decision.model_copy(update={key: value for key, value in named.items() if value})
@@ -104,6 +135,7 @@ class GuidanceDrops:
             action=dropped.action,
             role=dropped.role,
             model=dropped.model,
+            metadata=dropped.metadata,
         )
         await engine.write(write_durably, engine.layout.task(entry.ref).guidance(number), dump(guidance))
         said = dropped.guidance.strip().partition("\n")[0][:200]
@@ -111,37 +143,25 @@ class GuidanceDrops:
             case GuidanceAction.CANCEL:
                 reason = f"cancelled: {said}" if said else "cancelled"
                 await finish_task(engine, entry, TaskState.CANCELLED, reason, token=taken.token)
-            case GuidanceAction.RETRY:
-                await self._queue(entry, taken, f"retry: {said}", number, fresh=True)
-            case GuidanceAction.REASSIGN:
-                role, model = dropped.role or entry.decision.role, dropped.model or entry.decision.model
-                said = f"reassigned to {' '.join(filter(None, (dropped.role, dropped.model)))}: {said}"
-                await self._queue(entry, taken, said, number, role=role, model=model)
             case _:
-                await self._queue(entry, taken, f"answered: {said}", number)
+                await self._go_on(entry, dropped, taken.token, number)
         await engine.write(retract_escalation, engine.layout, entry.ref)
-        engine.note(entry.plan.id, "guidance", said, ref=entry.ref, detail={"action": str(dropped.action)})
+        detail = {"action": str(dropped.action), "escalation_id": open_id}
+        engine.note(entry.plan.id, "guidance", said, ref=entry.ref, detail=detail)
         engine.say(f"{entry.ref} was answered: {dropped.action}")
 
-    async def _queue(
-        self,
-        entry: OpenTask,
-        taken: Taken,
-        reason: str,
-        number: int,
-        *,
-        fresh: bool = False,
-        role: str | None = None,
-        model: str | None = None,
-    ) -> None:
-        changes: dict[str, object] = {"fresh": fresh, "guidance": number, "token": taken.token}
-        if role is not None:
-            changes["role"] = role
-        if model is not None:
-            changes["model"] = model
-        if fresh:
+    async def _go_on(self, entry: OpenTask, dropped: DroppedGuidance, token: str, number: int) -> None:
+        """Queue the task again: in its conversation or a fresh one, with the same role and model or others."""
+        fresh, moved = dropped.action is GuidanceAction.RETRY, bool(dropped.role or dropped.model)
+        changes: dict[str, object] = {"fresh": fresh, "guidance": number, "token": token}
+        changes |= {key: value for key, value in (("role", dropped.role), ("model", dropped.model)) if value}
+        if fresh or moved:  # what others tried does not count against who tries now
             changes |= {"failures": 0, "orphans": 0}
-        await self._engine.decide(entry, TaskState.QUEUED, reason, **changes)
+        how = ["retry"] if fresh else [] if moved else ["answered"]
+        if moved:
+            how.append(f"reassigned to {' '.join(filter(None, (dropped.role, dropped.model)))}")
+        said = dropped.guidance.strip().partition("\n")[0][:200]
+        await self._engine.decide(entry, TaskState.QUEUED, f"{', '.join(how)}: {said}", **changes)
 
 
 def ref_of(name: str) -> str:
@@ -159,22 +179,18 @@ def read_guidance(name: str, data: bytes) -> DroppedGuidance:
     except UnicodeDecodeError as error:
         raise NoSense(f"it is no UTF-8: {error.reason} at byte {error.start}") from error
     dropped = _from_json(text) if name.endswith(".json") else DroppedGuidance(guidance=text.strip())
-    if dropped.action is GuidanceAction.CONTINUE and not dropped.guidance.strip():
+    moved = bool(dropped.role or dropped.model)
+    if dropped.action is GuidanceAction.CONTINUE and not dropped.guidance.strip() and not moved:
         raise NoSense("it says nothing: `guidance` is empty and `action` is continue")
     if dropped.action is GuidanceAction.REASSIGN and not (dropped.role or dropped.model):
         raise NoSense("action reassign needs `role` or `model`")
     return dropped
 
 
-def check_names_question(dropped: DroppedGuidance, mtime: float, open_id: str, asked_at: datetime) -> None:
-    """Raise NoSense unless the answer names the open question, or names none and is newer than it."""
-    if dropped.escalation_id is not None:
-        if dropped.escalation_id != open_id:
-            raise NoSense(f"it answers {dropped.escalation_id}, but the open question is {open_id}")
-        return
-    written = datetime.fromtimestamp(mtime, UTC)
-    if written + CLOCK_GRAIN < asked_at:
-        raise NoSense(f"it was written before the open question {open_id} was asked, and names none")
+def check_names_question(dropped: DroppedGuidance, open_id: str) -> None:
+    """Raise NoSense where the answer names another question than the open one."""
+    if dropped.escalation_id is not None and dropped.escalation_id != open_id:
+        raise NoSense(f"it answers {dropped.escalation_id}, but the open question is {open_id}")
 
 
 def _from_json(text: str) -> DroppedGuidance:
@@ -183,11 +199,26 @@ def _from_json(text: str) -> DroppedGuidance:
     except (ValueError, RecursionError) as error:
         raise NoSense(f"it is no JSON: {error}; write REF.txt to answer in plain words") from error
     if isinstance(document, dict) and isinstance(document.get("payload"), dict):
-        document = document["payload"]
+        outer = document.get("metadata")  # of the envelope: kept too
+        document = {**({"metadata": outer} if isinstance(outer, dict) else {}), **document["payload"]}
     if not isinstance(document, dict):
         raise NoSense('it is no JSON object such as {"guidance": "TEXT"}')
+    strange = sorted(document.keys() - DroppedGuidance.model_fields.keys())
+    if strange and not document.keys() & {"guidance", "action"}:
+        raise NoSense(f"it has no `guidance`, but {', '.join(strange[:5])}: the words belong under `guidance`")
+    if is_deeper(document.get("metadata"), MOST_DEPTH):
+        raise NoSense(f"metadata: nested deeper than {MOST_DEPTH} levels")
     try:
         return DroppedGuidance.model_validate(document)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise NoSense(f"{'/'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    if levels == 0:
+        return True
+    return any(is_deeper(one, levels - 1) for one in (value.values() if isinstance(value, dict) else value))

@@ -9,6 +9,7 @@ from haikud.contracts.plan import Plan, Task
 from haikud.costs.comparison import AgentCost
 from haikud.engine.attempts import read_attempts
 from haikud.engine.responses import TaskHistory, costs_of
+from haikud.engine.told import read_told
 from haikud.spool.models import read_model
 from haikud.spool.store import Store
 
@@ -29,7 +30,8 @@ def read_history(
     decisions = [*store.decisions(task.ref), *([settling] if settling else [])]
     attempts = read_attempts(store.layout.task(task.ref), decisions)
     log = str(store.layout.log_link(task.ref))
-    return TaskHistory(plan, task, decision, attempts, log_file=log, evidence=evidence)
+    told = read_told(store.layout.task(task.ref), decision.escalation)
+    return TaskHistory(plan, task, decision, attempts, log_file=log, evidence=evidence, told=told)
 
 
 def read_answers(store: Store, plan: Plan) -> list[tuple[Task, Response]]:

@@ -113,6 +113,7 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         cost_usd=round(entry.spent_usd + progress.cost_usd, 9),
         tokens_used=entry.spent_tokens + progress.tokens_used,
         since=decision.at,
+        raised=entry.raised if entry.state is TaskState.ESCALATED else 0,
         started_at=decision.at if is_running else None,
         retry_at=decision.retry_at,
         branch=entry.task.branch,

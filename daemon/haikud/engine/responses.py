@@ -13,7 +13,13 @@ from pathlib import Path
 
 from haikud.contracts.attempt import Question, Result
 from haikud.contracts.base import JsonObject
-from haikud.contracts.completion import CompletionPayload, EscalationPayload, PlanCompletionPayload, TaskAnswer
+from haikud.contracts.completion import (
+    CompletionPayload,
+    EscalationPayload,
+    EscalationTold,
+    PlanCompletionPayload,
+    TaskAnswer,
+)
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import MessageType, Metrics, Response, Status
 from haikud.contracts.error_report import ErrorReport, NextSteps
@@ -23,6 +29,8 @@ from haikud.contracts.states import TaskState
 from haikud.costs.comparison import AgentCost, agent_costs, time_saved
 from haikud.engine.attempts import AttemptRecord, used_by_model, used_so_far
 from haikud.engine.reports import engine_report
+from haikud.engine.told import with_costs
+from haikud.engine.words import name_escalation
 
 _STATUS = {
     TaskState.SUCCEEDED: Status.SUCCESS,
@@ -42,6 +50,7 @@ class TaskHistory:
     log_file: str
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     costs: Sequence[AgentCost] = field(default=())
+    told: Sequence[EscalationTold] = field(default=())  # its questions and their answers
 
     @property
     def role(self) -> str:
@@ -139,12 +148,14 @@ def escalation_message(history: TaskHistory, question: Question, number: int, no
     """`escalations/REF.json`: the guide's blocked report in its envelope."""
     task = history.task
     result = history.last_result
+    issue_number, issue_url = _issue(task, result)
     escalation_id = name_escalation(task.ref, number)
     payload = EscalationPayload(
         escalation_id=escalation_id,
         ref=task.ref,
         title=task.title,
-        issue_number=_issue(task, result)[0],
+        issue_number=issue_number,
+        issue_url=issue_url,
         reason=question.reason,
         blocker=question.blocker or question.reason,
         error_details=question.error_details,
@@ -163,11 +174,6 @@ def escalation_message(history: TaskHistory, question: Question, number: int, no
         error_report=result.error_report if result else None,
     )
     return _message(history, MessageType.ESCALATION, Status.BLOCKED, payload, now)
-
-
-def name_escalation(ref: str, number: int) -> str:
-    """REF.eN: what guidance names."""
-    return f"{ref}.e{number}"
 
 
 def relative_worktree(task: Task, made: str | None = None) -> str | None:
@@ -219,6 +225,7 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             "attempts": history.decision.attempt,
             "warnings": [*history.plan.warnings, *(result.warnings if result else [])],
             "agent_costs": agent_costs(costs_of(task, history.attempts)),
+            "escalations": with_costs(history.told, used_so_far(history.attempts).cost_usd),
             "evidence": evidence,
             "error_report": report,
         }

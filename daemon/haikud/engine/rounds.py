@@ -20,7 +20,7 @@ from haikud.engine.board import Board, OpenTask
 from haikud.engine.controls import STOPS, Controls
 from haikud.engine.ends import interrupt_all, next_limit, watch_limits
 from haikud.engine.engine import Engine
-from haikud.engine.finishing import publish_answers, publish_questions, release_waiting
+from haikud.engine.finishing import publish_answers, release_waiting
 from haikud.engine.folders import WatchedFolder, open_drop_folder
 from haikud.engine.guidance import GuidanceDrops
 from haikud.engine.intake import Intake
@@ -28,6 +28,7 @@ from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back
 from haikud.engine.machine import Machine
 from haikud.engine.monitors.monitors import Monitors
+from haikud.engine.questions import Questions
 from haikud.engine.queue import end_quota_pause
 from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
 from haikud.engine.role_lookup import RoleLookup
@@ -61,6 +62,7 @@ class Rounds:
         self._roles = RoleLookup(settings)
         self._intake = Intake(engine, incoming, self._roles)
         self._guidance = GuidanceDrops(engine, answers, self._roles)
+        self._questions = Questions(engine, self._guidance)
         self._controls = Controls(engine, commands, lambda: bool(self._intake.pending))
         self._incoming = WatchedFolder(incoming, self._intake.pending, set)
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
@@ -275,7 +277,7 @@ class Rounds:
 
     async def _publish(self) -> None:
         await release_waiting(self._engine)
-        await publish_questions(self._engine)
+        await self._questions.work()
         await publish_answers(self._engine)
 
     async def _write_status(self) -> None:
@@ -301,6 +303,10 @@ class Rounds:
         deferred = engine.board.in_state(TaskState.DEFERRED)
         left = [engine.pause_seconds_left(), *(engine.deferred_seconds_left(entry) for entry in deferred)]
         times += [now + seconds for seconds in left if seconds is not None]
-        engine.timers.keep({("queue", engine.queue.until), *((one.ref, one.decision.number) for one in deferred)})
+        raised = self._questions.timers()
+        times += [now + seconds for seconds in raised.values()]
+        engine.timers.keep(
+            {("queue", engine.queue.until), *((one.ref, one.decision.number) for one in deferred), *raised}
+        )
         # What the environment refuses is due all the time: a little patience then.
         return max(PATIENCE_SECONDS if trouble.lasts_anything else 0.0, min(times) - now)

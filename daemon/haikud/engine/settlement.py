@@ -134,7 +134,7 @@ async def escalate_task(
     await engine.decide(
         entry, TaskState.ESCALATED, reason, outcome=outcome, escalation=number, guidance=None, fresh=False
     )
-    entry.is_asked = False
+    entry.is_asked, entry.raised, entry.raised_at = False, 0, None
     engine.say(f"{entry.ref} asks: {reason}")
 
 

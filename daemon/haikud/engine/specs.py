@@ -10,6 +10,7 @@ from itertools import takewhile
 import haikud
 from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
 from haikud.contracts.decision import Decision
+from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import AttemptOutcome, is_final
@@ -41,6 +42,7 @@ class Order:
     spent: UsageTotal
     now: datetime
     accepted_files: list[str] = field(default_factory=list)  # undeclared ones that a question was about already
+    guidance: list[GivenGuidance] = field(default_factory=list)  # all answers so far
 
     @property
     def attempt(self) -> int:
@@ -72,7 +74,7 @@ def build_spec(order: Order) -> Spec:
         budget_usd=order.budget_usd,
         spent=order.spent,
         fresh=last.fresh,
-        guidance_file=str(order.paths.guidance(last.guidance)) if last.guidance else None,
+        guidance=order.guidance,
         pass_environment=settings.environment.pass_names,
         set_environment=settings.environment.set_values,
         retry_reason=reason,

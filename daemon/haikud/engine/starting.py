@@ -15,6 +15,7 @@ from pathlib import Path
 from haikud.contracts.attempt import Assignment, Question, ResolvedRole, Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.envelope import Response
+from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
@@ -25,6 +26,7 @@ from haikud.engine.day_spend import next_midnight
 from haikud.engine.engine import Engine
 from haikud.engine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.finishing import finish_task
+from haikud.engine.given import LostGuidance, read_given
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
 from haikud.engine.live_status import held_back
 from haikud.engine.machine import look_at_filesystem
@@ -112,7 +114,11 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         reason = unresolved_reference(str(error)) if isinstance(error, Unresolved) else str(error)
         await finish_task(engine, entry, TaskState.FAILED, reason)
         return None
-    question = question_before_start(entry.task, entry.decision, role, engine.settings)
+    question, given = question_before_start(entry.task, entry.decision, role, engine.settings), []
+    try:
+        given = await engine.aside(read_given, engine.store, entry.decision)
+    except LostGuidance as lost:
+        question = lost.question
     if question is not None:
         await escalate_task(engine, entry, question, question.reason)
         return None
@@ -126,7 +132,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     number = entry.decision.attempt + 1
     paths = engine.layout.task(entry.ref).attempt(number)
     usd = share.usd or max(0.0, task_purse(engine, entry).left)
-    spec = await engine.write(_write_order, engine, entry, task, role, usd, now)
+    spec = await engine.write(_write_order, engine, entry, task, role, given, usd=usd, now=now)
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
     entry.role = role.name
     entry.allotted_usd = usd if paid else 0.0
@@ -219,7 +225,16 @@ def _with_results(store: Store, plan: Plan, task: Task) -> Task:
     return resolve_task(task, answer)
 
 
-def _write_order(engine: Engine, entry: OpenTask, task: Task, role: ResolvedRole, usd: float, now: datetime) -> Spec:
+def _write_order(
+    engine: Engine,
+    entry: OpenTask,
+    task: Task,
+    role: ResolvedRole,
+    given: list[GivenGuidance],
+    *,
+    usd: float,
+    now: datetime,
+) -> Spec:
     """Write spec.json and what belongs to it, durably. `task` has the results that it names."""
     store = engine.store
     task_paths = engine.layout.task(entry.ref)
@@ -240,6 +255,7 @@ def _write_order(engine: Engine, entry: OpenTask, task: Task, role: ResolvedRole
         budget_usd=usd,
         spent=used_so_far(attempts),
         accepted_files=asked_about(attempts),
+        guidance=given,
         now=now,
     )
     spec = build_spec(order)

@@ -22,3 +22,8 @@ def unresolved_reference(why: str) -> str:
 def failed_by_dependency(decision: Decision) -> bool:
     """Whether the task failed only because another one did."""
     return decision.state is TaskState.FAILED and decision.reason.startswith(DEPENDENCY_FAILED)
+
+
+def name_escalation(ref: str, number: int) -> str:
+    """REF.eN: what guidance names."""
+    return f"{ref}.e{number}"

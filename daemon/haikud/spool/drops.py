@@ -206,6 +206,26 @@ class DropFolder:
             fsync_folder(self.path)
         return left
 
+    def take_now(self, names: Collection[str]) -> list[Taken | OddEntry]:
+        """Take the files of these names, finished or not, and bring those of them that were taken before.
+
+        What somebody still has open goes on to be written, wherever it lies then.
+        """
+        found: list[Taken | OddEntry | None] = [
+            read_taken(token, name, path, self._terms) for token, name, path in self._taken() if name in names
+        ]
+        for name in names:
+            with suppress(FileNotFoundError):
+                token = new_token()
+                path = self.path / taken_name(token, name)
+                (self.path / name).rename(path)
+                self._sights.pop(name, None)
+                found.append(read_taken(token, name, path, self._terms))
+        taken = [one for one in found if one is not None]
+        if taken:
+            fsync_folder(self.path)
+        return taken
+
     def finish(self, taken: Taken | OddEntry, *, durable: bool = False) -> None:
         """Unlink a file whose consequence is durable. Were it to come back after a power cut: its token is known."""
         remove_if_there(taken.path)

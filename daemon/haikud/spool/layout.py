@@ -54,6 +54,11 @@ class AttemptPaths:
         return self.folder / "dependencies.json"
 
     @property
+    def guidance(self) -> Path:
+        """HAIKUD_GUIDANCE_FILE: the answers so far in plain words, written by the runner."""
+        return self.folder / "guidance.txt"
+
+    @property
     def orders(self) -> Path:
         """Pause and end: the engine writes, the runner reads."""
         return self.folder / "orders.json"

@@ -92,6 +92,7 @@ TABLE: tuple[Row, ...] = (
     Row("task", r"git\.(replaced|refused|damaged)-[0-9]+", Kind.ANY, "what was set aside of it, or in its place"),
     Row("task", r"attempt-[1-9][0-9]*", Kind.FOLDER, "an attempt", "attempt"),
     Row("attempt", r"(spec|assignment|dependencies|orders|runner|result)\.json", Kind.FILE, "orders and reports"),
+    Row("attempt", r"guidance\.txt", Kind.FILE, "answers so far, for the agent"),
     Row("attempt", "claim", Kind.FILE, "the lock that the runner holds"),
     Row("attempt", r"events\.jsonl", Kind.FILE, "the runner's events"),
     Row("attempt", "out", Kind.FOLDER, "the agent's"),

@@ -198,10 +198,15 @@ def rotate_response(folder: Path) -> Path | None:
 
 
 def publish_escalation(layout: SpoolLayout, source: Path, ref: str) -> None:
-    """Publish a task's newest escalation-NNNN.json as escalations/REF.json; an older question makes way."""
+    """Publish a task's newest escalation-NNNN.json as escalations/REF.json; an older question makes way.
+
+    What is there already is left as it is: a file that was written anew is news to those who watch the folder.
+    """
     target = layout.escalations / f"{ref}.json"
     if not _put(source, target):
-        _replace(target, source.read_bytes())
+        data = source.read_bytes()
+        if _present(target) != data:
+            _replace(target, data)
 
 
 def retract_escalation(layout: SpoolLayout, ref: str) -> bool:

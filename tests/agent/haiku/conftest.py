@@ -46,8 +46,8 @@ class Desk:
         spec = {
             "budget_usd": 0.5,
             "fresh": False,
-            "guidance_file": None,
-            **{name: changes.pop(name) for name in ("budget_usd", "fresh", "guidance_file") if name in changes},
+            "guidance": [],
+            **{name: changes.pop(name) for name in ("budget_usd", "fresh", "guidance") if name in changes},
         }
         out = self.folder / "out"
         out.mkdir(exist_ok=True)
@@ -82,7 +82,6 @@ class Desk:
             api_key=KEY,
             environment={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "HAIKUD_OUT": str(out)},
             dependencies_file=None,
-            guidance_text=None,
             read_orders=lambda: Orders(pause=self.pause),
             stop=self.stop,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.made import make_given
 from tests.support.messages_double import Answer, MessagesDouble, calls, says
 
 from haikud.contracts.transcript import LineKind
@@ -40,7 +41,7 @@ def test_a_question_ends_the_attempt_and_the_answer_is_the_next_message(desk):
         assert (again.kind, again.question) == ("escalated", end.question)
         assert len(api.journal) == 1
 
-        desk.run(api.base_url, guidance_text="Take two.", guidance_file="/x/guidance-0001.json")
+        desk.run(api.base_url, guidance=[make_given("Take two.", question="Two ways")])
     content = last_message(api)["content"]
     assert [block["type"] for block in content] == ["tool_result", "tool_result", "text"]
     assert content[-1]["text"] == "Guidance from the requester: Take two."
@@ -64,14 +65,15 @@ def test_a_question_without_a_reason_is_sent_back_to_the_model(desk):
 
 
 def test_guidance_is_said_once_however_often_the_attempt_is_broken_off(desk):
-    given = {"guidance_text": "Take two.", "guidance_file": "/x/guidance-0001.json"}
+    given = {"guidance": [make_given("Take two.", question="Two ways")]}
     with MessagesDouble([calls("escalate", **QUESTION), says("Cut", broken="cut"), says("Done.")]) as api:
         desk.run(api.base_url)
         assert desk.run(api.base_url, **given, api={"tries": 1}).kind == "failed"
         assert desk.run(api.base_url, **given).kind == "done"
         assert str(last_message(api)).count("Take two.") == 1
-        desk.run(api.base_url, **given | {"guidance_file": "/x/guidance-0002.json"})
-    assert str(api.journal[-1].body["messages"]).count("Take two.") == 2
+        desk.run(api.base_url, guidance=[*given["guidance"], make_given("Take three.", 2, question="Three ways")])
+    said = str(api.journal[-1].body["messages"])
+    assert (said.count("Take two."), said.count('to the question "Three ways": Take three.')) == (1, 1)
 
 
 def test_done_is_told_again_without_a_call_unless_there_is_something_to_say(desk):

@@ -56,6 +56,10 @@ class Conversation:
         """Whether the words of that key stand in the conversation already."""
         return any(line.kind is LineKind.USER and line.key == key for line in self._lines)
 
+    def results_of(self, tool: str) -> list[TranscriptLine]:
+        """The recorded results of a tool, the newest first."""
+        return [line for line in reversed(self._lines) if line.kind is LineKind.TOOL_RESULT and line.tool == tool]
+
     @property
     def last_turn(self) -> TranscriptLine | None:
         """The model's last turn."""

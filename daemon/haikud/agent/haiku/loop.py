@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from haikud.agent.errors import AgentError
+from haikud.agent.haiku.asking import completed
 from haikud.agent.haiku.calls import Answer, Caller
 from haikud.agent.haiku.conversation import Block, text_of, tool_uses
 from haikud.agent.haiku.order import AgentEnds, EndKind, HaikuOrder
@@ -101,7 +102,8 @@ class Loop:
         if ending is not None:
             kind: EndKind = "stopped" if ending.stopped else "escalated"
             words = self._transcript.conversation.last_words
-            raise AgentEnds(kind, summary=words, question=ending.question)
+            asked = completed(ending.question, self._transcript.conversation) if ending.question else None
+            raise AgentEnds(kind, summary=words, question=asked)
 
     def _go_on_after_cut(self, uses: list[Block], limit: int) -> None:
         if self._cut > MOST_CUT_TURNS:

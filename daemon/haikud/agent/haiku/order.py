@@ -31,7 +31,6 @@ class HaikuOrder:
     api_key: str | None = field(repr=False)
     environment: dict[str, str] = field(repr=False)
     dependencies_file: Path | None
-    guidance_text: str | None
     read_orders: Callable[[], Orders]
     stop: threading.Event  # set by TERM
     at_turn: Callable[[], bool] = lambda: False  # whether a monitor ends it at this turn

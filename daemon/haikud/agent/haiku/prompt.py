@@ -92,11 +92,6 @@ def first_message(order: HaikuOrder) -> str:
     return "\n".join(parts)
 
 
-def guidance_message(text: str) -> str:
-    """The answer to an escalation."""
-    return f"Guidance from the requester: {text}"
-
-
 def _file_words(file: FileSpec) -> str:
     notes = [word for word in (file.operation, f"template {file.template}" if file.template else None) if word]
     return f"{file.path} ({', '.join(notes)})" if notes else file.path

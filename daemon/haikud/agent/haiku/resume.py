@@ -1,18 +1,17 @@
 """Taking a conversation up: a new one begins with the assignment, an old one goes on from what the transcript says.
 
-Promises: a tool call without a recorded result is not made again, the model is told so; guidance is said exactly
-once, however often the attempt that brings it is broken off; an ending that was never acted on (done, a question) is
-reported again without a call.
+Promises: a tool call without a recorded result is not made again, the model is told so; every answer that was given on
+the task is said before the model speaks again, and once, however often the attempt that brings it is broken off; an
+ending that was never acted on (done, a question) is reported again without a call.
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
+from haikud.agent.guidance import message_of
+from haikud.agent.haiku.asking import completed
 from haikud.agent.haiku.conversation import Conversation, tool_uses
 from haikud.agent.haiku.order import AgentEnds, HaikuOrder
-from haikud.agent.haiku.prompt import CONTINUE, INTERRUPTED, first_message, guidance_message
+from haikud.agent.haiku.prompt import CONTINUE, INTERRUPTED, first_message
 from haikud.agent.haiku.tools.outcome import BadInput
 from haikud.agent.haiku.tools.report import ESCALATE, ESCALATED, question_of
 from haikud.agent.haiku.transcript import Transcript
@@ -40,10 +39,11 @@ def take_up(order: HaikuOrder, transcript: Transcript) -> None:
 def _new_words(order: HaikuOrder, conversation: Conversation) -> dict[str, str]:
     """What is to be said and was not said yet, by key."""
     words: dict[str, str] = {}
-    if order.guidance_text is not None:
-        named = order.spec.guidance_file
-        key = Path(named).name if named else hashlib.sha256(order.guidance_text.encode()).hexdigest()
-        words[f"guidance:{key}"] = guidance_message(order.guidance_text)
+    asked = _open_question(conversation)
+    for given in order.spec.guidance:
+        is_its_own = asked is not None and asked.reason == given.question
+        file = order.environment.get("HAIKUD_GUIDANCE_FILE")
+        words[f"guidance:guidance-{given.number:04}.json"] = message_of(given, is_its_own=is_its_own, file=file)
     if order.resume_note is not None:
         words[f"note:{order.spec.attempt}"] = order.resume_note
     return {key: text for key, text in words.items() if not conversation.has_said(key)}
@@ -72,7 +72,7 @@ def _open_question(conversation: Conversation) -> Question | None:
     for use in tool_uses(turn.content):
         if use["name"] == ESCALATE["name"] and use["id"] not in refused:
             try:
-                return question_of(use["input"])
+                return completed(question_of(use["input"]), conversation)
             except BadInput:
                 continue
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.command_agent import run_command_agent
@@ -14,10 +13,6 @@ from haikud.agent.haiku.order import HaikuEnd, HaikuOrder
 from haikud.agent.interventions import Watchman
 from haikud.contracts.attempt import FailureClass, Question
 from haikud.contracts.error_report import ErrorType
-from haikud.contracts.guidance import Guidance
-from haikud.spool.models import UnreadableFile, read_model
-
-_MOST_GUIDANCE = 65_536
 
 
 def needs_built_in_agent(attempt: Attempt) -> bool:
@@ -68,7 +63,6 @@ def _order(attempt: Attempt, watchman: Watchman) -> HaikuOrder:
         api_key=attempt.api_key,
         environment=attempt.environment,
         dependencies_file=dependencies if dependencies.exists() else None,
-        guidance_text=_guidance_text(attempt),
         read_orders=attempt.read_orders,
         stop=attempt.stop,
         at_turn=watchman.at_turn,
@@ -118,16 +112,3 @@ def _unexplained(end: HaikuEnd) -> AgentError:
             failure_class=FailureClass.BUDGET,
         )
     return AgentError(ErrorType.AGENT_ERROR, end.kind.upper(), f"The agent ended: {end.kind}")
-
-
-def _guidance_text(attempt: Attempt) -> str | None:
-    """The newest guidance's text. One that cannot be read is a warning: the attempt goes on without it."""
-    name = attempt.spec.guidance_file
-    if name is None:
-        return None
-    try:
-        guidance = read_model(Path(name), Guidance)
-    except (UnreadableFile, OSError) as error:
-        attempt.warn(f"the guidance was not used: {error}")
-        return None
-    return guidance.text[:_MOST_GUIDANCE] if guidance else None

@@ -16,6 +16,7 @@ from haikud.agent.conflict_question import conflict_question
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.environment import agent_environment, looks_secret, private_folders
 from haikud.agent.errors import AgentError
+from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
@@ -36,6 +37,8 @@ def set_up(attempt: Attempt) -> None:
     _check_sandbox(attempt)
     private_folders(attempt.paths)
     open_issue(attempt)
+    if attempt.spec.guidance:
+        write_quickly(attempt.paths.guidance, text_of(attempt.spec.guidance).encode("utf-8", "backslashreplace"))
     if attempt.spec.workspace is None:
         attempt.worktree = attempt.paths.workspace
         attempt.worktree.mkdir(mode=0o700, exist_ok=True)
