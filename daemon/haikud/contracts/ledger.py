@@ -12,7 +12,7 @@ class LedgerEntry(Model):
     """One line of `ledger.jsonl`."""
 
     at: Timestamp
-    event: str  # admitted, decided, answered, dropped_again, control, guidance, note, merged, merge_blocked
+    event: str  # admitted, decided, answered, dropped_again, control, guidance, raised, note, merged, merge_blocked
     ref: str | None = None
     state: str | None = None
     attempt: int | None = None

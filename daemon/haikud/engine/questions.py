@@ -85,13 +85,12 @@ class Questions:
         record, payload = found
         now, raised = utc_now(), payload.raised + 1
         await engine.write(self._record, entry, record, payload, at=now, raised=raised)
-        entry.raised, entry.raised_at = raised, now
-        await engine.write(publish_escalation, engine.layout, self._source(entry), entry.ref)
+        entry.is_asked = False  # until it lies there
+        await self._publish(entry)
         since = payload.open_since or record.timestamp
+        asked = f"since {since:%Y-%m-%d %H:%M} UTC, raised {raised} time{'' if raised == 1 else 's'}"
         engine.note(entry.plan.id, "raised", payload.reason, ref=entry.ref, detail={"raised": raised})
-        engine.say(
-            f"{entry.ref} still asks, since {since:%Y-%m-%d %H:%M} UTC (raised {raised} times): {payload.reason}"
-        )
+        engine.say(f"{entry.ref} still asks ({asked}): {payload.reason}")
 
     def _record(
         self, entry: OpenTask, record: Response, payload: EscalationPayload, *, at: datetime, raised: int
