@@ -43,6 +43,8 @@ def test_an_answer_may_come_from_stdin(spool: FakeSpool):
         (["--cancel"], {"action": "cancel", "guidance": ""}),
         (["--model", "sonnet", "think"], {"action": "reassign", "model": "sonnet", "guidance": "think"}),
         (["--role", "tester"], {"action": "reassign", "role": "tester", "guidance": ""}),
+        (["--reassign", "tester"], {"action": "reassign", "role": "tester", "guidance": ""}),
+        (["--retry", "--model", "sonnet"], {"action": "retry", "model": "sonnet", "guidance": ""}),
     ],
 )
 def test_an_answer_may_ask_for_something_else(spool: FakeSpool, options: list[str], expected: dict[str, str]):

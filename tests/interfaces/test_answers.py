@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.interfaces.conftest import FakeSpool, on_terminal
 
+from haikud.contracts.times import format_time, utc_now
 from haikud.interfaces.plain import dollars
 from haikud.interfaces.progress import describe_live, describe_now
 
@@ -65,16 +67,51 @@ def test_a_plan_is_told_task_by_task(spool: FakeSpool):
     assert "    branch    feature/x" in shown
 
 
-def test_a_question_is_told_with_its_options(spool: FakeSpool):
+def test_a_question_is_told_as_the_guides_blocked_report(spool: FakeSpool):
     spool.admit("x", "escalated")
     question = spool.escalate("x")
-    question["payload"] |= {"options": ["first", "second"], "recommendation": "the second", "cost_so_far": 0.02}
+    question["payload"] |= {
+        "issue_number": 123,
+        "blocker": "Test failure in authentication flow",
+        "error_details": 'Expected redirect to "/dashboard"\nReceived \x1b[2J"/login"',
+        "context": ["This test was passing before my changes"],
+        "options": ["first", "second"],
+        "recommendation": "the second",
+        "cost_so_far": 0.02,
+        "open_since": format_time(utc_now() - timedelta(hours=2)),
+        "raised": 1,
+    }
     spool.write(spool.layout.escalations / "x.json", question)
     code, shown = on_terminal(spool, "wait", "x")
     assert code == 3
-    for line in ("reason    Which of the two?", "option 2  second", "advice    the second", "cost      $0.02 so far"):
-        assert line in shown
+    report = [
+        "Task: Do x (x)",
+        "Issue: #123",
+        "Blocker: Test failure in authentication flow",
+        "Reason: Which of the two?",
+        "Error Details:",
+        '  Expected redirect to "/dashboard"',
+        r'  Received \x1b[2J"/login"',
+        "Context:",
+        "  - This test was passing before my changes",
+        "Options:",
+        "  1. first",
+        "  2. second",
+        "Recommendation: the second",
+        "Cost so far: $0.02",
+        "Open for: 2 h 0 min, raised 1 time",
+    ]
+    lines = shown.splitlines()
+    assert lines[0].endswith("Task Blocked: Requires Human Decision")
+    assert lines[1:16] == report
     assert 'haikud answer x "TEXT"' in shown
+    for command in ("status", "answer"):  # the same, in a pipe
+        told = spool.run(command)
+        assert told.exit_code == 0
+        assert "\n".join(["Task Blocked: Requires Human Decision", *report[:-1]]) in told.stdout
+    unanswered = spool.run("answer", "x")
+    assert unanswered.exit_code == 2
+    assert "Recommendation: the second" in unanswered.stdout
 
 
 def test_json_on_a_terminal_is_json_in_plain_characters(spool: FakeSpool):

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from haikud.interfaces.blocked import blocked_lines
 from haikud.interfaces.plain import dollars, one_line, safe, span
 from haikud.interfaces.waiting import EndKind, WaitEnd
 
@@ -113,36 +114,12 @@ def _report_lines(report: dict[str, Any]) -> Iterator[str]:
         yield _row("log", log_file)
 
 
-def _escalation_lines(ref: str, escalation: dict[str, Any]) -> Iterator[str]:
-    payload = _object(escalation.get("payload"))
-    yield f"{ref}: blocked, waiting for an answer ({one_line(payload.get('title', ''))})"
-    yield _row("reason", payload.get("reason", ""))
-    if payload.get("blocker"):
-        yield _row("blocker", payload["blocker"])
-    for line in safe(payload.get("error_details", "")).splitlines()[:_DETAIL_LINES]:
-        yield _row("", line)
-    for entry in _list(payload.get("context")):
-        yield _row("context", entry)
-    for number, option in enumerate(_list(payload.get("options")), 1):
-        yield _row(f"option {number}", option)
-    if payload.get("recommendation"):
-        yield _row("advice", payload["recommendation"])
-    yield _row("cost", f"{dollars(payload.get('cost_so_far'))} so far")
+def _escalation_lines(_ref: str, escalation: dict[str, Any]) -> Iterator[str]:
+    yield from blocked_lines(_object(escalation.get("payload")), icon=_shows_icons())
 
 
-def blocked_lines(payload: dict[str, Any]) -> Iterator[str]:
-    """The guide's blocked report, for people, whole."""
-    yield f"Blocked: {one_line(payload.get('reason'))}"
-    yield f"Task: {one_line(payload.get('title'))} ({one_line(payload.get('ref'))})"
-    yield f"Blocker: {one_line(payload.get('blocker'))}"
-    yield "Error details:"
-    yield from (f"  {line}" for line in safe(payload.get("error_details", "")).splitlines())
-    yield "Context:"
-    yield from (f"- {one_line(entry)}" for entry in _list(payload.get("context")))
-    yield "Options:"
-    yield from (f"{number}. {one_line(option)}" for number, option in enumerate(_list(payload.get("options")), 1))
-    yield f"Recommendation: {one_line(payload.get('recommendation'))}"
-    yield f"Cost so far: {dollars(payload.get('cost_so_far'))}"
+def _shows_icons() -> bool:
+    return sys.stdout.encoding.lower().replace("-", "") == "utf8"
 
 
 def _row(label: str, value: object) -> str:

@@ -112,16 +112,16 @@ def request_is_pending(layout: SpoolLayout, plan_id: str) -> bool:
     return any(name.partition(".")[0] == plan_id for name in pending_in(layout.incoming))
 
 
-def open_escalations(layout: SpoolLayout, identifier: str) -> dict[str, dict[str, Any]]:
-    """Ref -> escalation, for every question open in a plan or task that no one has dropped an answer to."""
-    plan_id = plan_of(identifier)
+def open_escalations(layout: SpoolLayout, identifier: str | None = None) -> dict[str, dict[str, Any]]:
+    """Ref -> escalation, for every question open (in a plan or task) that no one has dropped an answer to."""
+    plan_id = plan_of(identifier) if identifier is not None else None
     answered = {name.rpartition(".")[0] for name in pending_in(layout.guidance)}
     found = {}
     for entry in entries(layout.escalations):
         ref = entry.name.removesuffix(".json")
         if entry.name.startswith(".") or ref == entry.name or ref in answered:
             continue
-        if ref == identifier or (identifier == plan_id and plan_of(ref) == plan_id):
+        if identifier is None or ref == identifier or (identifier == plan_id and plan_of(ref) == plan_id):
             escalation = read_json(Path(entry.path))
             if escalation is not None:
                 found[ref] = escalation

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from haikud.interfaces.looking import entries, plan_of, read_json, refs_by_state
+from haikud.interfaces.looking import entries, open_escalations, plan_of, read_json, refs_by_state
 from haikud.interfaces.picture_faults import all_faults, look_at_filesystem
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
@@ -35,6 +35,7 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
     if not is_live and queue.get("paused"):
         picture |= {"paused": queue.get("reason") or "paused", "paused_until": queue.get("until")}
     filesystem = look_at_filesystem(layout)
+    asked = [one.get("payload") for one in open_escalations(layout).values()]
     dropped = [entry.name for entry in entries(layout.incoming) if not entry.name.startswith(".")]
     return {
         "spool": str(layout.root),
@@ -45,6 +46,7 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
         "filesystem": filesystem,
         "updated_seconds_ago": seconds_since(live.get("updated_at")),
         "incoming": len(dropped),
+        "questions": [payload for payload in asked if isinstance(payload, dict)],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from haikud.interfaces.blocked import blocked_lines
 from haikud.interfaces.picture import OPEN, STATES, listed_tasks, seconds_elapsed, seconds_since
 from haikud.interfaces.picture_faults import fault_lines
 from haikud.interfaces.plain import dollars, one_line, span
@@ -23,6 +24,7 @@ ICONS = {
 
 _COLOURS = {"running": 36, "succeeded": 32, "failed": 31, "escalated": 33, "cancelled": 90, "paused": 33}
 _MOST_LINES = 40
+_MOST_QUESTIONS = 3
 _LEAST_ROOM = 12  # columns for a task's words, however narrow the terminal
 
 
@@ -39,7 +41,21 @@ def picture_lines(picture: dict[str, Any], *, colour: bool, width: int = 0) -> I
     left = len(tasks) - len(shown) + _int(picture.get("tasks_left_out"))
     if left:
         yield f"  and {left} more: haikud status --json"
+    yield from _question_lines(picture, colour=colour)
     yield from foot_lines(picture)
+
+
+def _question_lines(picture: dict[str, Any], *, colour: bool) -> Iterator[str]:
+    """The open questions as the guide's reports; a few of them."""
+    questions = picture.get("questions")
+    found = [one for one in (questions if isinstance(questions, list) else []) if isinstance(one, dict)]
+    for payload in found[:_MOST_QUESTIONS]:
+        yield ""
+        yield from blocked_lines(payload, icon=colour)
+    if len(found) > _MOST_QUESTIONS:
+        yield f"and {len(found) - _MOST_QUESTIONS} more questions: haikud answer"
+    if found:
+        yield ""
 
 
 def head_lines(picture: dict[str, Any]) -> Iterator[str]:
@@ -94,6 +110,8 @@ def task_news(task: dict[str, Any]) -> str:
         parts.append(span(since))
     if state == "escalated":
         parts.append(f'answer it: haikud answer {one_line(task.get("ref"))} "TEXT"')
+        asked = seconds_since(task.get("since"))
+        parts += [f"asked {span(asked)} ago"] if asked is not None else []
     if state == "deferred" and task.get("retry_at"):
         parts.append(f"until {one_line(task['retry_at'])}")
     if state == "running" and (seen := seen_by_monitors(task)):

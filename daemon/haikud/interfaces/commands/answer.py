@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from haikud.interfaces.blocked import blocked_lines
 from haikud.interfaces.dropping import drop
 from haikud.interfaces.looking import (
     check_id,
@@ -29,25 +30,35 @@ TAKEN_SECONDS = 3.0
 
 
 @click.command()
-@click.argument("ref", metavar="REF")
+@click.argument("ref", metavar="[REF]", required=False)
 @click.argument("text", required=False)
 @click.option("--retry", is_flag=True, help="Start a fresh conversation in the same worktree.")
 @click.option("--cancel", is_flag=True, help="End the task instead.")
-@click.option("--role", metavar="ROLE", help="Go on with another role.")
+@click.option("--role", "--reassign", metavar="ROLE", help="Go on with another role.")
 @click.option("--model", metavar="MODEL", help="Go on with another model.")
 @spool_option
 def answer(
-    ref: str, text: str | None, retry: bool, cancel: bool, role: str | None, model: str | None, spool: Path | None
+    ref: str | None,
+    text: str | None,
+    retry: bool,
+    cancel: bool,
+    role: str | None,
+    model: str | None,
+    spool: Path | None,
 ) -> None:
-    """Answer the open question of REF with TEXT; - reads it from stdin.
+    """Answer the open question of REF with TEXT; - reads it from stdin. Without REF, show what is asked.
 
     The task goes on in the same worktree, conversation and budget, with TEXT as the next message.
     """
     layout = find_spool(spool)
+    if ref is None:
+        _show_questions(layout)
+        return
     check_id(ref)
     words = sys.stdin.read() if text == "-" else text or ""
     action = _action(retry=retry, cancel=cancel, reassign=role is not None or model is not None)
     if not words.strip() and action == "continue":
+        _show_questions(layout, ref)
         raise Trouble("there is no answer to give", advice=f'haikud answer {ref} "TEXT", or - to read it from stdin')
     ref, escalation_id = _open_question(layout, ref)
     guidance = {
@@ -60,7 +71,7 @@ def answer(
     document = {key: value for key, value in guidance.items() if value is not None}
     at = time.time()
     drop(layout.guidance, f"{ref}.json", (json.dumps(document, indent=2) + "\n").encode())
-    if action == "reassign" and daemon_pid(layout) is not None:
+    if (role or model) and daemon_pid(layout) is not None:
         _check_that_it_is_taken(layout, f"{ref}.json", at)
     click.echo(f"answered {escalation_id or ref} ({action})")
     warn_without_daemon(layout, "the answer lies in guidance/")
@@ -83,14 +94,27 @@ def _check_that_it_is_taken(layout: SpoolLayout, name: str, at: float) -> None:
         time.sleep(LOOK_SECONDS)
 
 
+def _show_questions(layout: SpoolLayout, identifier: str | None = None) -> None:
+    """The open questions of a plan or task, or all, as the guide's reports."""
+    found = open_escalations(layout, identifier)
+    for number, (ref, escalation) in enumerate(found.items()):
+        payload = escalation.get("payload")
+        if number:
+            click.echo()
+        for line in blocked_lines(payload if isinstance(payload, dict) else {"ref": ref}):
+            click.echo(line)
+        click.echo(f'Answer it: haikud answer {ref} "TEXT"')
+    if not found and identifier is None:
+        click.echo("no question is open")
+
+
 def _action(*, retry: bool, cancel: bool, reassign: bool) -> str:
-    chosen = [name for name, wanted in (("retry", retry), ("cancel", cancel), ("reassign", reassign)) if wanted]
-    if len(chosen) > 1:
+    if cancel and (retry or reassign):
         raise Trouble(
-            "--retry, --cancel and --role or --model do not go together",
-            advice="a reassigned task starts a conversation of its own; choose one of the three",
+            "--cancel does not go together with --retry, --role or --model",
+            advice="a task that is cancelled goes on with nobody; choose one",
         )
-    return chosen[0] if chosen else "continue"
+    return "cancel" if cancel else "retry" if retry else "reassign" if reassign else "continue"
 
 
 def _open_question(layout: SpoolLayout, identifier: str) -> tuple[str, str | None]:

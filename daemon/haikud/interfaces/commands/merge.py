@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from haikud.interfaces.answers import blocked_lines, print_json
+from haikud.interfaces.answers import print_json
+from haikud.interfaces.blocked import blocked_lines
 from haikud.interfaces.looking import check_id, plan_of
 from haikud.interfaces.places import find_spool, spool_option
 from haikud.interfaces.plain import one_line, safe
