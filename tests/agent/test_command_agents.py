@@ -104,11 +104,21 @@ def test_exit_79_is_a_question_with_the_last_line_or_the_report_as_its_reason(be
     assert (bench.worktree / "half.txt").exists()
     assert git(bench.worktree, "status", "--porcelain") == "?? half.txt"
 
-    report = {"reason": "Two headers", "blocker": "b", "context": ["c"], "options": ["x", "y"], "recommendation": "x"}
+    assert result.question.error_details == "one\nwhich of the two?"
+
+    report = {
+        "reason": "Two headers",
+        "error_details": "no such header",
+        "blocker": "b",
+        "context": ["c"],
+        "options": ["x", "y"],
+        "recommendation": "x",
+    }
     bench.order(f"[ -e half.txt ] || exit 1; echo '{json.dumps(report)}' > {RESULT}; exit 79")
     question = bench.run().question
     assert question is not None
     assert (question.reason, question.options, question.recommendation) == ("Two headers", ["x", "y"], "x")
+    assert question.error_details == "no such header"
 
 
 def test_a_command_that_is_not_there_says_so(bench: Bench):

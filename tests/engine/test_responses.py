@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from tests.support.made import MODEL, NOW, make_decision, make_evidence, make_plan, make_result, make_task, make_usage
 
 from haikud.contracts.attempt import Question, Result
+from haikud.contracts.completion import EscalationTold
 from haikud.contracts.envelope import MessageType, Status
 from haikud.contracts.plan import RequestShape, Task
 from haikud.contracts.states import AttemptOutcome, TaskState
@@ -163,6 +165,25 @@ def test_a_plan_is_answered_task_by_task_in_its_order():
     assert whole.metrics.cost_usd == 0.08
     assert whole.metrics.duration_seconds == 200.0
     assert whole.payload["time"]["time_saved_seconds"] == 160.0
+
+
+def test_a_task_that_went_on_with_another_model_tells_both_halves_in_one_record():
+    sonnet = make_usage(0.3, 20_000, 0.3)
+    first = record(make_result(AttemptOutcome.ESCALATED))
+    second = record(make_result(attempt=2, usage=sonnet, usage_by_model={"claude-sonnet-5-5": sonnet}), number=2)
+    told = [
+        EscalationTold(escalation_id="p.t.e1", asked_at=NOW, reason="which?", cost_so_far=0.04, guidance="Think."),
+        EscalationTold(escalation_id="p.t.e2", asked_at=NOW, reason="sure?", cost_so_far=0.14),
+    ]
+    made = replace(history(first, second, attempt=2), told=told)
+    answer = task_response(made, NOW)
+    assert answer.metrics.cost_usd == 0.34
+    costs = answer.payload["agent_costs"]
+    assert (costs["haiku_agent_1"]["cost_usd"], costs["sonnet_agent_1"]["cost_usd"]) == (0.04, 0.3)
+    assert [(one["cost_so_far"], one["cost_since"]) for one in answer.payload["escalations"]] == [
+        (0.04, 0.1),
+        (0.14, 0.2),
+    ]
 
 
 def test_a_question_says_how_to_answer_it():

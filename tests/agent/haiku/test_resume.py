@@ -76,6 +76,43 @@ def test_guidance_is_said_once_however_often_the_attempt_is_broken_off(desk):
     assert (said.count("Take two."), said.count('to the question "Three ways": Take three.')) == (1, 1)
 
 
+def test_an_answer_that_a_crash_cut_off_is_said_whole_before_the_model_speaks(desk):
+    given = [make_given("Take two.", question="Two ways")]
+    with MessagesDouble([calls("escalate", **QUESTION), says("Done.")]) as api:
+        desk.run(api.base_url)
+        before = len(desk.transcript())
+        desk.stop.set()  # the runner dies after the answer's line, and before the call
+        assert desk.run(api.base_url, guidance=given).kind == "stopped"
+        assert len(api.journal) == 1
+        cut_off_transcript(desk, before + 1)  # or in the middle of that line
+        desk.stop.clear()
+        assert desk.run(api.base_url, guidance=given).kind == "done"
+    assert str(last_message(api)).count("Take two.") == 1
+
+
+def test_a_fresh_conversation_and_another_model_hear_every_answer_again(desk):
+    answers = [make_given("Take two.", question="Two ways"), make_given("", 2, question="And now?", action="retry")]
+    with MessagesDouble([calls("escalate", **QUESTION), says("Done.")]) as api:
+        desk.run(api.base_url)
+        desk.run(api.base_url, guidance=answers, fresh=True, role={"model": "claude-sonnet-5-5"})
+    (message,) = api.journal[1].body["messages"]
+    texts = [block["text"] for block in message["content"]]
+    assert texts[1] == 'Guidance from the requester, to the question "Two ways": Take two.'
+    assert texts[2].startswith('Guidance from the requester, to the question "And now?": Begin afresh.')
+
+
+def test_a_question_without_its_error_gets_that_of_the_command_that_failed_last(desk):
+    fails = calls("bash", "toolu_1", command="echo 'Received 0 times'; exit 1")
+    works = calls("bash", "toolu_2", command="true")
+    with MessagesDouble([fails, calls("escalate", **QUESTION), works, calls("escalate", "toolu_3", **QUESTION)]) as api:
+        end = desk.run(api.base_url)
+        assert end.question is not None
+        assert "Received 0 times" in end.question.error_details
+        again = desk.run(api.base_url, guidance=[make_given("Try again.", question="Two ways")])
+    assert again.question is not None
+    assert again.question.error_details == ""
+
+
 def test_done_is_told_again_without_a_call_unless_there_is_something_to_say(desk):
     with MessagesDouble([says("Done."), says("Mended.")]) as api:
         assert desk.run(api.base_url).kind == "done"
