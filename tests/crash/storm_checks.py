@@ -18,7 +18,7 @@ from tests.support.repository import CLEAN_GIT, git
 Found = dict[str, dict[str, Any]]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_ATTEMPT = r"(spec|assignment|dependencies|orders|runner|result)\.json|claim|events\.jsonl|out(/.*)?"
+_ATTEMPT = r"(spec|assignment|dependencies|orders|runner|result)\.json|guidance\.txt|claim|events\.jsonl|out(/.*)?"
 _TASK = (
     r"agent\.log|decision-\d{4}\.json|response\.json|escalation-\d{4}\.json|guidance-\d{4}\.json|transcript\.jsonl"
     rf"|\.setup-done|git(/.*)?|attempt-\d+(/({_ATTEMPT}))?"
