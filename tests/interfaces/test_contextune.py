@@ -12,9 +12,10 @@ import pytest
 from tests.support.repository import make_repository
 
 from haikud.contracts.settings import Settings
-from haikud.interfaces.checking import CannotBeAdmitted, check_request
+from haikud.interfaces.checking import check_request
 from haikud.interfaces.contextune.plan_folder import import_folder
-from haikud.interfaces.given import read_given
+from haikud.interfaces.given import CannotBeAdmitted
+from haikud.interfaces.reading_requests import read_given
 from haikud.interfaces.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 

@@ -20,7 +20,7 @@ from haikud.engine.admission.prepare import prepare_plan
 from haikud.engine.admission.rejection import Rejected, describe_fault
 from haikud.interfaces.completing import names_repository, with_id, with_repository
 from haikud.interfaces.dropping import random_suffix
-from haikud.interfaces.given import place_of
+from haikud.interfaces.given import CannotBeAdmitted, Given, place_of
 from haikud.interfaces.looking import read_json
 from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import Trouble
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from haikud.contracts.error_report import FieldFault
     from haikud.contracts.plan import Plan
     from haikud.contracts.settings import Settings
-    from haikud.interfaces.given import Given
     from haikud.spool.layout import SpoolLayout
 
 _TOKEN = "0" * 16  # of a taken file; there is none yet
@@ -44,14 +43,6 @@ class Checked:
     plan: Plan
     data: bytes
     suffix: str
-
-
-class CannotBeAdmitted(Trouble):
-    """A request that the daemon would reject; `faults` are all of them, as its answer would list them."""
-
-    def __init__(self, message: str, faults: list[FieldFault], *, advice: str) -> None:
-        super().__init__(message, advice=advice)
-        self.faults = faults
 
 
 def check_request(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from haikud.interfaces.given import read_given
 from haikud.interfaces.places import chosen_root, spool_option
 from haikud.interfaces.plain import one_line
+from haikud.interfaces.reading_requests import read_given
 from haikud.interfaces.trouble import warn
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def check(
     Nothing is dropped; neither a daemon nor a spool is needed. Exit code 0: every line of the checklist is ticked and
     Haiku fits (or the plan names its model). 1: something to think about. 2: it would be rejected.
     """
-    from haikud.interfaces.checking import CannotBeAdmitted, check_request
+    from haikud.interfaces.checking import check_request
     from haikud.interfaces.commands.run import settings_or_trouble
+    from haikud.interfaces.given import CannotBeAdmitted
     from haikud.interfaces.readiness import look
     from haikud.spool.layout import SpoolLayout
 

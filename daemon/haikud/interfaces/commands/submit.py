@@ -11,10 +11,10 @@ import click
 from haikud.interfaces.answers import how_to_answer, print_answer, print_json
 from haikud.interfaces.dropping import drop_request
 from haikud.interfaces.following import follow
-from haikud.interfaces.given import read_given
 from haikud.interfaces.looking import request_is_pending
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.plain import one_line
+from haikud.interfaces.reading_requests import read_given
 from haikud.interfaces.trouble import Trouble, note, warn
 from haikud.interfaces.waiting import Dropped, EndKind, WaitEnd, look_for_answer
 

@@ -19,10 +19,9 @@ from haikud.contracts.names import id_from_stem
 from haikud.engine.admission.documents import DocumentError, decode
 from haikud.engine.admission.rejection import FaultCode, describe_fault, make_fault
 from haikud.engine.admission.values import shown
-from haikud.interfaces.checking import CannotBeAdmitted
 from haikud.interfaces.contextune.places import yaml_lines
 from haikud.interfaces.contextune.task_file import TaskText, read_task_text, split_front_matter
-from haikud.interfaces.given import Given
+from haikud.interfaces.given import CannotBeAdmitted, Given
 from haikud.interfaces.plain import one_line
 from haikud.interfaces.trouble import Trouble
 from haikud.roles.plain_yaml import BadNumber, OddKeys, PlainYamlError, read_plain_yaml
