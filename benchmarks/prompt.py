@@ -34,7 +34,7 @@ from haikud.contracts.settings import Settings
 from haikud.costs.tokens import estimate_tokens
 from haikud.engine.admission.prepare import prepare_plan
 from haikud.engine.admission.rejection import Rejected
-from haikud.engine.specs import build_assignment
+from haikud.engine.attempts.specs import build_assignment
 from haikud.offline.scenario import parse_scenario
 from haikud.offline.server import ScriptedApi
 from haikud.roles.catalogue import find_roles

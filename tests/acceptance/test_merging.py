@@ -15,10 +15,10 @@ from tests.support.waiting import wait_until
 
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.merging.choice import NotMergeable
 from haikud.engine.merging.merge import Blocked
 from haikud.engine.merging.places import clear_merge_of
-from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.doctor import check_spool
 from haikud.engine.upkeep.findings import Code, Finding
 from haikud.engine.upkeep.look import look_at_spool, read_plan

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from haikud.agent.classify import Classified, Doing, classify
+from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.contracts.attempt import RECOVERABLE, FailureClass
 from haikud.contracts.error_report import ErrorType
 

@@ -9,8 +9,8 @@ import pytest
 from tests.support.attempts import Bench
 from tests.support.repository import git
 
-from haikud.agent.env_drift import find_drift, parse_names
-from haikud.agent.pins import Pin, agrees, read_pins
+from haikud.agent.reports.env_drift import find_drift, parse_names
+from haikud.agent.reports.pins import Pin, agrees, read_pins
 
 PEM_LINES = "MIIEpAIBAAKCAQEA1secretsecret=\nANOTHERLINEOFTHEKEYWITHOUTSMALLLETTERS=\n"
 OWN = f"""\

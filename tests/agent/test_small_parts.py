@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from haikud.agent.attempt import TAIL_BYTES, Tail, clean_text
-from haikud.agent.error_reports import describe_exception
 from haikud.agent.events import EventLog
+from haikud.agent.reports.error_reports import describe_exception
 from haikud.agent.testing.text import read_output
 from haikud.contracts.attempt import AttemptEvent
 from haikud.contracts.base import utc_now

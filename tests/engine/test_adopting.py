@@ -16,7 +16,7 @@ from tests.engine.test_launcher import Yard, until
 from tests.engine.test_launcher import yard as yard  # noqa: PLC0414 - the same fixture
 from tests.spool.another_user import as_another_user, needs_root
 
-from haikud.engine.clearing import clear_attempt
+from haikud.engine.attempts.clearing import clear_attempt
 from haikud.engine.launchers import subprocess as launchers
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.launchers.sighting import look_for_runner

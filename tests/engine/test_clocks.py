@@ -13,10 +13,10 @@ from tests.support.made import NOW
 from haikud.contracts.base import utc_now
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
-from haikud.engine import machine
+from haikud.engine.machine import examining as machine
+from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import _age
 from haikud.engine.timers import LONG_SECONDS, Timers
-from haikud.engine.trouble import Trouble
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from haikud.engine.controls import Controls, _Ordered
+from haikud.engine.drops.controls import Controls, _Ordered
 from haikud.engine.engine import Engine
-from haikud.engine.trouble import Trouble
+from haikud.engine.machine.trouble import Trouble
 from haikud.spool.drops import DropFolder, Taken
 
 

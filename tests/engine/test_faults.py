@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from haikud.contracts.live import FaultKind
-from haikud.engine import machine
-from haikud.engine.faults import CURES, NoThread, describe, kind_of
-from haikud.engine.trouble import FORGET_SECONDS, QUIET_SECONDS, REMIND_SECONDS, RETRY_SECONDS, Trouble
+from haikud.engine.machine import examining as machine
+from haikud.engine.machine.faults import CURES, NoThread, describe, kind_of
+from haikud.engine.machine.trouble import FORGET_SECONDS, QUIET_SECONDS, REMIND_SECONDS, RETRY_SECONDS, Trouble
 from haikud.sandbox.trees import TreeStillAlive
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout

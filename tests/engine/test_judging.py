@@ -8,10 +8,10 @@ from tests.support.made import make_decision, make_plan, make_result, make_task
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder
 from haikud.contracts.settings import default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
-from haikud.engine.aftermath import judge
+from haikud.engine.attempts.aftermath import judge
+from haikud.engine.attempts.specs import agent_id, retry_of
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.policy import VANISHED
-from haikud.engine.specs import agent_id, retry_of
 
 GONE = End(EndKind.EXITED, 1)
 Out = AttemptOutcome

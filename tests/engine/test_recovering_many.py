@@ -19,9 +19,9 @@ from haikud.contracts.states import TaskState
 from haikud.engine.day_spend import read_day_spend
 from haikud.engine.engine import Engine, next_decision
 from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import recover_unread
 from haikud.engine.secrets import Secrets
-from haikud.engine.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.store import Store
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haikud.contracts.plan import Task, TaskContext
-from haikud.engine.references import (
+from haikud.engine.attempts.references import (
     MOST_CHARACTERS,
     MOST_VALUE_CHARACTERS,
     Reference,

@@ -13,8 +13,7 @@ from haikud.contracts.completion import EscalationTold
 from haikud.contracts.envelope import MessageType, Status
 from haikud.contracts.plan import RequestShape, Task
 from haikud.contracts.states import AttemptOutcome, TaskState
-from haikud.engine.attempts import AttemptRecord
-from haikud.engine.responses import (
+from haikud.engine.answers.responses import (
     TaskHistory,
     costs_of,
     escalation_message,
@@ -23,6 +22,7 @@ from haikud.engine.responses import (
     relative_worktree,
     task_response,
 )
+from haikud.engine.attempts.results import AttemptRecord
 from haikud.engine.words import dependency_failed
 
 

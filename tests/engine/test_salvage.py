@@ -11,7 +11,7 @@ from tests.support.repository import make_repository
 from tests.workspace.conftest import Bench, commit_file, status
 
 from haikud.contracts.plan import Task
-from haikud.engine.salvage import left_attached, salvage
+from haikud.engine.attempts.salvage import left_attached, salvage
 from haikud.workspace.commits import merge_dependencies
 from haikud.workspace.private_git import attach_private_git
 

@@ -13,7 +13,13 @@ from tests.spool.dying import every_death
 
 from haikud.contracts.rejection import SetAside
 from haikud.engine.admission.rejection import FaultCode, Rejected, make_fault
-from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons, reject_request, set_aside, tokens_done
+from haikud.engine.drops.setting_aside import (
+    finish_setting_aside,
+    recorded_reasons,
+    reject_request,
+    set_aside,
+    tokens_done,
+)
 from haikud.spool.drops import DropFolder
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout

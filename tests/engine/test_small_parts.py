@@ -14,15 +14,15 @@ from haikud.contracts.guidance import DroppedGuidance, GuidanceAction
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.states import Phase, Priority, TaskState
 from haikud.contracts.usage import UsageEntry
+from haikud.engine.attempts.tail import advance, read_on
 from haikud.engine.board import Board, Progress
-from haikud.engine.controls import read_command
 from haikud.engine.day_spend import next_midnight, read_day_spend
+from haikud.engine.drops.controls import read_command
+from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.drops.guidance import check_names_question, read_guidance, ref_of
+from haikud.engine.drops.targets import NoSense
 from haikud.engine.engine import next_decision
-from haikud.engine.filesystem import silent_filesystem
-from haikud.engine.guidance import check_names_question, read_guidance, ref_of
 from haikud.engine.secrets import Secrets
-from haikud.engine.tail import advance, read_on
-from haikud.engine.targets import NoSense
 from haikud.spool.drops import Taken
 from haikud.spool.layout import AttemptPaths, SpoolLayout
 

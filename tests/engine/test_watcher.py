@@ -17,8 +17,8 @@ from watchdog.observers.inotify_c import InotifyFD
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
-from haikud.engine.trouble import Trouble
-from haikud.engine.watcher import Watcher
+from haikud.engine.drops.watcher import Watcher
+from haikud.engine.machine.trouble import Trouble
 
 
 @pytest.fixture(autouse=True)

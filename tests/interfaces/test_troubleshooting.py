@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from haikud.agent.classify import Doing
+from haikud.agent.reports.classify import Doing
 from haikud.interfaces.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]

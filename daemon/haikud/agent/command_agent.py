@@ -15,10 +15,10 @@ import time
 from pydantic import ValidationError
 
 from haikud.agent.attempt import Attempt, Outcome, clean_text
-from haikud.agent.classify import Classified, Doing, classify
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.interventions import Watchman
+from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
 from haikud.contracts.completion import CompletionPayload
 from haikud.contracts.error_report import ErrorType

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Ending, Failed
-from haikud.agent.error_reports import describe_exception
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
 from haikud.agent.hindrances import ending_after
@@ -28,6 +27,7 @@ from haikud.agent.phases.implement import implement, needs_built_in_agent
 from haikud.agent.phases.report import report
 from haikud.agent.phases.setup import set_up
 from haikud.agent.phases.validate import validate
+from haikud.agent.reports.error_reports import describe_exception
 from haikud.agent.result_place import ResultPlace
 from haikud.agent.worktree import put_in_order
 from haikud.contracts.attempt import Assignment, Result, Spec

@@ -12,11 +12,11 @@ import hashlib
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt, Outcome, clean_text
-from haikud.agent.classify import Classified, Doing, classify
-from haikud.agent.earlier import earlier_results
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.lock_waits import LockWait
+from haikud.agent.reports.classify import Classified, Doing, classify
+from haikud.agent.reports.earlier import earlier_results
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 from haikud.sandbox.commands import shell

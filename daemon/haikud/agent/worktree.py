@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from haikud.agent.attempt import Attempt
-from haikud.agent.classify import Doing, classify
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.hindrances import hindered
 from haikud.agent.lock_waits import LockWait
+from haikud.agent.reports.classify import Doing, classify
 from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
 from haikud.spool.refusals import refusal_in, refused_by_machine

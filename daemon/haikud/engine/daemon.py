@@ -25,14 +25,14 @@ from haikud.contracts.decision import QueueState
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.settings import Settings
 from haikud.engine.day_spend import DaySpend, read_day_spend
+from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
-from haikud.engine.faults import CURES, describe, kind_of
 from haikud.engine.launchers.subprocess import SubprocessLauncher
-from haikud.engine.open_files import raise_open_files
+from haikud.engine.machine.faults import CURES, describe, kind_of
+from haikud.engine.machine.open_files import raise_open_files
+from haikud.engine.machine.trouble import Trouble
 from haikud.engine.rounds import Rounds
 from haikud.engine.secrets import Secrets
-from haikud.engine.trouble import Trouble
-from haikud.engine.watcher import Watcher
 from haikud.sandbox.prctl import make_undumpable
 from haikud.spool.daemon_lock import DaemonLock, SpoolIsTaken, hold_daemon_lock
 from haikud.spool.drops import ignore_sigio

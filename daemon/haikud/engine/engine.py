@@ -25,11 +25,11 @@ from haikud.contracts.states import TaskState, check_move, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.board import Board, OpenTask
 from haikud.engine.day_spend import DaySpend
-from haikud.engine.faults import NoThread, new_thread
 from haikud.engine.launchers.protocol import Launcher
+from haikud.engine.machine.faults import NoThread, new_thread
+from haikud.engine.machine.trouble import Trouble
 from haikud.engine.secrets import Secrets
 from haikud.engine.timers import Timers
-from haikud.engine.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
 from haikud.spool.store import Store

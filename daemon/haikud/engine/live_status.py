@@ -13,7 +13,7 @@ from haikud.contracts.live import DaemonStatus, LiveStatus, TaskStatus
 from haikud.contracts.states import OPEN_STATES, TaskState
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
-from haikud.engine.status_file import write_status
+from haikud.engine.machine.status_file import write_status
 from haikud.spool.models import dump
 
 MOST_OPEN = 200

@@ -23,15 +23,15 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import TaskState, is_final
-from haikud.engine.attempts import read_attempts, used_so_far
+from haikud.engine.answers.finishing import finish_task
+from haikud.engine.attempts.ends import MARGIN_SECONDS, current_paths
+from haikud.engine.attempts.results import read_attempts, used_so_far
 from haikud.engine.board import OpenTask, OrderedEnd
-from haikud.engine.ends import MARGIN_SECONDS, current_paths
+from haikud.engine.drops.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.engine.engine import Engine
-from haikud.engine.faults import FAULTS, FOR_ALL, kind_of
-from haikud.engine.finishing import finish_task
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.lost import WHY, decision_from_link, why_lost
-from haikud.engine.setting_aside import finish_setting_aside, recorded_reasons
+from haikud.engine.machine.faults import FAULTS, FOR_ALL, kind_of
 from haikud.spool.claims import process_start_time
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import remove_if_there

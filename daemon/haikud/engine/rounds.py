@@ -15,27 +15,27 @@ from pathlib import Path
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.states import TaskState
-from haikud.engine.aftermath import Aftermath, look_after
+from haikud.engine.answers.finishing import publish_answers, release_waiting
+from haikud.engine.answers.questions import Questions
+from haikud.engine.attempts.aftermath import Aftermath, look_after
+from haikud.engine.attempts.ends import interrupt_all, next_limit, watch_limits
+from haikud.engine.attempts.role_lookup import RoleLookup
+from haikud.engine.attempts.settlement import settle_attempt
+from haikud.engine.attempts.starting import start_what_may
 from haikud.engine.board import Board, OpenTask
-from haikud.engine.controls import STOPS, Controls
-from haikud.engine.ends import interrupt_all, next_limit, watch_limits
+from haikud.engine.drops.controls import STOPS, Controls
+from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
+from haikud.engine.drops.guidance import GuidanceDrops
+from haikud.engine.drops.intake import Intake
+from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
-from haikud.engine.finishing import publish_answers, release_waiting
-from haikud.engine.folders import WatchedFolder, open_drop_folder
-from haikud.engine.guidance import GuidanceDrops
-from haikud.engine.intake import Intake
 from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back
-from haikud.engine.machine import Machine
+from haikud.engine.machine.examining import Machine
+from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.monitors.monitors import Monitors
-from haikud.engine.questions import Questions
 from haikud.engine.queue import end_quota_pause
 from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
-from haikud.engine.role_lookup import RoleLookup
-from haikud.engine.settlement import settle_attempt
-from haikud.engine.starting import start_what_may
-from haikud.engine.trouble import RETRY_SECONDS
-from haikud.engine.watcher import Watcher
 from haikud.spool.durable import remove_if_there
 from haikud.spool.taken import split_taken_name
 from haikud.workspace.durability import sync_filesystem

@@ -43,7 +43,7 @@ def all_faults(layout: SpoolLayout, told: object, filesystem: dict[str, Any]) ->
 
 def _seen_here(kind: str, message: str) -> dict[str, Any]:
     from haikud.contracts.live import FaultKind
-    from haikud.engine.faults import CURES
+    from haikud.engine.machine.faults import CURES
 
     return {
         "kind": kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.support.made import make_given
 from tests.support.messages_double import Answer, MessagesDouble, Silence, calls, says
 
 from haikud.agent.events import EventLog
@@ -31,11 +32,11 @@ def test_it_ends_at_the_next_turn_and_goes_on_with_guidance(desk):
         end = desk.run(api.base_url, at_turn=at_turn)
         assert end.kind == "intervened"
         assert len(api.journal) == 1  # the tool of the turn was run, and no further call made
-        again = desk.run(api.base_url, guidance_text="Look into src/.")
+        again = desk.run(api.base_url, guidance=[make_given("Look into src/.", question="A monitor stopped it")])
         assert again.kind == "done"
         last = api.journal[-1].body["messages"][-1]
     words = [part["text"] for part in last["content"] if part["type"] == "text"]
-    assert words == ["Guidance from the requester: Look into src/."]
+    assert words == ['Guidance from the requester, to the question "A monitor stopped it": Look into src/.']
     assert last["content"][0]["type"] == "tool_result"
 
 

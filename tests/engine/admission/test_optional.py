@@ -8,7 +8,7 @@ import pytest
 from tests.engine.admission.conftest import Desk
 
 from haikud.contracts.plan import Task
-from haikud.engine.specs import build_assignment
+from haikud.engine.attempts.specs import build_assignment
 
 STEPS = ["Add the button", {"step": "Add a tooltip", "optional": True}, {"step": "Test it"}, "Polish it (optional)"]
 

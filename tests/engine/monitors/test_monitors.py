@@ -15,8 +15,8 @@ from haikud.contracts.attempt import AttemptEvent, EndOrder, EventKind, Orders
 from haikud.contracts.base import utc_now
 from haikud.contracts.settings import default_settings
 from haikud.contracts.states import Phase, TaskState
+from haikud.engine.attempts.ends import order_pause
 from haikud.engine.board import OpenTask, OrderedEnd, Progress
-from haikud.engine.ends import order_pause
 from haikud.engine.engine import Engine
 from haikud.engine.monitors.monitors import Monitors
 from haikud.spool.layout import SpoolLayout

@@ -14,9 +14,9 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.intervention import Intervention, Trigger
 from haikud.contracts.settings import MonitorSettings, RetrySettings, default_settings
 from haikud.contracts.states import AttemptOutcome
-from haikud.engine.attempts import AttemptRecord, asked_about
+from haikud.engine.attempts.results import AttemptRecord, asked_about
+from haikud.engine.attempts.specs import resume_note, retry_of
 from haikud.engine.policy import Ending, Escalate, History, Retry, decide_next
-from haikud.engine.specs import resume_note, retry_of
 
 HISTORY = History(
     failures=1, orphans=2, failed_starts=0, retries=RetrySettings.model_validate({}), quota_pause_seconds=1.0

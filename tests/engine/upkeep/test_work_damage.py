@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.base import utc_now
 from haikud.contracts.format import SpoolFormat
-from haikud.engine.specs import build_workspace
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.upkeep.findings import Code, Severity
 from haikud.engine.upkeep.prune import Wish, prune_plans
 from haikud.spool.models import read_model

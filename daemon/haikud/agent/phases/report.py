@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from haikud.agent.attempt import Attempt, clean_text
 from haikud.agent.endings import Ending
-from haikud.agent.error_reports import build_error_report
+from haikud.agent.reports.error_reports import build_error_report
 from haikud.agent.task_issue import tell_issue
 from haikud.contracts.attempt import FailureClass, Result
 from haikud.contracts.base import utc_now

@@ -32,7 +32,7 @@ from haikud.engine.admission.role_choice import check_model, check_operation, ch
 from haikud.engine.admission.shapes import UnknownShape, recognise
 from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import shown
-from haikud.engine.faults import FOR_ALL, kind_of
+from haikud.engine.machine.faults import FOR_ALL, kind_of
 from haikud.engine.routing.speaking import advice_for, warning_of
 from haikud.roles.files import RoleFile
 from haikud.roles.templates import TaskTemplate, TemplateError, find_file_templates, find_templates

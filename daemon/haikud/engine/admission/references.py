@@ -22,7 +22,7 @@ from haikud.engine.admission.fields import Fields, Notes
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.task_fields import DraftTask
 from haikud.engine.admission.values import pointer_of, quoted
-from haikud.engine.references import ROOTS, Reference, is_reference, scan
+from haikud.engine.attempts.references import ROOTS, Reference, is_reference, scan
 
 MOST_REFERENCES = 100
 """Of one task: each may be replaced by some thousand characters."""

@@ -16,7 +16,7 @@ from haikud.contracts.settings import Settings
 from haikud.engine.admission.fields import Notes, Stated
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.values import quoted
-from haikud.engine.faults import FOR_ALL, kind_of
+from haikud.engine.machine.faults import FOR_ALL, kind_of
 from haikud.roles.catalogue import REPOSITORY_ROLES_FOLDER, repository_roles
 from haikud.roles.files import RoleFile
 from haikud.workspace.git import GitKilled, WorkspaceError

@@ -20,7 +20,7 @@ from haikud.engine.admission.paths import checked_path
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.step_fields import read_steps
 from haikud.engine.admission.values import has_control_characters, quoted, shown
-from haikud.engine.references import is_reference, scan
+from haikud.engine.attempts.references import is_reference, scan
 
 _CONTEXT_TEXTS = ("project_type", "test_command", "lint_command", "setup_command")
 _PRIORITY_WORDS = {

@@ -26,7 +26,7 @@ from pathlib import Path
 import haikud
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
 from haikud.engine.launchers.sighting import Sighting, look_for_runner
-from haikud.engine.open_files import give_back
+from haikud.engine.machine.open_files import give_back
 from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
 from haikud.spool.claims import Life, release_claim, take_claim
 

@@ -13,7 +13,7 @@ from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.engine.specs import build_workspace
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.upkeep.look import SeenPlan, SeenTask, evidence_of, read_plan
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import UnreadableFile, read_model

@@ -15,11 +15,11 @@ from dataclasses import replace
 from haikud.contracts.attempt import AttemptEvent, Orders
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.states import TaskState
+from haikud.engine.attempts.ends import current_paths, write_orders
+from haikud.engine.attempts.tail import read_on
 from haikud.engine.board import OpenTask, Progress
-from haikud.engine.ends import current_paths, write_orders
 from haikud.engine.engine import Engine
 from haikud.engine.monitors.judge import choose_action, judge
-from haikud.engine.tail import read_on
 from haikud.spool.layout import AttemptPaths
 
 SECONDS_BETWEEN = 1.0

@@ -20,7 +20,7 @@ from haikud.contracts.ids import split_ref
 from haikud.contracts.names import ID
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState, is_final
-from haikud.engine.setting_aside import tokens_done
+from haikud.engine.drops.setting_aside import tokens_done
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.sandbox.process_table import marked_beneath
 from haikud.spool.daemon_lock import daemon_pid

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.settings import Settings
-from haikud.engine.filesystem import silent_filesystem
+from haikud.engine.drops.filesystem import silent_filesystem
 from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks

@@ -21,8 +21,8 @@ from haikud.contracts.base import JsonObject, utc_now
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.ids import split_ref
 from haikud.contracts.tombstone import Tombstone
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.merging.places import clear_merge_of
-from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.look import Locks, SeenPlan, read_plan
 from haikud.engine.upkeep.removal import finish_removal, put_back, put_tombstone, take_out, unfinished
 from haikud.engine.upkeep.safety import Verdict, copied_files, judge_task

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.envelope import Status
-from haikud.engine.clearing import clear_attempt
+from haikud.engine.answers.publication import publish_final, publish_plan
+from haikud.engine.attempts.clearing import clear_attempt
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.merging.places import clear_merge_of
-from haikud.engine.publication import publish_final, publish_plan
-from haikud.engine.specs import build_workspace
 from haikud.engine.upkeep.answer_check import STATUS, status_of
 from haikud.engine.upkeep.findings import Code, Finding, Severity
 from haikud.engine.upkeep.look import Look, SeenTask

@@ -15,7 +15,7 @@ from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.ids import split_ref
 from haikud.contracts.owner import Owner
 from haikud.contracts.states import TaskState
-from haikud.engine.specs import build_workspace
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.upkeep.findings import Code, Finding, fault, note
 from haikud.engine.upkeep.look import Locks, Look, SeenTask, evidence_of
 from haikud.engine.upkeep.process_check import is_quiet

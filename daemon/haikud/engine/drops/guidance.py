@@ -17,13 +17,13 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.guidance import DroppedGuidance, Guidance, GuidanceAction
 from haikud.contracts.states import TaskState
 from haikud.engine.admission.rejection import printable
+from haikud.engine.answers.finishing import finish_task
+from haikud.engine.answers.published import was_published
+from haikud.engine.attempts.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.board import OpenTask
+from haikud.engine.drops.setting_aside import set_aside
+from haikud.engine.drops.targets import NoSense, find_targets
 from haikud.engine.engine import Engine
-from haikud.engine.finishing import finish_task
-from haikud.engine.published import was_published
-from haikud.engine.role_lookup import NoSuchRole, RoleLookup
-from haikud.engine.setting_aside import set_aside
-from haikud.engine.targets import NoSense, find_targets
 from haikud.engine.words import name_escalation
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import write_durably

@@ -14,11 +14,12 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import Response
 from haikud.contracts.states import AttemptOutcome, TaskState
-from haikud.engine.aftermath import Aftermath
+from haikud.engine.answers.finishing import finish_task
+from haikud.engine.answers.history import read_history
+from haikud.engine.answers.responses import escalation_message
+from haikud.engine.attempts.aftermath import Aftermath
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
-from haikud.engine.finishing import finish_task
-from haikud.engine.history import read_history
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.policy import (
     Escalate,
@@ -31,7 +32,6 @@ from haikud.engine.policy import (
     decide_next,
 )
 from haikud.engine.queue import pause_queue
-from haikud.engine.responses import escalation_message
 from haikud.spool.durable import make_durable, write_durably
 from haikud.spool.models import dump
 from haikud.spool.store import Store

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from haikud import __version__
 from haikud.agent.attempt import Attempt
-from haikud.agent.env_drift import find_drift
-from haikud.agent.pins import agrees, read_pins
+from haikud.agent.reports.env_drift import find_drift
+from haikud.agent.reports.pins import agrees, read_pins
 from haikud.contracts.base import JsonObject
 from haikud.sandbox.commands import CannotStart, run_command
 

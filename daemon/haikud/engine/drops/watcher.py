@@ -34,9 +34,9 @@ from watchdog.observers.polling import PollingObserver
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
-from haikud.engine.faults import new_thread
-from haikud.engine.filesystem import silent_filesystem
-from haikud.engine.trouble import Trouble
+from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.machine.faults import new_thread
+from haikud.engine.machine.trouble import Trouble
 
 INOTIFY, POLLING, TIMER = "inotify", "polling", "timer"
 

@@ -27,9 +27,9 @@ from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
 from haikud.costs.comparison import AgentCost, agent_costs, time_saved
-from haikud.engine.attempts import AttemptRecord, used_by_model, used_so_far
-from haikud.engine.reports import engine_report
-from haikud.engine.told import with_costs
+from haikud.engine.answers.reports import engine_report
+from haikud.engine.answers.told import with_costs
+from haikud.engine.attempts.results import AttemptRecord, used_by_model, used_so_far
 from haikud.engine.words import name_escalation
 
 _STATUS = {

@@ -16,9 +16,9 @@ from haikud.contracts.envelope import Response
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import is_final
-from haikud.engine.history import read_answers, read_costs, read_history
+from haikud.engine.answers.history import read_answers, read_costs, read_history
+from haikud.engine.answers.responses import plan_response, task_response
 from haikud.engine.lost import decision_from_link
-from haikud.engine.responses import plan_response, task_response
 from haikud.spool.durable import write_durably
 from haikud.spool.models import UnreadableFile, dump, read_model
 from haikud.spool.publish import publish_response, retract, retract_escalation, rotate_response

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from haikud.agent.signs import COLLECTION, ON_THIS_MACHINE, SIGNS, Cause
+from haikud.agent.reports.signs import COLLECTION, ON_THIS_MACHINE, SIGNS, Cause
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 

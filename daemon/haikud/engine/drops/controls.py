@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.states import TaskState, is_final
 from haikud.engine.admission.rejection import printable
-from haikud.engine.ends import order_end, order_pause
+from haikud.engine.answers.finishing import finish_task
+from haikud.engine.answers.publication import take_back
+from haikud.engine.attempts.ends import order_end, order_pause
+from haikud.engine.drops.setting_aside import set_aside
+from haikud.engine.drops.targets import NoSense, Target, UnknownPlan, bring_to_board, find_targets
 from haikud.engine.engine import Engine
-from haikud.engine.finishing import finish_task
-from haikud.engine.publication import take_back
 from haikud.engine.queue import pause_queue, resume_queue
-from haikud.engine.setting_aside import set_aside
-from haikud.engine.targets import NoSense, Target, UnknownPlan, bring_to_board, find_targets
 from haikud.engine.words import failed_by_dependency
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 

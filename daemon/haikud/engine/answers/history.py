@@ -7,9 +7,9 @@ from haikud.contracts.envelope import Response
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.costs.comparison import AgentCost
-from haikud.engine.attempts import read_attempts
-from haikud.engine.responses import TaskHistory, costs_of
-from haikud.engine.told import read_told
+from haikud.engine.answers.responses import TaskHistory, costs_of
+from haikud.engine.answers.told import read_told
+from haikud.engine.attempts.results import read_attempts
 from haikud.spool.models import read_model
 from haikud.spool.store import Store
 

@@ -8,7 +8,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.engine.attempts import read_attempts, used_so_far
+from haikud.engine.attempts.results import read_attempts, used_so_far
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.spool.models import UnreadableFile

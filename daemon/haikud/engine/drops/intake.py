@@ -22,10 +22,10 @@ from haikud.contracts.states import is_final
 from haikud.contracts.tombstone import Tombstone
 from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
 from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault, printable
+from haikud.engine.answers.publication import publish_again
+from haikud.engine.attempts.role_lookup import RoleLookup
+from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
-from haikud.engine.publication import publish_again
-from haikud.engine.role_lookup import RoleLookup
-from haikud.engine.setting_aside import reject_request
 from haikud.roles.files import RoleError
 from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
 from haikud.spool.models import UnreadableFile, read_model

@@ -16,10 +16,10 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.completion import EscalationPayload
 from haikud.contracts.envelope import Response
 from haikud.contracts.states import TaskState
+from haikud.engine.answers.published import read_question, was_published
 from haikud.engine.board import OpenTask
+from haikud.engine.drops.guidance import GuidanceDrops
 from haikud.engine.engine import Engine
-from haikud.engine.guidance import GuidanceDrops
-from haikud.engine.published import read_question, was_published
 from haikud.spool.durable import write_durably
 from haikud.spool.models import dump
 from haikud.spool.publish import publish_escalation

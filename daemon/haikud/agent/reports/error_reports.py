@@ -6,9 +6,9 @@ import re
 import traceback
 
 from haikud.agent.attempt import Attempt
-from haikud.agent.earlier import what_was_tried
-from haikud.agent.environment_facts import environment_facts
 from haikud.agent.errors import AgentError
+from haikud.agent.reports.earlier import what_was_tried
+from haikud.agent.reports.environment_facts import environment_facts
 from haikud.contracts.attempt import RECOVERABLE
 from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import (

@@ -19,23 +19,23 @@ from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.engine.attempts import asked_about, read_attempts, used_so_far
+from haikud.engine.answers.finishing import finish_task
+from haikud.engine.attempts.given import LostGuidance, read_given
+from haikud.engine.attempts.references import Unresolved, has_references, resolve_task
+from haikud.engine.attempts.results import asked_about, read_attempts, used_so_far
+from haikud.engine.attempts.role_lookup import NoSuchRole, RoleLookup
+from haikud.engine.attempts.settlement import escalate_task
+from haikud.engine.attempts.specs import Order, build_assignment, build_spec
 from haikud.engine.board import OpenTask
 from haikud.engine.budgets import Allotment, Purse, allot
 from haikud.engine.day_spend import next_midnight
 from haikud.engine.engine import Engine
-from haikud.engine.faults import OF_THE_MACHINE, kind_of
-from haikud.engine.finishing import finish_task
-from haikud.engine.given import LostGuidance, read_given
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
 from haikud.engine.live_status import held_back
-from haikud.engine.machine import look_at_filesystem
-from haikud.engine.references import Unresolved, has_references, resolve_task
-from haikud.engine.role_lookup import NoSuchRole, RoleLookup
+from haikud.engine.machine.examining import look_at_filesystem
+from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
-from haikud.engine.settlement import escalate_task
-from haikud.engine.specs import Order, build_assignment, build_spec
 from haikud.engine.words import unresolved_reference
 from haikud.spool.durable import Batch, make_folder, remove_if_there
 from haikud.spool.layout import AttemptPaths

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.live import EnvironmentFault, FaultKind
-from haikud.engine.faults import CURES, FAULTS, FOR_ALL, OF_OUR_PROCESS, OF_THE_MACHINE, describe, kind_of
+from haikud.engine.machine.faults import CURES, FAULTS, FOR_ALL, OF_OUR_PROCESS, OF_THE_MACHINE, describe, kind_of
 
 RETRY_SECONDS = 3.0
 """How long something that failed is left alone before the next try."""

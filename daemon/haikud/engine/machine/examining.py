@@ -18,7 +18,7 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.live import FaultKind
 from haikud.contracts.states import TaskState
 from haikud.engine.engine import Engine
-from haikud.engine.faults import describe, kind_of, new_thread
+from haikud.engine.machine.faults import describe, kind_of, new_thread
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
 
 LOOK_SECONDS = 1.0

@@ -10,10 +10,10 @@ from typing import Any
 
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.states import FINAL_STATES, TaskState, is_final
+from haikud.engine.answers.publication import Published, publish_final
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.live_status import task_status
-from haikud.engine.publication import Published, publish_final
 from haikud.engine.words import dependency_failed
 
 

@@ -18,16 +18,16 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
-from haikud.engine.attempts import NO_USAGE, read_result
+from haikud.engine.attempts.clearing import clear_attempt
+from haikud.engine.attempts.results import NO_USAGE, read_result
+from haikud.engine.attempts.salvage import left_attached, salvage
+from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.board import OpenTask
-from haikud.engine.clearing import clear_attempt
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.lost import why_lost
+from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.policy import Ending
-from haikud.engine.salvage import left_attached, salvage
-from haikud.engine.specs import build_workspace
-from haikud.engine.trouble import RETRY_SECONDS
 from haikud.sandbox.cgroups import cgroup_name
 from haikud.spool.agent_log import make_up_tokens
 from haikud.spool.claims import release_claim
