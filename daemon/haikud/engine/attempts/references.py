@@ -31,7 +31,7 @@ ROOTS = ("status", "payload", "metrics")
 
 _BEGINNING = re.compile(r"(\\?)\{\{\s*tasks\s*\.")
 _WHOLE = re.compile(r"\{\{\s*tasks\.([A-Za-z0-9_-]+)((?:\.[A-Za-z0-9_-]+)+)\s*\}\}")
-_LINE_BREAKS = re.compile(r"\s*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
+_LINE_BREAK = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # `\s*` around it: a row of blanks takes hours
 
 Answer = Callable[[str], Mapping[str, Any] | None]
 """Task id -> its response as JSON, or None where there is none."""
@@ -208,7 +208,8 @@ def in_words(value: Any) -> str:
         text = ", ".join(_word(part) for part in value)
     else:
         text = _word(value)
-    text = _clean(_LINE_BREAKS.sub(" ", text).strip())
+    lines = (line.strip() for line in _LINE_BREAK.split(text))
+    text = _clean(" ".join(line for line in lines if line))
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]} [... cut: {len(text)} characters in all]"
