@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haikud.contracts.plan import Task, TaskContext
+from haikud.contracts.plan import Plan, Task, TaskContext
 from haikud.engine.attempts.references import (
     MOST_CHARACTERS,
     MOST_VALUE_CHARACTERS,
@@ -20,6 +21,8 @@ from haikud.engine.attempts.references import (
     resolve_task,
     scan,
 )
+from haikud.engine.attempts.starting import with_results
+from haikud.spool.store import Store
 
 ANSWERS: dict[str, dict[str, Any]] = {
     "task-1": {
@@ -126,6 +129,10 @@ def test_what_is_not_there_is_told_with_what_is(path: str, says: str):
 def test_a_dependency_without_a_response_is_told():
     with pytest.raises(Unresolved, match="there is no response of task-2"):
         told("{{ tasks.task-2.status }}")
+    task = Task(id="t", ref="t", title="T", description="{{ tasks.task-2.status }}")
+    older = cast("Plan", SimpleNamespace(tasks=[task]))  # admitted when nobody looked who is named
+    with pytest.raises(Unresolved, match="there is no response of task-2"):
+        with_results(cast("Store", None), older, task)
 
 
 def test_malformed_ones_are_found():

@@ -109,7 +109,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
         task = entry.task
         if has_references(task):
-            task = await engine.aside(_with_results, engine.store, entry.plan, task)
+            task = await engine.aside(with_results, engine.store, entry.plan, task)
     except (NoSuchRole, Unresolved) as error:
         reason = unresolved_reference(str(error)) if isinstance(error, Unresolved) else str(error)
         await finish_task(engine, entry, TaskState.FAILED, reason)
@@ -215,10 +215,12 @@ async def _out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: date
     await escalate_task(engine, entry, question, said)
 
 
-def _with_results(store: Store, plan: Plan, task: Task) -> Task:
+def with_results(store: Store, plan: Plan, task: Task) -> Task:
     """The task with the results that its texts name, from its dependencies' responses. Raises Unresolved."""
 
     def answer(task_id: str) -> dict[str, object] | None:
+        if all(one.id != task_id for one in plan.tasks):
+            return None  # admitted by a haikud that knew of no references: its braces were words
         found = read_model(store.layout.task(plan.task(task_id).ref).response, Response)
         return found.model_dump(mode="json") if found else None
 
