@@ -109,9 +109,12 @@ def test_an_answer_may_reassign_start_afresh_or_cancel(house: House):
     moved = house.response("moved")
     assert (moved["status"], moved["sender"]) == ("success", "worker")
 
+    said = {"at": "2026-01-01T00:00:00Z", "attempt": 1, "kind": "user"}
+    (house.task_folder("again") / "transcript.jsonl").write_text(json.dumps(said) + "\n")
     house.drop("guidance", "again.json", {"payload": {"action": "retry", "guidance": "look again"}})
     wait_until(lambda: "again.e2" in json.dumps(house.read("escalations/again.json")), what="the second question")
     assert [one["fresh"] for one in house.decisions("again", "again") if one["state"] == "running"] == [False, True]
+    assert house.decisions("again", "again")[-1]["fresh"]  # nobody has left the old conversation behind yet
     house.drop("guidance", "again.json", {"escalation_id": "again.e1", "guidance": "late"})
     wait_until(house.rejected, what="the late answer to be set aside")
     assert "again.e2" in next(iter(house.rejected().values()))["reason"]

@@ -27,6 +27,12 @@ def spent_by_transcript(path: Path, attempt: int) -> tuple[UsageTotal, dict[str,
     return total, by_model
 
 
+def began_afresh(path: Path, attempt: int) -> bool:
+    """Whether that attempt left the old conversation behind; True also where there is none to leave."""
+    lines = list(iter_lines(path, TranscriptLine))
+    return not lines or any(line.kind is LineKind.FRESH and line.attempt == attempt for line in lines)
+
+
 def _entries(path: Path, attempt: int) -> list[UsageEntry]:
     entries: list[UsageEntry] = []
     under_way: UsageEntry | None = None

@@ -34,7 +34,7 @@ from haikud.spool.claims import release_claim
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import remove_leftovers, task_folders
 from haikud.spool.models import UnreadableFile
-from haikud.spool.spending import spent_by_transcript
+from haikud.spool.spending import began_afresh, spent_by_transcript
 from haikud.spool.store import Store
 
 _ORDERED = {
@@ -56,7 +56,7 @@ class Aftermath:
     hindered: int = 0  # attempts that the machine stopped, in a row, just before this one
     evidence: Evidence | None = None  # measured here, where the runner could not
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
-    began: bool = True  # whether its runner ever did
+    owes_fresh: bool = False  # it was to begin a conversation anew, and did not come to that
     claim: int | None = None  # its descriptor, to be closed after settling
     has_result: bool = False  # one that can be read
 
@@ -173,6 +173,7 @@ def _examine(
         broken = error.why
     began = paths.events.exists()
     ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
+    owes_fresh = entry.decision.fresh and not (began and began_afresh(task_paths.transcript, attempt))
     evidence = None
     if workspace is not None and result is None and began:
         evidence = salvage(workspace, entry.task)
@@ -191,7 +192,7 @@ def _examine(
         failed_starts=count_in_a_row(decisions, AttemptOutcome.FAILED_TO_START),
         hindered=count_in_a_row(decisions, AttemptOutcome.ENVIRONMENT),
         evidence=evidence,
-        began=began,
+        owes_fresh=owes_fresh,
         has_result=result is not None,
     )
 

@@ -86,7 +86,7 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
 async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, following: Next) -> None:
     outcome = aftermath.ending.outcome
     ordered = entry.ordered_end
-    fresh = entry.decision.fresh and not aftermath.began
+    fresh = aftermath.owes_fresh
     match following:
         case Finish(state, reason):
             token = ordered.token if ordered and state is TaskState.CANCELLED else None
@@ -105,7 +105,7 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
             )
             engine.say(f"{entry.ref} attempt {aftermath.attempt}: {outcome}; {reason}")
         case Escalate(question, reason):
-            await escalate_task(engine, entry, question, reason, outcome=outcome)
+            await escalate_task(engine, entry, question, reason, outcome=outcome, fresh=fresh)
         case Pause(reason, restarted):
             await engine.decide(
                 entry,
@@ -124,15 +124,24 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
 
 
 async def escalate_task(
-    engine: Engine, entry: OpenTask, question: Question, reason: str, *, outcome: AttemptOutcome | None = None
+    engine: Engine,
+    entry: OpenTask,
+    question: Question,
+    reason: str,
+    *,
+    fresh: bool,
+    outcome: AttemptOutcome | None = None,
 ) -> None:
-    """Open a question: the file first, then the decision; publishing it in escalations/ is a step of its own."""
+    """Open a question: the file first, then the decision; publishing it in escalations/ is a step of its own.
+
+    `fresh`: the conversation was to begin anew, and has not yet.
+    """
     number = (entry.decision.escalation or 0) + 1
     # The history as it will be: this attempt counts already, though its decision is not written yet.
     planned = entry.decision.model_copy(update={"outcome": outcome})
     await engine.write(_write_question, engine.store, entry, planned, question, number)
     await engine.decide(
-        entry, TaskState.ESCALATED, reason, outcome=outcome, escalation=number, guidance=None, fresh=False
+        entry, TaskState.ESCALATED, reason, outcome=outcome, escalation=number, guidance=None, fresh=fresh
     )
     entry.is_asked, entry.raised, entry.raised_at = False, 0, None
     engine.say(f"{entry.ref} asks: {reason}")

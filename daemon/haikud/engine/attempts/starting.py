@@ -120,7 +120,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     except LostGuidance as lost:
         question = lost.question
     if question is not None:
-        await escalate_task(engine, entry, question, question.reason)
+        await escalate_task(engine, entry, question, question.reason, fresh=entry.decision.fresh)
         return None
     paid = calls_a_model(role, entry.task)
     share = allotment(engine, entry, now)
@@ -212,7 +212,7 @@ async def _out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: date
         ],
         recommendation="Look at what is on its branch first: much may be done already",
     )
-    await escalate_task(engine, entry, question, said)
+    await escalate_task(engine, entry, question, said, fresh=entry.decision.fresh)
 
 
 def with_results(store: Store, plan: Plan, task: Task) -> Task:

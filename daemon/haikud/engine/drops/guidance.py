@@ -153,7 +153,7 @@ class GuidanceDrops:
     async def _go_on(self, entry: OpenTask, dropped: DroppedGuidance, token: str, number: int) -> None:
         """Queue the task again: in its conversation or a fresh one, with the same role and model or others."""
         fresh, moved = dropped.action is GuidanceAction.RETRY, bool(dropped.role or dropped.model)
-        changes: dict[str, object] = {"fresh": fresh, "guidance": number, "token": token}
+        changes: dict[str, object] = {"fresh": fresh or entry.decision.fresh, "guidance": number, "token": token}
         changes |= {key: value for key, value in (("role", dropped.role), ("model", dropped.model)) if value}
         if fresh or moved:  # what others tried does not count against who tries now
             changes |= {"failures": 0, "orphans": 0}
