@@ -46,14 +46,25 @@ class GuidanceDrops:
         self.pending: deque[Taken | OddEntry] = deque()
 
     async def work(self) -> None:
-        """Apply what was taken. Raises OSError: then call again."""
-        while self.pending:
-            taken = self.pending[0]
-            try:
-                await self._apply(taken)
-            except NoSense as error:
-                await self._set_aside(taken, str(error))
-            self.pending.popleft()
+        """Apply what was taken; one that cannot be holds up no other plan's. Raises OSError: then call again."""
+        trouble = self._engine.trouble
+        held: set[str] = set()  # plans of which an answer must wait: what came after it must not go first
+        for taken in list(self.pending):
+            plan_id, doing = taken.name.partition(".")[0], f"taking guidance/{printable(taken.name)}"
+            if plan_id in held or trouble.must_wait(doing):
+                held.add(plan_id)
+                continue
+            held.add(plan_id)
+            with trouble.apart(doing):
+                await self._apply_one(taken)
+                self.pending.remove(taken)
+                held.discard(plan_id)
+
+    async def _apply_one(self, taken: Taken | OddEntry) -> None:
+        try:
+            await self._apply(taken)
+        except NoSense as error:
+            await self._set_aside(taken, str(error))
 
     async def set_aside_early(self, entry: OpenTask) -> None:
         """Set aside what lies in guidance/ for a task whose question nobody can have seen yet. Raises OSError."""
