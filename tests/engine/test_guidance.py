@@ -122,8 +122,12 @@ def test_no_answer_is_lost_over_questions_failures_and_broken_files(house: House
     wait_until(lambda: (house.read("responses/tried.json") or {}).get("status") == "success", what=house.tail)
     assert heard(house, "tried", 3) == "this one\n"
 
-    house.request("lost", role="asks")
-    asked(house, "lost")
+    for ref in ("lost", "stuck"):
+        house.request(ref, role="asks")
+        asked(house, ref)
+    (house.task_folder("stuck") / "guidance-0001.json").mkdir()
+    house.drop("guidance", "stuck.txt", "that cannot be written, and holds up nobody else's")
+    wait_until(lambda: "fault: other: taking guidance/stuck.txt" in house.said(), seconds=20, what=house.tail)
     house.drop("control", "all.pause", "")
     wait_until(lambda: house.read("queue.json"), what="the pause")
     house.drop("guidance", "lost.txt", "soon gone")
@@ -137,6 +141,8 @@ def test_no_answer_is_lost_over_questions_failures_and_broken_files(house: House
     assert house.response("lost")["status"] == "success"
     assert "once more" in heard(house, "lost", 2)
     assert "cannot be read any more" in heard(house, "lost", 2)
+    (house.task_folder("stuck") / "guidance-0001.json").rmdir()
+    assert house.response("stuck")["status"] == "success"
 
 
 def test_an_unanswered_question_is_raised_again_and_a_restart_does_not_repeat_it(house: House):
@@ -159,6 +165,7 @@ def test_an_unanswered_question_is_raised_again_and_a_restart_does_not_repeat_it
     assert "raised" in events
 
     before = path.stat()
+    (house.task_folder("slow") / "escalation-0001.json").unlink()  # it is written again
     house.settings["escalations"] = {"raise_again_seconds": 3600}
     house.start()
     status = house.read("status.json")

@@ -36,9 +36,14 @@ def was_published(layout: SpoolLayout, entry: OpenTask) -> bool:
 
 def _lies_there(layout: SpoolLayout, entry: OpenTask) -> bool:
     """Whether escalations/ has that very question: so an earlier haikud published them, without a mark."""
-    try:
-        there = read_model(layout.escalations / f"{entry.ref}.json", Response)
-    except UnreadableFile:
-        return False
     wanted = name_escalation(entry.ref, entry.decision.escalation or 0)
+    there = read_published(layout, entry.ref)
     return there is not None and there.payload.get("escalation_id") == wanted
+
+
+def read_published(layout: SpoolLayout, ref: str) -> Response | None:
+    """What lies in escalations/ for a task; None where that is nothing that can be read."""
+    try:
+        return read_model(layout.escalations / f"{ref}.json", Response)
+    except UnreadableFile:
+        return None

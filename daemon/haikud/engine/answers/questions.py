@@ -12,14 +12,18 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from haikud.contracts.attempt import Question
 from haikud.contracts.base import utc_now
 from haikud.contracts.completion import EscalationPayload
 from haikud.contracts.envelope import Response
 from haikud.contracts.states import TaskState
-from haikud.engine.answers.published import read_question, was_published
+from haikud.engine.answers.history import read_history
+from haikud.engine.answers.published import read_published, read_question, was_published
+from haikud.engine.answers.responses import escalation_message
 from haikud.engine.board import OpenTask
 from haikud.engine.drops.guidance import GuidanceDrops
 from haikud.engine.engine import Engine
+from haikud.engine.words import name_escalation
 from haikud.spool.durable import write_durably
 from haikud.spool.models import dump
 from haikud.spool.publish import publish_escalation
@@ -64,6 +68,7 @@ class Questions:
 
     async def _publish(self, entry: OpenTask) -> None:
         engine = self._engine
+        await engine.write(self._write_again_if_lost, entry)
         if not await engine.aside(was_published, engine.layout, entry):
             await self._answers.set_aside_early(entry)
             found = await engine.aside(read_question, engine.layout, entry)
@@ -98,6 +103,18 @@ class Questions:
         told = {"open_since": payload.open_since or at, "raised": raised}
         new = payload.model_copy(update=told).model_dump(mode="json")
         write_durably(self._source(entry), dump(record.model_copy(update={"timestamp": at, "payload": new})))
+
+    def _write_again_if_lost(self, entry: OpenTask) -> None:
+        """Somebody deleted the record: the task must not wait for ever for an answer to what nobody can read."""
+        source, layout, number = self._source(entry), self._engine.layout, entry.decision.escalation or 0
+        if source.exists():
+            return
+        message = read_published(layout, entry.ref)
+        if message is None or message.payload.get("escalation_id") != name_escalation(entry.ref, number):
+            lost = Question(reason=entry.decision.reason, blocker="Its record was deleted; this is all that is left")
+            history = read_history(self._engine.store, entry.plan, entry.task, entry.decision)
+            message = escalation_message(history, lost, number, utc_now())
+        write_durably(source, dump(message))
 
     def _source(self, entry: OpenTask) -> Path:
         return self._engine.layout.task(entry.ref).escalation(entry.decision.escalation or 0)
