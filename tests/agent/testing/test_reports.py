@@ -97,6 +97,8 @@ FETCH = b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passw
         FETCH + b"<testsuite><testcase name='x'><failure>&a;</failure></testcase></testsuite>",
         b"<testsuite>" * 100,
         b"<testsuite><testcase",
+        b"<?xml version='1.0' encoding='rot13'?><testsuite/>",
+        b"<?xml version='1.0' encoding='utf-7'?><testsuite/>",
         b"\x00\x01",
         b"",
     ],
@@ -110,6 +112,7 @@ def test_a_report_that_is_no_plain_xml_is_refused(data: bytes):
     ("name", "data"),
     [
         ("coverage.xml", BOMB + b"<coverage line-rate='0.5'/>"),
+        ("coverage.xml", b"<?xml version='1.0' encoding='rot13'?><coverage/>"),
         ("coverage.json", b"[" * 100_000),
         ("coverage.json", b"{"),
     ],

@@ -74,7 +74,7 @@ def _of_xml(data: bytes) -> dict[str, float]:
     parser.StartElementHandler = start
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding it states
         raise BadReport(f"no XML: {error}") from error
     if not seen or seen[0][0] != "coverage":
         return {}

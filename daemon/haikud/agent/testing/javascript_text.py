@@ -22,6 +22,9 @@ _VITEST_BAD = re.compile(r"^ ?FAIL  (?:\|[^|]*\| )?(\S+)(?: > (.+))?$")
 _MOCHA_END = re.compile(r"^ +(\d{1,9}) (passing|pending|failing)(?: \((\d{1,9}(?:\.\d+)?)(ms|s|m)\))?$")
 _MOCHA_BAD = re.compile(r"^  \d{1,6}\) (\S.*)$")
 _STACK_FILE = re.compile(r"^\s+at .*?\(?((?:/|\w)[^():]*\.[cm]?[jt]sx?):\d+:\d+\)?$")
+LONGEST_FRAME = 400
+"""Characters of a stack's line that is looked at: the expression's time grows with their square."""
+
 _FILE_AT_END = re.compile(r"\(([^()]+\.[cm]?[jt]sx?)\)$")
 
 _NODE_COUNT = re.compile(r"^(?:ℹ|#) (tests|pass|fail|cancelled|skipped|todo|duration_ms) (\d{1,15}(?:\.\d+)?)$")  # noqa: RUF001 -- node's sign
@@ -113,7 +116,7 @@ def _mocha_failure(first: str, lines: list[str]) -> FailedTest:
         if _MOCHA_BAD.match(line):
             break
         message = message or line.strip()
-        found = _STACK_FILE.match(line)
+        found = _STACK_FILE.match(line) if len(line) <= LONGEST_FRAME else None
         if found and not file and "node_modules" not in line:
             file = found[1]
     if not file and (found := _FILE_AT_END.search(message)):

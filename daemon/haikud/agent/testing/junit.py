@@ -60,7 +60,7 @@ def read_junit(data: bytes) -> TestFacts | None:
     reading = _Reading()
     try:
         reading.parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding it states
         raise BadReport(f"no XML: {error}") from error
     return reading.facts() if reading.is_junit else None
 

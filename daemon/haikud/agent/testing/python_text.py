@@ -22,7 +22,7 @@ _PYTEST_WORDS = {
 
 _RAN = re.compile(r"^Ran (\d{1,9}) tests? in (\d{1,9}\.\d+)s$")
 _VERDICT = re.compile(r"^(?:OK|FAILED)(?: \(([^)]*)\))?$")
-_DETAIL = re.compile(r"([a-z ]+)=(\d+)")
+_DETAIL = re.compile(r"([a-z ]{1,40})=(\d{1,9})\b")
 _BAD = re.compile(r"^(?:FAIL|ERROR): (\S+) \(([^)]*)\)(.*)$")
 _FRAME = re.compile(r'^  File "([^"]+)", line \d+, in ')
 
