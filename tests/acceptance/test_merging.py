@@ -24,7 +24,7 @@ from haikud.engine.upkeep.findings import Code, Finding
 from haikud.engine.upkeep.look import look_at_spool, read_plan
 from haikud.engine.upkeep.repair import mend
 from haikud.spool.store import Store
-from haikud.workspace.main_branch import CannotMove
+from haikud.workspace.main_branch import CannotMove, move_branch
 from haikud.workspace.merge_place import MergeIsRunning, make_merge_place, merge_lock
 
 ADD = "def add(a, b):\n    return a + b\n"
@@ -147,11 +147,48 @@ def test_what_a_move_that_was_cut_short_left_in_the_checkout_does_not_stand_in_i
     plan.task("one", {"calc.py": ADD + SUB, "new.py": "1\n"})
     before = plan.admit().head()
     git(plan.repository, "read-tree", "-u", "-m", "HEAD", "feature/p.one")  # files and index, not yet the branch
+    git(plan.repository, "read-tree", "HEAD")  # nor the index
+    git(plan.repository, "config", "branch.main.mergeOptions", "-s ours")  # which would throw the work away
+    (plan.repository / "new.py").write_text("2\n")
+    with pytest.raises(CannotMove, match=r"untracked .*: new\.py$"):  # that is somebody's own
+        plan.merge()
+    (plan.repository / "new.py").write_text("1\n")
     assert git(plan.repository, "status", "--porcelain") != ""
     assert plan.head() == before
     plan.merge()
     assert git(plan.repository, "status", "--porcelain") == ""
     assert plan.head() != before
+    assert plan.subjects()[-1] == "Merge p.one: Do the one"
+
+
+def test_a_folder_or_submodule_makes_way_for_a_file_only_where_nothing_of_mine_is_in_it(tmp_path: Path):
+    def commit() -> str:
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "-c", "user.name=n", "-c", "user.email=e@x", "commit", "-q", "-m", "m")
+        return git(tmp_path, "rev-parse", "HEAD").strip()
+
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old").write_text("1\n")
+    start = commit()
+    git(tmp_path, "update-index", "--add", "--cacheinfo", f"160000,{start},sub")
+    (tmp_path / "sub").mkdir()
+    onto = commit()
+    git(tmp_path, "switch", "-q", "-c", "result")
+    shutil.rmtree(tmp_path / "x")
+    (tmp_path / "sub").rmdir()
+    (tmp_path / "x").write_text("file\n")
+    (tmp_path / "sub").write_text("file\n")
+    result = commit()
+    git(tmp_path, "switch", "-q", "main")
+    for mine, said in ((tmp_path / "x" / "mine", r"untracked .*: x/mine"), (tmp_path / "sub" / "work", "a submodule")):
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine\n")
+        with pytest.raises(CannotMove, match=said):
+            move_branch(tmp_path / ".git", "main", onto, result, "test")
+        mine.unlink()
+    move_branch(tmp_path / ".git", "main", onto, result, "test")
+    assert (tmp_path / "x").read_text() == (tmp_path / "sub").read_text() == "file\n"
 
 
 def test_a_branch_that_no_checkout_has_out_is_moved_by_itself_and_a_bare_repository_is(plan: FinishedPlan):
