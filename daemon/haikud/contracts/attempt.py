@@ -86,6 +86,7 @@ class Spec(Model):
     retry_reason: str | None = None  # this attempt is a retry, and why; the runner writes it into the log
     retry_of: int | None = Field(None, ge=1)  # of at most so many attempts
     resume_note: str | None = None  # what to tell an agent whose task had ended before, and was asked for again
+    resume_key: str = ""  # what that note is about: an agent that has heard it is not told again
     templates_dir: str | None = None  # the settings': where files[].template are looked for, before the package's
     daemon_version: str = ""
 

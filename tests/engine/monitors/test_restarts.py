@@ -51,14 +51,18 @@ RESTARTED = (
 def test_the_next_attempt_is_told_what_went_wrong_until_one_has_heard_of_it():
     note = resume_note(decisions(*RESTARTED))
     assert note is not None
-    assert "was ended. silent. Nothing" in note
+    assert "was ended. silent. Nothing" in note.text
     assert retry_of(decisions(*RESTARTED), default_settings()) == ("begins afresh: silent", 2)
     vanished = decisions(
         *RESTARTED,
         ("running", {"attempt": 2, "restarts": 1}),
         ("queued", {"attempt": 2, "restarts": 1, "outcome": "orphaned"}),
     )
-    assert resume_note(vanished) is not None
+    assert resume_note(vanished) == note  # under the same key: who has heard it is not told again
+    ended = (("running", {"attempt": 1}), ("failed", {"attempt": 1, "outcome": "exited_with_error"}), ("queued", {}))
+    paused = (("running", {"attempt": 2}), ("paused", {"attempt": 2, "outcome": "paused"}), ("queued", {"attempt": 2}))
+    assert resume_note(decisions(*ended, *paused)) == resume_note(decisions(*ended))  # before it had begun, maybe
+    assert resume_note(decisions(*ended)) is not None
     asked = decisions(
         *RESTARTED,
         ("running", {"attempt": 2, "restarts": 1}),

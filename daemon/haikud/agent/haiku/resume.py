@@ -45,7 +45,7 @@ def _new_words(order: HaikuOrder, conversation: Conversation) -> dict[str, str]:
         file = order.environment.get("HAIKUD_GUIDANCE_FILE")
         words[f"guidance:guidance-{given.number:04}.json"] = message_of(given, is_its_own=is_its_own, file=file)
     if order.resume_note is not None:
-        words[f"note:{order.spec.attempt}"] = order.resume_note
+        words[order.spec.resume_key or f"note:{order.spec.attempt}"] = order.resume_note
     return {key: text for key, text in words.items() if not conversation.has_said(key)}
 
 

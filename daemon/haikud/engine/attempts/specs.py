@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
+from typing import NamedTuple
 
 import haikud
 from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
@@ -22,8 +23,9 @@ RETRIED = VANISHED | {AttemptOutcome.EXITED_WITH_ERROR, AttemptOutcome.FAILED_TO
 """Outcomes after which the next attempt is a retry, and not a task that goes on."""
 
 
-HEARD = frozenset({AttemptOutcome.ESCALATED, AttemptOutcome.PAUSED})
-"""Outcomes which show that the agent has taken the conversation up again; a runner that vanished may not have."""
+HEARD = frozenset({AttemptOutcome.ESCALATED})
+"""Outcomes which show that the agent has taken the conversation up again, or that an answer will make it do so; one
+that was paused, or whose runner vanished, may not have."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def build_spec(order: Order) -> Spec:
     """The engine's order for one attempt."""
     last, settings, task = order.decisions[-1], order.settings, order.task
     reason, most = retry_of(order.decisions, settings)
+    note = resume_note(order.decisions)
     api = settings.api
     return Spec(
         ref=task.ref,
@@ -79,7 +82,8 @@ def build_spec(order: Order) -> Spec:
         set_environment=settings.environment.set_values,
         retry_reason=reason,
         retry_of=most,
-        resume_note=resume_note(order.decisions),
+        resume_note=note.text if note else None,
+        resume_key=f"note:after-{note.after}" if note else "",
         templates_dir=settings.templates_dir,
         issues=settings.issues,
         github=settings.github,
@@ -161,7 +165,14 @@ def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | N
     return settled.reason, settled.attempt + max(left, 1)
 
 
-def resume_note(decisions: Sequence[Decision]) -> str | None:
+class Note(NamedTuple):
+    """What an agent is to be told of the decision with that number."""
+
+    after: int
+    text: str
+
+
+def resume_note(decisions: Sequence[Decision]) -> Note | None:
     """What to tell the agent of a task that a monitor restarted, or that had ended and a person wants tried again."""
     restarted = _restart_note(decisions)
     if restarted is not None:
@@ -170,20 +181,22 @@ def resume_note(decisions: Sequence[Decision]) -> str | None:
     if len(since_then) == len(decisions) or any(one.outcome in HEARD for one in since_then):
         return None
     ended = decisions[-len(since_then) - 1]
-    return (
+    return Note(
+        ended.number,
         f"This task had ended as {ended.state} after your last turn: {ended.reason}. It is asked for once more: "
-        "look at what is there, mend what is missing or wrong, and finish it."
+        "look at what is there, mend what is missing or wrong, and finish it.",
     )
 
 
-def _restart_note(decisions: Sequence[Decision]) -> str | None:
+def _restart_note(decisions: Sequence[Decision]) -> Note | None:
     """The same, where no attempt since the restart is known to have heard of it."""
     for last, before in zip(reversed(decisions), list(reversed(decisions))[1:], strict=False):
         if last.restarts > before.restarts:
-            return (
+            return Note(
+                last.number,
                 f"An attempt before this one was ended. {last.reason.removeprefix(BEGINS_AFRESH)}. Nothing of its "
                 "conversation is left, but its work is in the worktree: look at what is there, and go about it "
-                "another way. Where you cannot, call escalate."
+                "another way. Where you cannot, call escalate.",
             )
         if last.outcome in HEARD or is_final(last.state):
             return None
