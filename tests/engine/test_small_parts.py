@@ -74,6 +74,21 @@ def test_a_retried_task_is_neither_shown_nor_counted_as_finished():
     assert board.finished_counts == {TaskState.FAILED: 0}
 
 
+def test_a_pruned_plan_is_neither_shown_nor_counted_as_finished():
+    board = queued_board()
+    for name, plan in (("a", "p"), ("b", "gone"), ("c", "kept")):  # p is open, so nobody is asked about it
+        entry = board.tasks["p.a"] if name == "a" else board.tasks[f"p.{name}"]
+        board.finished.append(
+            TaskStatus(
+                ref=f"{plan}.{name}", plan=plan, title="", state="failed", role=entry.role, priority="medium", since=NOW
+            )
+        )
+    board.finished_counts = {TaskState.FAILED: 3}
+    board.forget_pruned({"p", "gone"}.__contains__)
+    assert [one.ref for one in board.finished] == ["p.a", "kept.c"]
+    assert board.finished_counts == {TaskState.FAILED: 2}
+
+
 def test_what_running_attempts_were_allotted_is_reserved():
     board = queued_board()
     entry = board.tasks["p.a"]

@@ -157,6 +157,35 @@ def test_what_was_not_free_is_never_shown_as_nothing(amount: float | None, shown
     assert dollars(amount) == shown
 
 
+def test_the_lines_of_a_summary_and_the_issues_of_a_batch_stay_apart(spool: FakeSpool):
+    issues = [{"issue_number": 2, "title": "One"}, {"issue_number": 3, "title": "Two\nlines"}, 4]
+    spool.response("x", "success", summary="Unit: 2/2\n\nIntegration: 3/4", issues=issues)
+    _, shown = on_terminal(spool, "wait", "x")
+    lines = shown.splitlines()
+    assert lines[1:5] == [
+        "  issues    #2 One",
+        "            #3 Two lines",
+        "  summary   Unit: 2/2",
+        "            Integration: 3/4",
+    ]
+
+
+def test_details_that_only_repeat_the_message_are_left_out(spool: FakeSpool):
+    for details, count in (("/role: found 'x'", 1), ("more of it", 2)):
+        error = {"message": "x.json was not admitted: /role: found 'x'", "details": details}
+        spool.response("x", "rejected", error_report={"error": error})
+        _, shown = on_terminal(spool, "wait", "x")
+        assert len([line for line in shown.splitlines() if line.startswith(("  error ", " " * 12))]) == count
+
+
+def test_a_plan_that_saved_no_time_says_so(spool: FakeSpool):
+    tasks = [{"ref": f"p.{name}", "status": "success", "payload": {}} for name in "ab"]
+    time = {"sequential_seconds": 9.0, "parallel_seconds": 10.0, "time_saved_percent": 0.0}
+    spool.response("p", "success", tasks=tasks, time=time)
+    _, shown = on_terminal(spool, "wait", "p")
+    assert "  time      10 s, 9 s one by one: none saved" in shown.splitlines()
+
+
 def test_what_a_plan_saved_is_told_at_its_end(spool: FakeSpool):
     tasks = [{"ref": f"p.{name}", "status": "success", "payload": {"branch": f"feature/p.{name}"}} for name in "ab"]
     comparison = {"if_all_sonnet": 0.87, "savings_usd": 0.7, "savings_percent": 80.5}

@@ -56,6 +56,14 @@ def test_a_plan_that_is_ready_ticks_all_seven_boxes_and_leaves_no_trace(checkout
     assert {path.name for path in set(checkout.parent.rglob("*")) - set(before)} == {"plan.json"}
 
 
+def test_of_an_operation_without_a_model_only_the_environment_is_told(checkout: Path):
+    done = check(checkout, {"agent": "issue-orchestrator", "task": "list_issues", "params": {}})
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert lines[0] == "  runs without a model: there is nothing to judge"
+    assert [line.partition(":")[0] for line in lines[1:]] == [f"  ok  {CHECKLIST[-1]}"]
+
+
 def test_a_judgement_is_exit_code_1_with_its_grounds_and_a_named_model_is_not(checkout: Path):
     tasks = [{**GOOD, "id": "sub"}, {"id": "how", "title": "Decide how to round", "dependencies": ["sub"]}]
     plan = {"task_plan": {"id": "round", "tasks": [{k: v for k, v in t.items() if k != "task_id"} for t in tasks]}}

@@ -50,8 +50,14 @@ def test_what_looks_useless_is_asked_all_the_same_with_a_warning(spool: FakeSpoo
     spool.admit("x", "running")
     done = spool.run("retry", "x")
     assert done.exit_code == 0
-    assert "x is running now; retry has an effect only on what is cancelled, failed" in done.stderr
+    assert "x is running now; retry has an effect only on what is failed or cancelled" in done.stderr
     assert asked(spool) == ["x.retry"]
+
+
+def test_a_pause_that_an_agent_has_not_come_to_yet_is_taken_back_without_a_warning(spool: FakeSpool, daemon: int):
+    spool.admit("x", "running")
+    assert spool.run("resume", "x").stderr == ""
+    assert asked(spool) == ["x.resume"]
 
 
 def test_without_a_daemon_it_says_that_the_file_waits(spool: FakeSpool):

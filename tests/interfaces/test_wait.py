@@ -49,6 +49,16 @@ def test_an_unknown_id_is_said_at_once_and_waited_for(spool: FakeSpool, daemon: 
     assert done.stderr.startswith(f"haikud: warning: {spool.root} knows nothing of later yet")
 
 
+@pytest.mark.parametrize("command", ["wait", "retry"])
+def test_what_was_pruned_is_not_waited_for(spool: FakeSpool, daemon: int, command: str):
+    spool.layout.pruned.mkdir(exist_ok=True)
+    (spool.layout.pruned / "old").write_text("{}")
+    for identifier in ("old", "old.t1"):
+        done = spool.run(command, identifier)
+        assert done.exit_code == 2
+        assert "the plan old was pruned, its answers and logs with it" in done.stderr
+
+
 @pytest.mark.parametrize("command", [["wait"], ["logs", "-f"]])
 def test_a_task_that_its_plan_does_not_have_is_not_waited_for(spool: FakeSpool, daemon: int, command: list[str]):
     spool.admit("p", "running", "queued")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -178,6 +178,12 @@ class Board:
         for old in [task for task in self.finished if task.ref == ref]:
             self.finished.remove(old)
             self.finished_counts[TaskState(old.state)] -= 1
+
+    def forget_pruned(self, is_pruned: Callable[[str], bool]) -> None:
+        """Finished tasks of plans that are gone: neither shown nor counted any more."""
+        gone = {plan for plan in {task.plan for task in self.finished} - self.plans.keys() if is_pruned(plan)}
+        for ref in [task.ref for task in self.finished if task.plan in gone]:
+            self._forget_finished(ref)
 
     def in_state(self, state: TaskState) -> list[OpenTask]:
         """The tasks in that state, in the order in which they came into it."""

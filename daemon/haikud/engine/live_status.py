@@ -14,6 +14,7 @@ from haikud.contracts.states import OPEN_STATES, TaskState
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.machine.status_file import write_status
+from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 
 MOST_OPEN = 200
@@ -46,12 +47,18 @@ class StatusWriter:
         now = engine.clock()
         if now < self.due_at() and not ended:
             return
+        engine.board.forget_pruned(lambda plan_id: is_gone(engine.layout, plan_id))
         status = picture(engine, self.started_at, self.watcher, ended=ended)
         same = dump(status.model_copy(update={"updated_at": self.started_at}))
         self._written_at = now
         if same != self._last:
             await engine.aside_or_here(write_status, engine.layout, status)
             self._last = same
+
+
+def is_gone(layout: SpoolLayout, plan_id: str) -> bool:
+    """Whether a plan was pruned, wholly: its tombstone alone may yet be taken back."""
+    return os.path.lexists(layout.pruned / plan_id) and not os.path.lexists(layout.plan(plan_id).folder)
 
 
 def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool = False) -> LiveStatus:

@@ -79,8 +79,13 @@ def _payload_lines(payload: dict[str, Any]) -> Iterator[str]:
         yield _row("files", ", ".join(map(str, _list(payload["files_changed"]))))
     if payload.get("issue_url") or payload.get("issue_number"):
         yield _row("issue", payload.get("issue_url") or f"#{payload['issue_number']}")
+    made = [one for one in map(_object, _list(payload.get("issues"))) if one.get("issue_number")]
+    for number, one in enumerate(made[:_DETAIL_LINES]):
+        yield _row("" if number else "issues", f"#{one['issue_number']} {one_line(one.get('title'))}")
+    if len(made) > _DETAIL_LINES:
+        yield _row("", f"and {len(made) - _DETAIL_LINES} more")
     if payload.get("summary"):
-        yield _row("summary", payload["summary"])
+        yield from _rows("summary", payload["summary"])
     for warning in _list(payload.get("warnings")):
         yield _row("warning", warning)
     yield from _report_lines(_object(payload.get("error_report")))
@@ -96,8 +101,9 @@ def _savings_lines(payload: dict[str, Any], *, several: bool) -> Iterator[str]:
         yield _row("costs", f"{dollars(costs.get('total_cost'))}, {dollars(sonnet)} if all Sonnet: {percent}")
     one_by_one, side_by_side = time.get("sequential_seconds"), time.get("parallel_seconds")
     if several and isinstance(one_by_one, int | float) and isinstance(side_by_side, int | float):
-        saved_percent = one_line(time.get("time_saved_percent"))
-        yield _row("time", f"{span(side_by_side)}, {span(one_by_one)} one by one: {saved_percent}% saved")
+        share = time.get("time_saved_percent")
+        saved_time = f"{one_line(share)}% saved" if share else "none saved"
+        yield _row("time", f"{span(side_by_side)}, {span(one_by_one)} one by one: {saved_time}")
 
 
 def _report_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -105,8 +111,9 @@ def _report_lines(report: dict[str, Any]) -> Iterator[str]:
         return
     error, steps = _object(report.get("error")), _object(report.get("next_steps"))
     yield _row("error", error.get("message", ""))
-    for line in safe(error.get("details", "")).splitlines()[:_DETAIL_LINES]:
-        yield _row("", line)
+    if one_line(error.get("details", "")) not in one_line(error.get("message", "")):  # a rejection says the same twice
+        for line in safe(error.get("details", "")).splitlines()[:_DETAIL_LINES]:
+            yield _row("", line)
     if steps.get("suggested_action"):
         yield _row("next", steps["suggested_action"])
     log_file = _object(report.get("artifacts")).get("log_file")
@@ -120,6 +127,15 @@ def _escalation_lines(_ref: str, escalation: dict[str, Any]) -> Iterator[str]:
 
 def _shows_icons() -> bool:
     return sys.stdout.encoding.lower().replace("-", "") == "utf8"
+
+
+def _rows(label: str, value: object) -> Iterator[str]:
+    """A text of several lines, each on a line of its own: a list of suites is no sentence."""
+    lines = [line for line in safe(value).splitlines() if line.strip()]
+    for number, line in enumerate(lines[:_DETAIL_LINES]):
+        yield _row("" if number else label, line)
+    if len(lines) > _DETAIL_LINES:
+        yield _row("", f"... and {len(lines) - _DETAIL_LINES} more lines")
 
 
 def _row(label: str, value: object) -> str:

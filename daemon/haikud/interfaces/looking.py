@@ -139,6 +139,17 @@ def is_known(layout: SpoolLayout, identifier: str) -> bool:
     )
 
 
+def check_not_pruned(layout: SpoolLayout, identifier: str) -> None:
+    """`Trouble` for what was pruned: no answer of it is left, and none will come."""
+    plan_id = plan_of(identifier)
+    gone = os.path.lexists(layout.pruned / plan_id) and not os.path.lexists(layout.plan(plan_id).folder)
+    if gone and not request_is_pending(layout, plan_id):
+        raise Trouble(
+            f"the plan {plan_id} was pruned, its answers and logs with it",
+            advice="its commits were merged, pushed or kept as refs/haikud/rescue/; new work needs a new id",
+        )
+
+
 def check_task_of_known_plan(layout: SpoolLayout, identifier: str) -> None:
     """`Trouble` for a task that an admitted plan does not have: it will never come."""
     plan_id = plan_of(identifier)

@@ -64,6 +64,7 @@ class Readiness:
     task: Task
     advice: Advice
     checklist: tuple[Check, ...]
+    runs_on_model: bool
     is_open: bool  # whether Haiku would do it by default, and not by the plan's word
     word_tokens: int
     file_tokens: int
@@ -104,6 +105,7 @@ def look(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> list[Rea
                 task=task,
                 advice=advice,
                 checklist=tuple(lines.values()),
+                runs_on_model=runs_on_model,
                 is_open=by_default,
                 word_tokens=estimate_tokens(task),
                 file_tokens=_tokens_of_files(task),

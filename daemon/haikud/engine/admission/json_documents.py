@@ -57,7 +57,7 @@ def read_json(text: str, *, most_depth: int = DEEPEST, most_nodes: int = MOST_NO
     except json.JSONDecodeError as error:
         excerpt = text[error.pos : error.pos + 40].split("\n", 1)[0]
         before = f"before {quoted(excerpt)}" if excerpt else "at the end of the line"
-        found = f"{error.msg} at line {error.lineno}, column {error.colno}, {before}"
+        found = f"no JSON at line {error.lineno}, column {error.colno}, {before} ({error.msg})"
         raise StrictJsonError(found, _fix(text, error.pos, error.msg)) from error
 
 

@@ -147,7 +147,7 @@ class Repositories:
 
 def _fix(candidate: Candidate) -> str:
     if candidate.origin != "request":
-        return 'add "repository": "/path/of/the/checkout", or let `haikud submit` fill it in'
+        return 'add "repository": "/path/of/the/checkout", or run `haikud submit` inside the checkout'
     parent = next((p for p in Path(candidate.path).parents if p != Path("/") and _is_checkout(p)), None)
     return f"write {parent}" if parent else "name an existing checkout, or run `git init` and commit there"
 

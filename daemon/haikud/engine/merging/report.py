@@ -33,7 +33,7 @@ def conflict_report(plan: Plan, where: RepositoryChoice, conflict: BranchConflic
         context=[
             f"Repository: {where.top}; {where.into} is at {where.onto[:12]}, and nothing was changed",
             f"Merged without conflict before it: {', '.join(conflict.steps) or 'nothing'}",
-            f"Each branch passed its own tests on its own start commit; both change {files}",
+            f"Each branch was made and judged on its own start commit; both change {files}",
         ],
         options=[
             f"Resolve it on {wanted.branch}: in {worktree}, `git merge {other}`, mend the files, commit",

@@ -16,6 +16,7 @@ from haikud.interfaces.trouble import warn
 
 if TYPE_CHECKING:
     from haikud.contracts.plan import Plan
+    from haikud.engine.routing.advice import Check
     from haikud.interfaces.readiness import Readiness
 
 EXIT_NOT_READY = 1
@@ -105,16 +106,25 @@ def _document(plan: Plan, found: list[Readiness], *, ready: bool) -> dict[str, A
 def _lines(found: list[Readiness], *, ready: bool) -> Iterator[str]:
     for one in found:
         yield click.style(f"{one.task.id}: {one_line(one.task.title, _WIDTH)}", bold=True)
+        if not one.runs_on_model:
+            yield "  runs without a model: there is nothing to judge"
+            yield _check_line(one.checklist[-1])
+            yield ""
+            continue
         yield f"  {_whose(one)}"
         for ground in one.advice.grounds:
             yield f"    {one_line(ground, _WIDTH)}"
         for line in one.checklist:
-            mark = click.style("ok", fg="green") if line.ok else click.style("no", fg="red")
-            yield f"  {mark}  {line.name}: {one_line(line.reason, _WIDTH)}"
+            yield _check_line(line)
         files = f", and {one.file_tokens} in its files" if one.file_tokens else ""
         yield f"  --  about {one.word_tokens} tokens of assignment{files}"
         yield ""
     yield _sum(found, ready=ready)
+
+
+def _check_line(line: Check) -> str:
+    mark = click.style("ok", fg="green") if line.ok else click.style("no", fg="red")
+    return f"  {mark}  {line.name}: {one_line(line.reason, _WIDTH)}"
 
 
 def _whose(one: Readiness) -> str:
@@ -131,5 +141,6 @@ def _sum(found: list[Readiness], *, ready: bool) -> str:
         return click.style(f"ready: {tasks}", fg="green")
     for_sonnet = sum(not one.is_haikus for one in found)
     unchecked = sum(not all(line.ok for line in one.checklist) for one in found)
-    told = [f"{for_sonnet} of {tasks} look like Sonnet's" if for_sonnet else "", f"{unchecked} with open boxes"]
+    look = "looks" if len(found) == 1 else "look"
+    told = [f"{for_sonnet} of {tasks} {look} like Sonnet's" if for_sonnet else "", f"{unchecked} with open boxes"]
     return click.style(f"not ready: {'; '.join(filter(None, told))}", fg="yellow")

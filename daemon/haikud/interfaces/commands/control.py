@@ -13,6 +13,7 @@ from haikud.interfaces.looking import (
     FINAL,
     all_final,
     check_id,
+    check_not_pruned,
     pending_in,
     plan_of,
     read_json,
@@ -31,9 +32,17 @@ _SUITED = {
     "cancel": frozenset({"waiting", "queued", "running", "deferred", "paused", "escalated"}),
     "retry": frozenset({"failed", "cancelled"}),
     "pause": frozenset({"waiting", "queued", "running", "deferred", "escalated"}),
-    "resume": frozenset({"paused"}),
+    "resume": frozenset({"paused", "running"}),  # a pause that a running agent has not come to yet is taken back
 }
 """The states in which a verb has an effect."""
+
+_SUITS = {
+    "cancel": "not finished",
+    "retry": "failed or cancelled",
+    "pause": "neither finished nor paused",
+    "resume": "paused, or about to be",
+}
+"""The same in words."""
 
 
 def _control(verb: str, about: str, *, whole_queue: bool) -> click.Command:
@@ -76,11 +85,11 @@ def _check_that_it_fits(layout: SpoolLayout, identifier: str, verb: str) -> None
                 f"{identifier} lies in incoming/ and is not admitted yet",
                 advice="wait until the daemon has admitted it, or remove the file",
             )
+        check_not_pruned(layout, identifier)
         raise Trouble(f"{layout.root} has no task or plan {identifier}", advice="`haikud status` lists what there is")
     states = {state_of(layout, ref) or "moving" for ref in refs}
     if states.isdisjoint(_SUITED[verb] | {"moving"}):
-        suited = ", ".join(sorted(_SUITED[verb]))
-        warn(f"{identifier} is {', '.join(sorted(states))} now; {verb} has an effect only on what is {suited}")
+        warn(f"{identifier} is {', '.join(sorted(states))} now; {verb} has an effect only on what is {_SUITS[verb]}")
 
 
 def _wait_until_done(

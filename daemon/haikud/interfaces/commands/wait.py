@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from haikud.interfaces.answers import how_to_answer, print_answer
-from haikud.interfaces.looking import check_id, check_task_of_known_plan, is_known
+from haikud.interfaces.looking import check_id, check_not_pruned, check_task_of_known_plan, is_known
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.progress import ProgressLines, describe_now
 from haikud.interfaces.progress_events import ProgressEvents
@@ -35,6 +35,7 @@ def wait(
     layout = find_spool(spool)
     check_id(identifier)
     if look_for_answer(layout, identifier) is None:
+        check_not_pruned(layout, identifier)
         check_task_of_known_plan(layout, identifier)
         if not is_known(layout, identifier):
             warn(f"{layout.root} knows nothing of {identifier} yet; waiting for it to appear")
