@@ -85,6 +85,8 @@ RECOGNISED = [
     (SETUP, 2, "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool: Read timed out.", Kind.NETWORK),
     (SETUP, 1, "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool(...)", Kind.NETWORK),
     (SETUP, 2, "error: Failed to fetch: `https://example.org/simple/x/`", Kind.NETWORK),
+    (SETUP, 2, "error: Failed to fetch: `x`\n  Caused by: HTTP status client error (403 Forbidden)", Kind.PERMANENT),
+    (SETUP, 100, "E: Failed to fetch http://deb.example.org/x  404  Not Found [IP: 1 80]", Kind.DEPENDENCY_INSTALL),
     (SETUP, 101, CARGO_OFFLINE, Kind.NETWORK),
     (SETUP, 1, GO_OFFLINE, Kind.NETWORK),
     (SETUP, 6, "curl: (6) Could not resolve host: example.org", Kind.NETWORK),

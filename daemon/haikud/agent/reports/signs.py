@@ -34,6 +34,8 @@ _PATTERNS: dict[Cause, tuple[str, ...]] = {
         r"^fatal: unable to access '.*': The requested URL returned error: 40[13]",
         r"^(?:ERROR|remote): (?:Repository not found|Permission to .* denied)",
         _NPM + r"code E40[13]\b",
+        r"^\W*(?:Caused by: )?HTTP status client error \(40[13]\b",  # uv, poetry
+        r"^\s*failed to get (?:successful HTTP|200) response.*, got 40[13]\b",  # cargo
     ),
     Cause.NETWORK: (
         _NPM + r"(?:code |errno )(?:ENOTFOUND|EAI_AGAIN|ECONNRE(?:SET|FUSED)|E(?:SOCKET)?TIMEDOUT|ENETUNREACH)\b",
@@ -61,7 +63,8 @@ _PATTERNS: dict[Cause, tuple[str, ...]] = {
         r"^(?:kex_exchange_identification|Connection (?:closed|reset) by )",
         r"^curl: \((?:5|6|7|16|18|28|35|52|55|56|92)\) ",
         r"^wget: (?:unable to resolve host|.*(?:timed out|[Cc]onnection refused))",
-        r"^(?:E|W|Err)(?::\d+)?:? .*(?:Failed to fetch|Temporary failure resolving|(?:Could not|Unable to) connect to)",
+        r"^(?:E|W|Err)(?::\d+)?:? (?!.* 40\d +[A-Z]).*(?:Failed to fetch|Temporary failure resolving)",
+        r"^(?:E|W|Err)(?::\d+)?:? .*(?:Could not|Unable to) connect to",
         r"^(?:go: )?.*\bdial tcp:? .*: (?:no such host|i/o timeout|connect: connection (?:refused|timed))",
         r"^go: .*TLS handshake timeout",
         r"^(?:Could not reach host|Network error while fetching|Gem::RemoteFetcher::FetchError)",
@@ -102,7 +105,9 @@ _PATTERNS: dict[Cause, tuple[str, ...]] = {
         r"^error: (?:failed to select a version|no matching package|failed to verify the checksum|checksum for )",
         r"^(?:go: |verifying ).*(?:unknown revision|checksum mismatch|missing go\.sum entry)",
         r"^(?:Bundler could not find compatible|Could not find gem|Could not find \S+ in (?:any|locally))",
-        r"^E: (?:Unable to locate package|Unmet dependencies|.*Hash Sum mismatch)",
+        r"^\W*(?:Caused by: )?HTTP status client error \(4(?:04|10)\b",
+        r"^\s*failed to get (?:successful HTTP|200) response.*, got 4(?:04|10)\b",
+        r"^E: (?:Unable to locate package|Failed to fetch .* 404 |Unmet dependencies|.*Hash Sum mismatch)",
         r"^\[ERROR\] .*Could not resolve dependencies",
         r"^\s*Your requirements could not be resolved",
     ),
