@@ -59,6 +59,8 @@ def test_nothing_outside_the_worktree_is_read_and_nothing_blocks(tmp_path: Path)
     (worktree / "binary").write_bytes(b"a\0b")
     (worktree / "latin").write_bytes(b"\xe9")
     os.mkfifo(worktree / "fifo")
+    (worktree / ".env").write_text("KEY=secret\n")
+    (worktree / "alias").symlink_to(".env")
     names = [
         "../outside.txt",
         str(tmp_path / "outside.txt"),
@@ -69,8 +71,10 @@ def test_nothing_outside_the_worktree_is_read_and_nothing_blocks(tmp_path: Path)
         "binary",
         "latin",
         "no",
+        "./.env",
+        "alias",
     ]
-    files = gather_context(worktree, names, 8_000)
+    files = gather_context(worktree, names, 8_000, copied=[".env"])
     assert [one.text for one in files] == [None] * len(names)
     assert all(one.why for one in files)
     assert "secret" not in "\n".join(context_words(files))

@@ -38,14 +38,22 @@ class ContextFile:
     why: str = ""
 
 
-def gather_context(worktree: Path, names: Iterable[str], max_tokens: int) -> list[ContextFile]:
-    """The named files in their order; with 0 tokens their names alone, and how large they are."""
+def gather_context(
+    worktree: Path, names: Iterable[str], max_tokens: int, copied: Iterable[str] = ()
+) -> list[ContextFile]:
+    """The named files in their order; with 0 tokens their names alone, and how large they are.
+
+    `copied`: files that are not in git, such as .env. They may hold secrets, and are never sent unasked.
+    """
     files = Beneath(worktree)
+    private = {os.path.realpath(worktree / name) for name in copied}
     gathered: list[ContextFile] = []
     left = max_tokens
     for number, name in enumerate(dict.fromkeys(names)):
         if number >= MOST_FILES:
             one = ContextFile(name, why=f"only the first {MOST_FILES} files are looked at")
+        elif "\0" not in name and os.path.realpath(worktree / name) in private:
+            one = ContextFile(name, why="a copy of what is not in git (git.copy_files), which may hold credentials")
         else:
             one = _read(files, name, left, names_only=max_tokens == 0)
         if one.text is not None:

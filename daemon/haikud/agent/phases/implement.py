@@ -78,7 +78,7 @@ def _gather(attempt: Attempt) -> list[ContextFile]:
     if not names:
         return []
     most = attempt.spec.context.max_tokens
-    files = gather_context(attempt.worktree, names, most)
+    files = gather_context(attempt.worktree, names, most, attempt.copied)
     report = context_report(files, most)
     attempt.payload["context_files"] = report
     attempt.log.line(f"context: {len(report['included'])} of {len(files)} file(s), about {report['tokens']} tokens")

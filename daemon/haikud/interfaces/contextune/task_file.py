@@ -35,6 +35,7 @@ _OPERATIONS = {
 }
 _LOCATION = re.compile(r"(:\d+(-\d+)?(,\d+(-\d+)?)*|#L\d+(-L?\d+)?)$")
 _LOOKS_LIKE_PATH = re.compile(r"[\w.@()\[\]*~/-]*[\w*](/[\w.@()\[\]*-]+)+/?|[\w.-]+\.[A-Za-z]\w{0,9}")
+_LONGEST_PATH = 500
 _NO_FILE = re.compile(r"\(?(if any|none|n/a|-)\b.*", re.IGNORECASE)
 _FOOTER = re.compile(r"\s*(\*\*(Worktree|Branch):\*\*\s*`?([^`\s]*)`?|\S*\s*Auto-created via .*|-{3,}|)\s*$")
 
@@ -167,7 +168,7 @@ def _paths(item: Item) -> Iterator[str]:
     candidates: Sequence[str] = list(code_in(item.text))
     if not candidates:
         first = item.text.split()[:1]
-        candidates = [word for word in first if _LOOKS_LIKE_PATH.fullmatch(word)]
+        candidates = [word for word in first if len(word) < _LONGEST_PATH and _LOOKS_LIKE_PATH.fullmatch(word)]
     for text in candidates:
         path = _LOCATION.sub("", text.strip()).removeprefix("./")
         if path and " " not in path:
