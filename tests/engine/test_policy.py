@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from haikud.contracts.attempt import FailureClass, Question, QuotaStop
-from haikud.contracts.settings import RetrySettings
+from haikud.contracts.settings import RetrySettings, default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
+from haikud.engine.attempts.aftermath import Aftermath
+from haikud.engine.attempts.settlement import what_follows
 from haikud.engine.policy import (
     Ending,
     Escalate,
@@ -131,6 +135,15 @@ def test_a_stop_by_the_accounts_limits_pauses_the_queue_and_counts_nothing(asked
     following = decide_next(history(), Ending(Out.QUOTA, quota=quota), NOW)
     assert isinstance(following, PauseQueue)
     assert following.until == NOW + timedelta(seconds=seconds)
+
+
+def test_a_task_that_a_person_paused_does_not_go_on_when_the_accounts_limits_end():
+    engine: Any = SimpleNamespace(settings=default_settings(), launcher=SimpleNamespace(fence_seconds=0.0))
+    decision = SimpleNamespace(failures=0, orphans=0)
+    for token in ("t", None):
+        entry: Any = SimpleNamespace(decision=decision, ordered_end=None, pause_token=token)
+        following = what_follows(engine, entry, Aftermath("p", 1, Ending(Out.QUOTA)), NOW)
+        assert cast("PauseQueue", following).is_paused == (token is not None)
 
 
 def test_waits_beyond_the_list_take_its_last_number():

@@ -107,6 +107,7 @@ class PauseQueue:
 
     until: datetime
     reason: str
+    is_paused: bool = False  # by a person too: the task does not go on when the queue does
 
 
 Next = Finish | Retry | Escalate | Pause | PauseQueue

@@ -7,6 +7,7 @@ repeated after an OSError, and after a crash; what the day has cost is counted b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from haikud.contracts.attempt import EndOrder, Question
@@ -80,6 +81,8 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
     following = decide_next(history, aftermath.ending, now)
     if entry.pause_token is not None and isinstance(following, Retry):
         return Pause(f"paused; {following.reason}", restarted=following.restarted)
+    if entry.pause_token is not None and isinstance(following, PauseQueue):
+        return replace(following, is_paused=True)
     return following
 
 
@@ -118,9 +121,11 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
                 fresh=fresh or restarted,
             )
             engine.say(f"{entry.ref} paused")
-        case PauseQueue(until, reason):
+        case PauseQueue(until, reason, is_paused):
             await pause_queue(engine, reason, until=until, ref=entry.ref)
-            await engine.decide(entry, TaskState.DEFERRED, reason, outcome=outcome, retry_at=until, fresh=fresh)
+            where = {"token": entry.pause_token, "resume_to": TaskState.DEFERRED} if is_paused else {}
+            state = TaskState.PAUSED if is_paused else TaskState.DEFERRED
+            await engine.decide(entry, state, reason, outcome=outcome, retry_at=until, fresh=fresh, **where)
 
 
 async def escalate_task(
