@@ -50,7 +50,7 @@ def test_what_looks_useless_is_asked_all_the_same_with_a_warning(spool: FakeSpoo
     spool.admit("x", "running")
     done = spool.run("retry", "x")
     assert done.exit_code == 0
-    assert "x is running now; retry has an effect only on what is failed or cancelled" in done.stderr
+    assert "x is running now; retry has an effect only on what is failed, cancelled or deferred" in done.stderr
     assert asked(spool) == ["x.retry"]
 
 
@@ -87,6 +87,17 @@ def test_wait_says_why_the_daemon_would_not(spool: FakeSpool, daemon: int):
         _, err = process.communicate(timeout=30)
     assert process.returncode == 5
     assert "the daemon did not do it: x is running" in err
+
+
+def test_a_refusal_that_comes_at_once_is_told_without_wait(spool: FakeSpool, daemon: int):
+    spool.admit("x", "failed")
+    with spool.start("retry", "x") as process:
+        wait_until_dropped(spool.layout.control / "x.retry")
+        reason = {"name": "x.retry", "stored_as": "x.retry", "reason": "x depends on y; retry the whole plan"}
+        spool.write(spool.layout.rejected / "x.retry.reason.json", reason)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "asked: retry x\n")
+    assert "the daemon did not do it: x depends on y; retry the whole plan" in err
 
 
 def test_wait_gives_up_after_its_time(spool: FakeSpool, daemon: int):

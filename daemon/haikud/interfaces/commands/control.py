@@ -24,13 +24,15 @@ from haikud.interfaces.looking import (
 )
 from haikud.interfaces.places import find_spool, spool_option, warn_without_daemon
 from haikud.interfaces.trouble import Trouble, warn
+from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
 
 LOOK_SECONDS = 0.1
+_REFUSED_WITHIN_SECONDS = 0.5  # a daemon at leisure has taken a command by then
 
 _SUITED = {
     "cancel": frozenset({"waiting", "queued", "running", "deferred", "paused", "escalated"}),
-    "retry": frozenset({"failed", "cancelled"}),
+    "retry": frozenset({"failed", "cancelled", "deferred"}),
     "pause": frozenset({"waiting", "queued", "running", "deferred", "escalated"}),
     "resume": frozenset({"paused", "running"}),  # a pause that a running agent has not come to yet is taken back
 }
@@ -38,7 +40,7 @@ _SUITED = {
 
 _SUITS = {
     "cancel": "not finished",
-    "retry": "failed or cancelled",
+    "retry": "failed, cancelled or deferred",
     "pause": "neither finished nor paused",
     "resume": "paused, or about to be",
 }
@@ -52,9 +54,10 @@ def _control(verb: str, about: str, *, whole_queue: bool) -> click.Command:
         layout = find_spool(spool)
         if identifier == "all" and not whole_queue:
             raise Trouble(f"`haikud {verb} all` does not exist", advice=f"name a plan or a task: haikud {verb} ID")
+        fits = True
         if identifier != "all":
             check_id(identifier)
-            _check_that_it_fits(layout, identifier, verb)
+            fits = _check_that_it_fits(layout, identifier, verb)
         name, at = f"{identifier}.{verb}", time.time()
         drop(layout.control, name, b"")
         target = "the queue" if identifier == "all" else identifier
@@ -63,6 +66,8 @@ def _control(verb: str, about: str, *, whole_queue: bool) -> click.Command:
         if wait:
             _wait_until_done(layout, identifier, verb, name, at, timeout)
             click.echo(f"done: {verb} {target}")
+        elif fits and (reason := _soon_refused(layout, name, at)):
+            warn(f"the daemon did not do it: {reason}")
 
     command.__doc__ = about
     options: Iterable[Callable[[click.decorators.FC], click.decorators.FC]] = (
@@ -76,8 +81,21 @@ def _control(verb: str, about: str, *, whole_queue: bool) -> click.Command:
     return click.command(verb)(command)
 
 
-def _check_that_it_fits(layout: SpoolLayout, identifier: str, verb: str) -> None:
-    """`Trouble` where the spool has no such ID; a warning where the verb looks without effect."""
+def _soon_refused(layout: SpoolLayout, name: str, at: float) -> str | None:
+    """Why the daemon set the command aside, where it does so at once; a refusal in its log alone is easily missed."""
+    end = time.monotonic() + _REFUSED_WITHIN_SECONDS
+    while time.monotonic() < end and daemon_pid(layout) is not None:
+        if (reason := why_set_aside(layout, name, since=at)) is not None:
+            return str(reason.get("reason"))
+        if not any(pending == name for pending in pending_in(layout.control)):
+            break
+        time.sleep(LOOK_SECONDS)
+    reason = why_set_aside(layout, name, since=at)
+    return None if reason is None else str(reason.get("reason"))
+
+
+def _check_that_it_fits(layout: SpoolLayout, identifier: str, verb: str) -> bool:
+    """`Trouble` where the spool has no such ID; a warning, and False, where the verb looks without effect."""
     refs = refs_of(layout, identifier)
     if not refs:
         if request_is_pending(layout, plan_of(identifier)):
@@ -90,6 +108,8 @@ def _check_that_it_fits(layout: SpoolLayout, identifier: str, verb: str) -> None
     states = {state_of(layout, ref) or "moving" for ref in refs}
     if states.isdisjoint(_SUITED[verb] | {"moving"}):
         warn(f"{identifier} is {', '.join(sorted(states))} now; {verb} has an effect only on what is {_SUITS[verb]}")
+        return False
+    return True
 
 
 def _wait_until_done(
