@@ -31,6 +31,13 @@ def test_without_a_daemon_it_says_so_and_reads_the_links(spool: FakeSpool):
     assert "In incoming/, not admitted yet: 1" in done.output
 
 
+def test_a_pause_that_a_running_task_has_not_come_to_is_shown(spool: FakeSpool, daemon: int):
+    task = {"ref": "p", "plan": "p", "title": "T", "state": "running", "message": "step 2", "cost_usd": 0}
+    for reason, shown in (("started", "step 2"), ("asked to pause: soon", "asked to pause: soon"), (None, "step 2")):
+        spool.live({**task, "reason": reason}, pid=daemon)
+        assert f"T - $0.00 so far, {shown}" in spool.run("status").output
+
+
 def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: int):
     started = format_time(utc_now())
     running = {"ref": "p.a", "plan": "p", "title": "Auth page", "state": "running", "phase": "validate", "percent": 80}

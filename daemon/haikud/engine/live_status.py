@@ -134,7 +134,7 @@ def _reason(entry: OpenTask) -> str:
     if entry.ordered_end is not None:
         return f"ending: {entry.ordered_end.reason}"
     if entry.pause_token is not None:
-        return "pauses at its next turn"
+        return "asked to pause: at its next turn, a command agent when it ends"
     if entry.intervention is not None:
         return f"a monitor pauses it at its next turn: {entry.intervention.message}"
     if entry.state is TaskState.QUEUED and entry.waits_for:

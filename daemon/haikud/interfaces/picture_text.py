@@ -96,6 +96,10 @@ def foot_lines(picture: dict[str, Any]) -> Iterator[str]:
         yield f"Time Elapsed: {span(elapsed)}"
 
 
+_ASKED = ("asked to pause", "ending: ")
+"""How the reason of a running task begins where someone has asked something of it: that goes before its message."""
+
+
 def task_news(task: dict[str, Any]) -> str:
     """What there is to say of a task beside its state: phase and percent, cost, time, why it waits."""
     state = task.get("state")
@@ -116,7 +120,9 @@ def task_news(task: dict[str, Any]) -> str:
         parts.append(f"until {one_line(task['retry_at'])}")
     if state == "running" and (seen := seen_by_monitors(task)):
         parts.append(f"monitor: {seen}")
-    words = one_line(task.get("message") if state == "running" else task.get("reason") or "", 60)
+    reason = str(task.get("reason") or "")
+    is_asked = reason.startswith(_ASKED)
+    words = one_line(task.get("message") if state == "running" and not is_asked else reason, 80 if is_asked else 60)
     if words and words != "None":
         parts.append(words)
     return ", ".join(parts)
