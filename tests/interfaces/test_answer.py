@@ -104,3 +104,10 @@ def test_what_says_nothing_or_too_much_is_a_usage_error(spool: FakeSpool, args: 
     spool.escalate("x")
     assert spool.run("answer", "x", *args).exit_code == 2
     assert list(spool.layout.guidance.iterdir()) == []
+
+
+def test_without_words_and_without_a_question_it_says_that_none_is_open(spool: FakeSpool):
+    spool.admit("done", "succeeded")
+    told = spool.run("answer", "done")
+    assert told.exit_code == 2
+    assert "done has no open question: it is succeeded" in told.stderr

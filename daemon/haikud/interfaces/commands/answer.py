@@ -59,6 +59,8 @@ def answer(
     action = _action(retry=retry, cancel=cancel, reassign=role is not None or model is not None)
     if not words.strip() and action == "continue":
         _show_questions(layout, ref)
+        if not open_escalations(layout, ref):
+            _open_question(layout, ref)  # says why there is none
         raise Trouble("there is no answer to give", advice=f'haikud answer {ref} "TEXT", or - to read it from stdin')
     ref, escalation_id = _open_question(layout, ref)
     guidance = {
