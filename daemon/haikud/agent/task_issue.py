@@ -10,10 +10,10 @@ cure, and where no issue could be opened, it is tried once more at the end.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.issue_words import fenced, log_line
 from haikud.agent.trackers import effect_marker, tracker_of
 from haikud.contracts.attempt import Result
 from haikud.contracts.states import AttemptOutcome
@@ -117,21 +117,12 @@ def _words(attempt: Attempt, result: Result) -> str:
         lines += [
             f"{report.error.code}: {report.error.message}",
             f"While: {report.context.operation}" + (f" (`{report.context.command}`)" if report.context.command else ""),
-            _fenced(report.error.details),
+            fenced(report.error.details),
             f"Next: {report.next_steps.suggested_action}",
         ]
     elif result.question is not None:
         lines += [result.question.reason, result.question.blocker]
     elif result.summary:
         lines.append(result.summary)
-    log = attempt.layout.log_link(attempt.spec.ref)
-    lines.append(f"Log: {log if attempt.spec.issues == 'local' else log.relative_to(attempt.layout.root)}")
+    lines.append(log_line(attempt))
     return "\n\n".join(line for line in lines if line)
-
-
-def _fenced(output: str) -> str:
-    """What a program printed, so that nothing in it is taken for Markdown or for somebody's name."""
-    if not output.strip():
-        return ""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", output)), default=0))
-    return f"{fence}\n{output.strip()}\n{fence}"

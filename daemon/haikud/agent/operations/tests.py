@@ -16,6 +16,7 @@ from pydantic import Field
 
 from haikud.agent.attempt import Attempt, Tested, clean_text
 from haikud.agent.haiku.tools.outcome import BadInput
+from haikud.agent.issue_words import fenced, log_line
 from haikud.agent.operations.params import Params, read_params, refused
 from haikud.agent.testing.facts import FailedTest, one_line
 from haikud.agent.testing.words import coverage_line, kind_label, summary_of, verdict_line
@@ -225,8 +226,8 @@ def _open_issues(attempt: Attempt, ran: list[_Ran], labels: list[str]) -> list[i
 
 def _body(attempt: Attempt, kind: Kind, failure: FailedTest) -> str:
     shown = failure.shown()
-    lines = [f"{kind_label(kind.name)} fail.", shown["message"], f"Command: `{one_line(kind.command)}`"]
+    lines = [f"{kind_label(kind.name)} fail.", fenced(shown["message"]), f"Command: `{one_line(kind.command)}`"]
     if attempt.start_sha:
         lines.append(f"Commit: {attempt.start_sha}")
-    lines.append(f"Log: {attempt.log_file}")
+    lines.append(log_line(attempt))
     return "\n\n".join(line for line in lines if line)
