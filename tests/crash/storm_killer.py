@@ -83,7 +83,8 @@ class Killer:
         if self._hurries:
             self._die_at = time.monotonic() + self._dice.uniform(0.05, 0.4)
         else:
-            self._die_at = time.monotonic() + self._dice.uniform(0.4, 3.0)
+            is_late = self.daemons < self._wanted["daemon"] * self._progress()  # the quicker the storm, the sooner
+            self._die_at = time.monotonic() + self._dice.uniform(0.4, 1.0 if is_late else 3.0)
 
     # -- the daemon
 
