@@ -49,7 +49,7 @@ class Progress:
     cost_usd: float = 0.0
     tokens_used: int = 0
     is_behind: bool = False  # there is more in events.jsonl than was read at once
-    watch: Watch = field(default_factory=Watch, compare=False)
+    watch: Watch = field(default=Watch(), compare=False)
 
 
 @dataclass
@@ -71,8 +71,8 @@ class OpenTask:
     pause_token: str | None = None  # a pause that the running attempt has not carried out yet
     progress: Progress = field(default_factory=Progress)
     intervention: Intervention | None = None  # ordered by a monitor, and not carried out yet
-    seen: list[Intervention] = field(default_factory=list)  # what monitors saw in the running attempt
-    told_files: set[str] = field(default_factory=set)  # changed undeclared, as the ledger was told
+    seen: tuple[Intervention, ...] = ()  # what monitors saw in the running attempt
+    told_files: frozenset[str] = frozenset()  # changed undeclared, as the ledger was told
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     is_asked: bool = False  # its open question lies in escalations/
     raised: int = 0  # how often it was put there again since
@@ -87,7 +87,7 @@ class OpenTask:
         self.ends_at = None
         self.progress = Progress()
         self.intervention = None
-        self.seen = []
+        self.seen = ()
 
     @property
     def ref(self) -> str:

@@ -157,7 +157,7 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
         entry.ordered_end = OrderedEnd(orders.end, orders.reason, None, kill_at)
     if orders and orders.intervene:
         entry.intervention = orders.intervene
-        entry.seen.append(orders.intervene)
+        entry.seen = (*entry.seen, orders.intervene)
     name = attempt_name(entry.ref, entry.decision.attempt)
     entry.handle = engine.launcher.adopt(name, paths.folder)
     if entry.handle is None:

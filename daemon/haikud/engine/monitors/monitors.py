@@ -80,7 +80,7 @@ class Monitors:
         if found.action != "note":
             await engine.write(write_orders, current_paths(engine, entry), Orders(intervene=found))
             entry.intervention = found
-        entry.seen.append(found)
+        entry.seen = (*entry.seen, found)
         attempt = entry.decision.attempt
         what = "noted" if found.action == "note" else f"pauses it at its next turn to {found.action}"
         engine.note(
@@ -97,7 +97,7 @@ class Monitors:
         """The ledger names each file once."""
         new = [name for name in entry.progress.watch.undeclared if name not in entry.told_files]
         if new:
-            entry.told_files.update(new)
+            entry.told_files |= frozenset(new)
             message = f"changes files that it does not declare: {', '.join(new)}"
             self._engine.note(entry.plan.id, "note", message, ref=entry.ref, attempt=entry.decision.attempt)
             self._engine.say(f"{entry.ref} {message}")
