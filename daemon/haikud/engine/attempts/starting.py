@@ -115,10 +115,11 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         await finish_task(engine, entry, TaskState.FAILED, reason)
         return None
     question, given = question_before_start(entry.task, entry.decision, role, engine.settings), []
-    try:
-        given = await engine.aside(read_given, engine.store, entry.decision)
-    except LostGuidance as lost:
-        question = lost.question
+    if entry.decision.escalation is not None:  # else nothing was ever asked, nor answered
+        try:
+            given = await engine.aside(read_given, engine.store, entry.decision)
+        except LostGuidance as lost:
+            question = lost.question
     if question is not None:
         await escalate_task(engine, entry, question, question.reason, fresh=entry.decision.fresh)
         return None
