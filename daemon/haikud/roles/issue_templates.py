@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from haikud.roles.plain_yaml import PlainYamlError, read_plain_yaml
-from haikud.roles.templates import LARGEST_TEMPLATE, TaskTemplate, TemplateError
+from haikud.roles.templates import TaskTemplate, TemplateError, read_text
 
 REPOSITORY_FOLDER = ".github/ISSUE_TEMPLATE"
 
@@ -59,12 +59,7 @@ def _own(templates_dir: Path | None) -> Iterator[tuple[str, bytes, str]]:
 
 
 def _read(data: bytes, path: str) -> dict[str, Any]:
-    if len(data) > LARGEST_TEMPLATE:
-        raise TemplateError(f"{path}: {len(data)} bytes; a template has at most {LARGEST_TEMPLATE}")
-    try:
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise TemplateError(f"{path}: no UTF-8 text (byte {error.start})") from error
+    text = read_text(data, path).replace("\r\n", "\n")
     front = _FRONT_MATTER.match(text)
     try:
         fields = read_plain_yaml(front[1] or "") if front else {}

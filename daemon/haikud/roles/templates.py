@@ -151,13 +151,19 @@ def _template_files(folder: str, templates_dir: Path | None) -> Iterator[tuple[s
         raise TemplateError(f"{error.filename or own}: cannot be read: {error.strerror}") from error
 
 
-def _object(text: bytes, path: str) -> dict[str, Any]:
-    if len(text) > LARGEST_TEMPLATE:
-        raise TemplateError(f"{path}: {len(text)} bytes; a template has at most {LARGEST_TEMPLATE}")
+def read_text(data: bytes, path: str) -> str:
+    """The text of a template's file. Raises TemplateError where it is too large, or no text."""
+    if len(data) > LARGEST_TEMPLATE:
+        raise TemplateError(f"{path}: {len(data)} bytes; a template has at most {LARGEST_TEMPLATE}")
     try:
-        document = read_plain_yaml(text.decode("utf-8-sig"))
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TemplateError(f"{path}: no UTF-8 text (byte {error.start})") from error
+
+
+def _object(data: bytes, path: str) -> dict[str, Any]:
+    try:
+        document = read_plain_yaml(read_text(data, path))
     except PlainYamlError as error:
         raise TemplateError(f"{path}:{error.line}: {error}") from error
     if not isinstance(document, dict):
