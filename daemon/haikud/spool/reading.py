@@ -72,3 +72,11 @@ def read_untrusted(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise UntrustedFile(f"{path.name!r} is larger than {max_bytes} bytes")
     return data
+
+
+def holds(path: Path, content: bytes) -> bool:
+    """Whether that is a regular file with just this content."""
+    try:
+        return read_untrusted(path, len(content)) == content
+    except UntrustedFile:
+        return False

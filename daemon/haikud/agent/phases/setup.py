@@ -26,7 +26,7 @@ from haikud.sandbox.environment import API_NAMES
 from haikud.sandbox.modes import UnknownSandbox, wrap_command
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
 from haikud.spool.models import dump
-from haikud.spool.reading import UntrustedFile, read_untrusted
+from haikud.spool.reading import holds
 from haikud.workspace.commits import MergeConflict, merge_dependencies
 from haikud.workspace.copies import copy_files
 from haikud.workspace.worktrees import prepare_worktree
@@ -167,14 +167,6 @@ def _write_new(worktree: Path, name: str, data: bytes) -> bool:
         stream.write(data)
     temporary.rename(path)
     return True
-
-
-def holds(path: Path, content: bytes) -> bool:
-    """Whether that is a regular file with just this content."""
-    try:
-        return read_untrusted(path, len(content)) == content
-    except UntrustedFile:
-        return False
 
 
 def _hint(attempt: Attempt, hints: list[str]) -> None:

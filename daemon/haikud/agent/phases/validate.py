@@ -12,13 +12,13 @@ from functools import partial
 from haikud.agent.attempt import Attempt, Tested, clean_text
 from haikud.agent.endings import Failed
 from haikud.agent.errors import AgentError
-from haikud.agent.phases.setup import holds
 from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.agent.verification import in_words, results_of, run_check, run_optional, run_tests
 from haikud.agent.worktree import attach, git_step, measure_evidence, order_of, take_over
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.evidence import VerificationRun
+from haikud.spool.reading import holds
 from haikud.workspace.commits import commit_leftovers
 
 
