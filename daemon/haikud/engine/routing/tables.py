@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 
 class Factor(StrEnum):
@@ -43,13 +44,18 @@ class TaskType:
 
     group: str
     name: str
-    pattern: re.Pattern[str]
+    words: str  # a regular expression
     whole: bool = False
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """`words`, compiled where it is first looked for: a daemon's start need not wait for some forty of these."""
+        return re.compile(self.words)
 
 
 def _type(group: str, name: str, pattern: str, *, whole: bool = False) -> TaskType:
     """A type that is known by the guide's own words too."""
-    return TaskType(group, name, re.compile(rf"\b(?:{re.escape(name.lower())}|{pattern})\b"), whole)
+    return TaskType(group, name, rf"\b(?:{re.escape(name.lower())}|{pattern})\b", whole)
 
 
 _THE = r"(?:(?:a|an|the|all|our|its|new|old|this|these)\s+)*"
