@@ -309,7 +309,7 @@ def test_the_command_prints_the_blocked_report_and_exits_with_3(plan: FinishedPl
     assert done.returncode == 3
     assert "Blocker: Merge conflict between feature/p.right and feature/p.left in calc.py" in out
     assert "<<<<<<< main" in out
-    assert "Cost so far: $0.02" in out
+    assert "Cost so far: $0.020" in out
     assert plan.head() == before
 
 

@@ -120,4 +120,4 @@ def test_on_a_terminal_there_are_colours_and_nothing_that_a_request_could_slip_i
     assert code == 0
     assert "\x1b[36mrunning" in shown
     assert r"red \x1b[31m bell \x07 and \x9b2J" in shown
-    assert "$0.02 so far" in shown
+    assert "$0.020 so far" in shown

@@ -135,7 +135,7 @@ def test_live_uses_the_key_and_the_api_of_the_environment_and_names_the_most_it_
         code, said = run_demo(folder, "--live", "--workdir", "here", ANTHROPIC_BASE_URL=api.base_url, HTTP_PROXY="")
         assert code == 0, said
         assert len(api.journal) == 6
-    assert "at your cost: at most $0.25" in said
+    assert "at your cost: at most $0.250" in said
     assert "SCRIPTED" not in said
     assert not (folder / "here" / "scripted-api.jsonl").exists()
     assert "sk-ant-real" not in said

@@ -25,7 +25,7 @@ def test_without_a_daemon_it_says_so_and_reads_the_links(spool: FakeSpool):
     done = spool.run("status")
     assert done.exit_code == 0
     assert f"No daemon runs on {spool.root}; start it: haikud run --spool {spool.root}" in done.output
-    assert "running   one      The title - $0.04 so far" in done.output
+    assert "running   one      The title - $0.040 so far" in done.output
     assert "queued    many.t2" in done.output
     assert "Counts: 1 running, 1 queued, 1 waiting, 1 succeeded" in done.output
     assert "In incoming/, not admitted yet: 1" in done.output
@@ -35,7 +35,7 @@ def test_a_pause_that_a_running_task_has_not_come_to_is_shown(spool: FakeSpool, 
     task = {"ref": "p", "plan": "p", "title": "T", "state": "running", "message": "step 2", "cost_usd": 0}
     for reason, shown in (("started", "step 2"), ("asked to pause: soon", "asked to pause: soon"), (None, "step 2")):
         spool.live({**task, "reason": reason}, pid=daemon)
-        assert f"T - $0.00 so far, {shown}" in spool.run("status").output
+        assert f"T - $0.000 so far, {shown}" in spool.run("status").output
 
 
 def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: int):
@@ -57,11 +57,11 @@ def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: in
     assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work"
     assert told[1] == "The queue is paused (the API's limits) until 2026-11-23T11:00:00Z"
     assert told[2] == "Fault: the disk is full"
-    assert told[4].startswith("  running   p.a  Auth page - validate 80%, $0.02 so far, 0 s, Running tests")
+    assert told[4].startswith("  running   p.a  Auth page - validate 80%, $0.020 so far, 0 s, Running tests")
     assert told[5] == '  escalated p.c  Charts - answer it: haikud answer p.c "TEXT", which?'
     assert told[6] == "  deferred  p.d  Later - until 2026-11-23T11:00:00Z"
-    assert told[7] == "  succeeded p.b  Dashboard - $0.04"
-    assert "Running Cost: $0.06 (today: $0.50)" in told
+    assert told[7] == "  succeeded p.b  Dashboard - $0.040"
+    assert "Running Cost: $0.060 (today: $0.500)" in told
     assert told[-1].startswith("Time Elapsed: ")
 
 
@@ -140,7 +140,7 @@ def test_on_a_narrow_terminal_a_task_keeps_to_its_line_and_its_news_go_before_it
     line = list(picture_lines(picture, colour=False, width=width))[2]
     assert len(line) <= width
     assert line.startswith("  running   p.a  A title")
-    assert ("validate 80%, $0.02 so far" in line) == (width > 40)
+    assert ("validate 80%, $0.020 so far" in line) == (width > 40)
 
 
 def test_watch_needs_a_terminal(spool: FakeSpool):
@@ -159,7 +159,7 @@ def test_the_live_view_has_phase_bar_and_cost(spool: FakeSpool, daemon: int):
     assert "[bold]Auth" in text
     assert "validate" in text
     assert "━" in text
-    assert "$0.02" in text
+    assert "$0.020" in text
     assert "50%" in text
     assert "and 3 more" in text
 

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from haikud.interfaces.blocked import blocked_lines
-from haikud.interfaces.plain import dollars, one_line, safe, span
+from haikud.interfaces.money import dollars
+from haikud.interfaces.plain import one_line, safe, span
 from haikud.interfaces.waiting import EndKind, WaitEnd
 
 _DETAIL_LINES = 12

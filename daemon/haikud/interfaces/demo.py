@@ -25,6 +25,7 @@ from haikud.contracts.times import format_time, utc_now
 from haikud.interfaces.demo_place import DemoPlace, git, make_place
 from haikud.interfaces.demo_processes import LOOK_SECONDS, DemoProcesses, last_lines
 from haikud.interfaces.demo_project import REQUEST_ID, TEST_COMMAND, make_request
+from haikud.interfaces.money import dollars
 from haikud.interfaces.trouble import Trouble
 
 BUDGET_USD = 0.25  # of the demo's only task, and so the most that --live can cost
@@ -72,7 +73,7 @@ def _play(place: DemoPlace, processes: DemoProcesses, *, live: bool, out: Out) -
     """Everything up to the daemon's end; what was found true or false."""
     base_url = None
     if live:
-        out(f"The model is the real Claude Haiku, at your cost: at most ${BUDGET_USD:.2f}, the task's budget.")
+        out(f"The model is the real Claude Haiku, at your cost: at most {dollars(BUDGET_USD)}, the task's budget.")
     else:
         processes.start_api("logout")
         out(

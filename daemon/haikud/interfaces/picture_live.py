@@ -12,9 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from haikud.interfaces.money import dollars
 from haikud.interfaces.picture import listed_tasks, read_picture, seconds_since
 from haikud.interfaces.picture_text import ICONS, foot_lines, head_lines, seen_by_monitors
-from haikud.interfaces.plain import dollars, one_line, span
+from haikud.interfaces.plain import one_line, span
 from haikud.spool.layout import SpoolLayout
 
 LOOK_SECONDS = 0.5

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from haikud.interfaces.blocked import blocked_lines
+from haikud.interfaces.money import dollars
 from haikud.interfaces.picture import OPEN, STATES, listed_tasks, seconds_elapsed, seconds_since
 from haikud.interfaces.picture_faults import fault_lines
-from haikud.interfaces.plain import dollars, one_line, span
+from haikud.interfaces.plain import one_line, span
 
 ICONS = {
     "running": "\u23f3",

@@ -1,4 +1,4 @@
-"""Words for people: text of unknown origin made harmless, durations, dollars."""
+"""Words for people: text of unknown origin made harmless, durations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,6 @@ def one_line(value: object, width: int = 0) -> str:
     """A value on one line, safe for a terminal; cut to `width` characters where that is not 0."""
     text = safe(" ".join(str(value).split()))
     return f"{text[: width - 1]}\u2026" if width and len(text) > width else text
-
-
-def dollars(value: object) -> str:
-    """`$0.04`; more digits where two would say nothing, and never `$0.0000` for what was not free."""
-    amount = float(value) if isinstance(value, int | float) else 0.0
-    if 0 < amount < 0.00005:
-        return "<$0.0001"
-    return f"${amount:.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.4f}"
 
 
 def span(seconds: float) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from haikud.interfaces.looking import plan_of, read_json, refs_of, state_of
-from haikud.interfaces.plain import dollars, one_line
+from haikud.interfaces.money import dollars
+from haikud.interfaces.plain import one_line
 from haikud.spool.layout import SpoolLayout
 
 
