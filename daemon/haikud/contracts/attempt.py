@@ -10,6 +10,7 @@ from pydantic import Field
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
+from haikud.contracts.gateway import GatewayPlace
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
@@ -88,6 +89,7 @@ class Spec(Model):
     resume_note: str | None = None  # what to tell an agent whose task had ended before, and was asked for again
     resume_key: str = ""  # what that note is about: an agent that has heard it is not told again
     templates_dir: str | None = None  # the settings': where files[].template are looked for, before the package's
+    gateway: GatewayPlace | None = None  # None: model calls go to the API itself (an attempt of an older daemon)
     daemon_version: str = ""
 
 

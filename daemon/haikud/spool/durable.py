@@ -27,7 +27,7 @@ _TAIL_BYTES = 65_536
 
 
 @contextmanager
-def _doing(what: str, path: Path) -> Iterator[None]:
+def doing(what: str, path: Path) -> Iterator[None]:
     """Give an OSError the path and what was being done; its subclass (FileExistsError, ...) stays."""
     try:
         yield
@@ -35,7 +35,8 @@ def _doing(what: str, path: Path) -> Iterator[None]:
         raise OSError(error.errno, f"cannot {what}: {error.strerror}", str(path)) from error
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """All of the data, however many writes that takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -54,7 +55,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
         try:
             if mode != 0o600:
                 os.fchmod(descriptor, mode)
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             if sync:
                 os.fsync(descriptor)
         finally:
@@ -67,7 +68,7 @@ def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put `data` at `path`, replacing what is there; on return it survives a power cut."""
-    with _doing("write durably", path):
+    with doing("write durably", path):
         is_new = not os.path.lexists(path)
         _replace(path, data, mode, sync=True)
         _fsync_names(path.parent, *([path] if is_new else []))
@@ -75,7 +76,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """As `write_durably`, but FileExistsError where `path` exists: nothing is ever replaced."""
-    with _doing("write durably", path):
+    with doing("write durably", path):
         temporary = _write_temporary(path, data, mode, sync=True)
         try:
             _put_without_replacing(temporary, path)
@@ -97,7 +98,7 @@ def _fsync_names(folder: Path, *put: Path) -> None:
 
 def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` atomically, without fsync: for what can be derived again."""
-    with _doing("write", path):
+    with doing("write", path):
         _replace(path, data, mode, sync=False)
 
 
@@ -126,7 +127,7 @@ def _put_without_replacing(source: Path, target: Path) -> None:
 
 def fsync_folder(path: Path) -> None:
     """Make the names in a folder survive a power cut."""
-    with _doing("fsync the folder", path):
+    with doing("fsync the folder", path):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -135,7 +136,7 @@ def fsync_folder(path: Path) -> None:
 
 
 def _fsync_file(path: Path) -> None:
-    with _doing("fsync", path):
+    with doing("fsync", path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -158,7 +159,7 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
         return
     if not path.parent.is_dir():
         make_folder(path.parent, mode)
-    with _doing("make the folder", path):
+    with doing("make the folder", path):
         try:
             path.mkdir(mode=mode)
         except FileExistsError:
@@ -176,7 +177,7 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
 
 def remove_if_there(path: Path) -> bool:
     """Unlink a file or symlink; whether there was one. Not fsynced."""
-    with _doing("remove", path):
+    with doing("remove", path):
         try:
             path.unlink()
         except FileNotFoundError:
@@ -194,13 +195,13 @@ def append_durably(path: Path, line: bytes) -> None:
     if b"\n" in line:
         msg = f"{path}: one line at a time"
         raise ValueError(msg)
-    with _doing("append durably", path):
+    with doing("append durably", path):
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags | os.O_CREAT, 0o600)
         try:
-            end = _end_of_whole_lines(descriptor)
+            end = cut_torn_tail(descriptor)
             try:
-                _write_all(descriptor, line + b"\n")
+                write_all(descriptor, line + b"\n")
                 os.fdatasync(descriptor)
                 if end == 0:  # the name may be new, or an earlier try may not have come so far
                     fsync_folder(path.parent)
@@ -215,8 +216,8 @@ def append_durably(path: Path, line: bytes) -> None:
             os.close(descriptor)
 
 
-def _end_of_whole_lines(descriptor: int) -> int:
-    """Cut a torn last line off; the size afterwards."""
+def cut_torn_tail(descriptor: int) -> int:
+    """Cut a torn last line off a file of whole lines; the size afterwards."""
     size = end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - _TAIL_BYTES) if end < size else end - 1  # nearly always the last byte is the newline
@@ -236,7 +237,7 @@ def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> 
     A hard link, or a copy where links are refused. With `copy_mode` always a copy of that mode, which takes the
     target folder's group: for folders that are opened to one.
     """
-    with _doing("publish", target):
+    with doing("publish", target):
         try:
             if copy_mode is None:
                 try:
@@ -267,14 +268,14 @@ class Batch:
 
     def make_folder(self, path: Path, mode: int = 0o700) -> None:
         """Make a folder now, fsynced with the rest; FileExistsError where it is there."""
-        with _doing("make the folder", path):
+        with doing("make the folder", path):
             path.mkdir(mode=mode)
         self._folders[path] = None
         self._folders[path.parent] = None
 
     def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
         """A file, written now under a dot-name, named at the commit (replacing what is there)."""
-        with _doing("write", path):
+        with doing("write", path):
             temporary = _write_temporary(path, data, mode, sync=False)
         self._temporaries.append(temporary)
         self.rename(temporary, path)
@@ -296,7 +297,7 @@ class Batch:
             for temporary in self._temporaries:
                 _fsync_file(temporary)
             for how, source, path in self._names:
-                with _doing(how, path):
+                with doing(how, path):
                     if how == "rename":
                         source.rename(path)
                     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from haikud.contracts.names import ID, split_ref
@@ -77,6 +78,11 @@ class AttemptPaths:
     def result(self) -> Path:
         """The runner's report."""
         return self.folder / "result.json"
+
+    @property
+    def usage(self) -> Path:
+        """What its model calls cost, by the gateway's journal."""
+        return self.folder / "usage.json"
 
     @property
     def events(self) -> Path:
@@ -164,6 +170,51 @@ class PlanPaths:
 
 
 @dataclass(frozen=True)
+class GatewayPaths:
+    """`gateway/`: 0700 whatever the settings say, for whoever reaches its socket may try tokens."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> Path:
+        """The flock of the gateway that writes the journal."""
+        return self.folder / "gateway.lock"
+
+    @property
+    def messages(self) -> Path:
+        """The unix socket on which runners call."""
+        return self.folder / "messages.sock"
+
+    @property
+    def daemon(self) -> Path:
+        """The unix socket on which the daemon talks to its gateway."""
+        return self.folder / "daemon.sock"
+
+    @property
+    def address(self) -> Path:
+        """Where it listens on loopback: derived, so that the same port is asked for again."""
+        return self.folder / "address.json"
+
+    @property
+    def tokens(self) -> Path:
+        """One file for each attempt that may call."""
+        return self.folder / "tokens"
+
+    @property
+    def usage(self) -> Path:
+        """The journal, a file for each UTC day."""
+        return self.folder / "usage"
+
+    def token(self, ref: str, attempt: int) -> Path:
+        """What that attempt's token is good for."""
+        return self.tokens / f"{ref}.{attempt}.json"
+
+    def journal(self, day: date) -> Path:
+        """The calls that began on that day."""
+        return self.usage / f"{day.isoformat()}.jsonl"
+
+
+@dataclass(frozen=True)
 class SpoolLayout:
     """A spool directory. `root` is absolute."""
 
@@ -248,6 +299,11 @@ class SpoolLayout:
     def issues(self) -> Path:
         """The local issue tracker."""
         return self.root / "issues"
+
+    @property
+    def gateway(self) -> GatewayPaths:
+        """gateway/."""
+        return GatewayPaths(self.root / "gateway")
 
     @property
     def logs(self) -> Path:

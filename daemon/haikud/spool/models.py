@@ -101,11 +101,11 @@ def _to_json(model: BaseModel, indent: int | None) -> bytes:
         return json.dumps(model.model_dump(mode="json"), indent=indent).encode() + b"\n"
 
 
-def iter_lines(path: Path, cls: type[M], *, strict: bool = False) -> Iterator[M]:
+def iter_lines(path: Path, cls: type[M], *, strict: bool = False, only: bytes = b"") -> Iterator[M]:
     """The records of a file of one record a line; none where there is no such file.
 
     A torn last line (no newline yet) is skipped. A broken line before it is what a power cut leaves in a file that
-    is not fsynced: skipped too, or with `strict` an UnreadableFile.
+    is not fsynced: skipped too, or with `strict` an UnreadableFile. `only`: lines that hold these bytes.
     """
     try:
         descriptor = _open_regular(path)
@@ -117,7 +117,7 @@ def iter_lines(path: Path, cls: type[M], *, strict: bool = False) -> Iterator[M]
         return
     with os.fdopen(descriptor, "rb") as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MOST_LINE_BYTES), b""), 1):
-            if not line.endswith(b"\n") or not line.strip():
+            if not line.endswith(b"\n") or not line.strip() or only not in line:
                 continue
             try:
                 yield cls.model_validate_json(line)

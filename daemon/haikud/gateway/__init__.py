@@ -1,0 +1,1 @@
+"""Floor 2: between agents and the Messages API: meters, caps, holds the key."""
