@@ -101,6 +101,9 @@ def _load_all(attempt: Attempt) -> None:
     """Import what this attempt will need, so that nothing is read from an upgraded package later."""
     if needs_built_in_agent(attempt):
         import haikud.agent.haiku.session
+        from haikud.agent.haiku.metering import price_list
+
+        price_list(attempt.spec).load(attempt.spec.role.model)
     if attempt.is_operation:
         import haikud.agent.operations.operate
     if any(file.template for file in attempt.spec.task.files):

@@ -16,11 +16,13 @@ from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.plan import FileSpec, Task, TaskContext
 from haikud.contracts.settings import (
+    DEFAULT_MODELS,
     ApiSettings,
     ContextSettings,
     GitHubSettings,
     GitSettings,
     LimitSettings,
+    ModelPrice,
     MonitorSettings,
 )
 from haikud.contracts.states import AttemptOutcome, Phase
@@ -75,6 +77,8 @@ class Spec(Model):
     monitors: MonitorSettings = Field(default_factory=lambda: MonitorSettings.model_validate({}))
     context: ContextSettings = Field(default_factory=lambda: ContextSettings.model_validate({}))
     accepted_files: list[str] = Field(default_factory=list)  # undeclared ones that a question was about already
+    prices: dict[str, ModelPrice] = Field(default_factory=dict)  # the settings' own, by model id
+    sonnet_model: str = DEFAULT_MODELS["sonnet"]  # that costs are compared with
     budget_usd: float  # what is left of the tightest budget
     spent: UsageTotal  # by earlier attempts of this task
     fresh: bool = False  # start without the old transcript

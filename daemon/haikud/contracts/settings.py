@@ -5,9 +5,13 @@ An unknown key is an error here, unlike everywhere else: a misspelt limit must n
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+DEFAULT_MODELS = {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"}
+"""Names of models and the ids they mean, where the settings say nothing else."""
 
 
 class SettingsModel(BaseModel):
@@ -123,6 +127,47 @@ class BudgetSettings(SettingsModel):
     day_usd: float = Field(20.00, gt=0)
 
 
+class ModelPrice(SettingsModel):
+    """What a model costs, in US dollars per million tokens; it wins over what genai-prices knows.
+
+    The decimals are exactly what the settings say: a float's shortest text is what was written.
+    """
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_write_5m: float | None = Field(None, ge=0)  # default: 1.25 x input
+    cache_write_1h: float | None = Field(None, ge=0)  # default: 2 x input
+    cache_read: float | None = Field(None, ge=0)  # default: 0.1 x input
+
+    @property
+    def input_decimal(self) -> Decimal:
+        """A million tokens of input that are neither read from the cache nor written to it."""
+        return Decimal(repr(self.input))
+
+    @property
+    def output_decimal(self) -> Decimal:
+        """A million tokens of output."""
+        return Decimal(repr(self.output))
+
+    @property
+    def write_5m_decimal(self) -> Decimal:
+        """A million tokens written to the cache for five minutes."""
+        return self._or(self.cache_write_5m, "1.25")
+
+    @property
+    def write_1h_decimal(self) -> Decimal:
+        """A million tokens written to the cache for an hour."""
+        return self._or(self.cache_write_1h, "2")
+
+    @property
+    def read_decimal(self) -> Decimal:
+        """A million tokens read from the cache."""
+        return self._or(self.cache_read, "0.1")
+
+    def _or(self, price: float | None, times_input: str) -> Decimal:
+        return self.input_decimal * Decimal(times_input) if price is None else Decimal(repr(price))
+
+
 class ContextSettings(SettingsModel):
     """What of the files that a task names as worth reading goes into its first message."""
 
@@ -159,8 +204,9 @@ class Settings(SettingsModel):
     default_role: str = "parallel-task-executor"
     roles_dir: str | None = None
     templates_dir: str | None = None
-    models: dict[str, str] = Field(default_factory=lambda: {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"})
+    models: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     default_model: str = "haiku"
+    prices: dict[str, ModelPrice] = Field(default_factory=dict)  # by model id, or by a name of `models`
     routing: Literal["off", "warn", "escalate"] = "warn"  # of tasks that look like Sonnet's: run, or hand back first
     issues: Literal["none", "local", "github"] = "none"  # whether each task gets an issue of its own, and where
     github: GitHubSettings = Field(default_factory=lambda: GitHubSettings.model_validate({}))
@@ -173,6 +219,17 @@ class Settings(SettingsModel):
     escalations: EscalationSettings = Field(default_factory=lambda: EscalationSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
+
+    @property
+    def prices_by_id(self) -> dict[str, ModelPrice]:
+        """The prices by model id. One for an id wins over one for a name that means it."""
+        named = {self.models[name]: price for name, price in self.prices.items() if name in self.models}
+        return named | {name: price for name, price in self.prices.items() if name not in self.models}
+
+    @property
+    def sonnet_model(self) -> str:
+        """The model that costs are compared with (if_all_sonnet)."""
+        return self.models.get("sonnet", DEFAULT_MODELS["sonnet"])
 
 
 def default_settings() -> Settings:

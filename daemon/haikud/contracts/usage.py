@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from pydantic import Field
 
 from haikud.contracts.base import Model, Timestamp
+
+
+def add_dollars(*amounts: float) -> float:
+    """The sum without the noise of binary fractions: of 0.1 and 0.2 it is 0.3."""
+    return float(sum((Decimal(repr(amount)) for amount in amounts), Decimal(0)))
 
 
 class UsageEntry(Model):
@@ -18,6 +25,7 @@ class UsageEntry(Model):
     cache_read_tokens: int = Field(0, ge=0)
     cache_write_5m_tokens: int = Field(0, ge=0)
     cache_write_1h_tokens: int = Field(0, ge=0)
+    beside_input_tokens: int = Field(0, ge=0)  # of all input, that of passes beside the answer, such as a compaction
     cost_usd: float = Field(0.0, ge=0)
     sonnet_cost_usd: float = Field(0.0, ge=0)  # the same request at Sonnet's prices
     price_version: str = ""  # of the price list
@@ -26,16 +34,19 @@ class UsageEntry(Model):
     @property
     def tokens_used(self) -> int:
         """Input of every class plus output."""
-        return self.context_tokens + self.output_tokens
+        return self.context_tokens + self.beside_input_tokens + self.output_tokens
 
     @property
     def context_tokens(self) -> int:
-        """Input of every class: how long the context of this call was."""
-        return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
+        """Input of every class: how long the context of this call was, without passes beside the answer."""
+        everything = (
+            self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
+        )
+        return everything - self.beside_input_tokens
 
 
 class UsageTotal(Model):
-    """The sum of usage entries."""
+    """The sum of usage entries. Dollars are added as decimals: a sum is as exact as its parts, whatever their order."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -48,7 +59,16 @@ class UsageTotal(Model):
 
     def plus(self, other: UsageTotal) -> UsageTotal:
         """The sum of two totals."""
-        return UsageTotal(**{name: getattr(self, name) + getattr(other, name) for name in UsageTotal.model_fields})
+        return UsageTotal(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            tokens_used=self.tokens_used + other.tokens_used,
+            cost_usd=add_dollars(self.cost_usd, other.cost_usd),
+            sonnet_cost_usd=add_dollars(self.sonnet_cost_usd, other.sonnet_cost_usd),
+        )
 
     def plus_entry(self, entry: UsageEntry) -> UsageTotal:
         """This total and one more call."""
@@ -59,6 +79,6 @@ class UsageTotal(Model):
             cache_read_tokens=self.cache_read_tokens + entry.cache_read_tokens,
             cache_write_tokens=self.cache_write_tokens + entry.cache_write_5m_tokens + entry.cache_write_1h_tokens,
             tokens_used=self.tokens_used + entry.tokens_used,
-            cost_usd=self.cost_usd + entry.cost_usd,
-            sonnet_cost_usd=self.sonnet_cost_usd + entry.sonnet_cost_usd,
+            cost_usd=add_dollars(self.cost_usd, entry.cost_usd),
+            sonnet_cost_usd=add_dollars(self.sonnet_cost_usd, entry.sonnet_cost_usd),
         )

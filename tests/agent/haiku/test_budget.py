@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.support.messages_double import MessagesDouble, calls, says
 
 from haikud.contracts.attempt import FailureClass
-from haikud.costs.prices import worst_case_cost
+from haikud.costs.prices import PriceList
 
 HAIKU = "claude-haiku-5-5"
 DEAR = {"input_tokens": 10_000, "output_tokens": 1000}  # 0.0015 USD
@@ -18,7 +18,7 @@ def test_the_output_is_clamped_to_what_is_left(desk):
         desk.run(api.base_url, budget_usd=0.002)
     allowed = api.journal[0].body["max_tokens"]
     assert 256 <= allowed < 4000
-    assert worst_case_cost(HAIKU, 1000, allowed) <= 0.002
+    assert PriceList().worst_case_cost(HAIKU, 1000, allowed) <= 0.002
 
 
 def test_a_call_that_could_cross_the_budget_is_not_made(desk):

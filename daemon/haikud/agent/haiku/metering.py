@@ -10,9 +10,10 @@ from __future__ import annotations
 from haikud.agent.events import EventLog
 from haikud.agent.haiku.conversation import Block, Conversation, bytes_of
 from haikud.agent.haiku.incoming import Incoming
+from haikud.contracts.attempt import Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.usage import UsageEntry, UsageTotal
-from haikud.costs.prices import max_tokens_within, price_message
+from haikud.costs.prices import PriceList
 from haikud.spool.agent_log import AgentLog
 
 LEAST_OUTPUT = 256
@@ -29,9 +30,10 @@ _TOKENS_OF_BUILT_IN_TOOLS = 1500
 class Meter:
     """The totals of one session against its budget in US dollars."""
 
-    def __init__(self, model: str, budget_usd: float, log: AgentLog, events: EventLog) -> None:
-        self._model = model
-        self._budget = budget_usd
+    def __init__(self, spec: Spec, log: AgentLog, events: EventLog) -> None:
+        self.prices = price_list(spec)
+        self._model = spec.role.model
+        self._budget = spec.budget_usd
         self._log = log
         self._events = events
         self.usage = UsageTotal()
@@ -50,14 +52,14 @@ class Meter:
         """What a call cost, whole or broken; None where there is nothing to pay."""
         if incoming.usage is None:
             return None
-        return price_message(
+        return self.prices.price_message(
             self._model, incoming.usage, utc_now(), incoming.request_id, estimated=incoming.is_estimated
         )
 
     def price_at_most(self, context_tokens: int, max_tokens: int) -> UsageEntry:
         """The most that a call can cost: what counts where the runner dies in the middle of it."""
         most = {"cache_creation_input_tokens": context_tokens, "output_tokens": max_tokens}
-        return price_message(self._model, most, utc_now(), estimated=True)
+        return self.prices.price_message(self._model, most, utc_now(), estimated=True)
 
     def charge(self, entry: UsageEntry | None) -> None:
         """Count what was paid and tell it."""
@@ -70,8 +72,13 @@ class Meter:
 
     def allowed_output(self, context_tokens: int, ceiling: int) -> int:
         """`max_tokens` of the next call; 0 where the budget has no room for one of use."""
-        allowed = max_tokens_within(self._model, context_tokens, self.left_usd, ceiling)
+        allowed = self.prices.max_tokens_within(self._model, context_tokens, self.left_usd, ceiling)
         return allowed if allowed >= LEAST_OUTPUT else 0
+
+
+def price_list(spec: Spec) -> PriceList:
+    """The prices that hold for an attempt."""
+    return PriceList(spec.prices, spec.sonnet_model)
 
 
 def estimate_context(conversation: Conversation, model: str, fixed: list[Block]) -> int:
@@ -83,6 +90,6 @@ def estimate_context(conversation: Conversation, model: str, fixed: list[Block])
     if turn is not None and turn.usage is not None and turn.model == model:
         new = conversation.since_last_turn
         grown = sum(bytes_of(line.content) for line in new) // _BYTES_PER_TOKEN + _TOKENS_PER_LINE * len(new)
-        return turn.usage.tokens_used + grown
+        return turn.usage.context_tokens + turn.usage.output_tokens + grown
     everything = bytes_of(fixed) + bytes_of(conversation.messages(model))
     return everything // _BYTES_PER_TOKEN + _TOKENS_OF_BUILT_IN_TOOLS

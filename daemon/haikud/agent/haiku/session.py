@@ -22,7 +22,7 @@ from haikud.agent.haiku.tools.bash import Shell
 from haikud.agent.haiku.tools.registry import Toolbox
 from haikud.agent.haiku.transcript import Transcript
 from haikud.contracts.error_report import ErrorType
-from haikud.costs.prices import UnknownPrice, require_price
+from haikud.costs.prices import UnknownPrice
 from haikud.spool.models import UnreadableFile
 
 __all__ = ["HaikuEnd", "HaikuOrder", "run_haiku"]
@@ -30,7 +30,7 @@ __all__ = ["HaikuEnd", "HaikuOrder", "run_haiku"]
 
 def run_haiku(order: HaikuOrder, meter: Meter | None = None) -> HaikuEnd:
     """Work on the order until there is an end. A `meter` of the caller's tells what was used where this raises."""
-    meter = meter or Meter(order.spec.role.model, order.spec.budget_usd, order.log, order.events)
+    meter = meter or Meter(order.spec, order.log, order.events)
     try:
         _run(order, meter)
     except AgentEnds as end:
@@ -54,7 +54,7 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
             ErrorType.AGENT_ERROR, "TRANSCRIPT_UNREADABLE", f"{error}.", "Retry the task from a fresh start."
         ) from error
     take_up(order, transcript)
-    key = _checked_key(order)
+    key = _checked_key(order, meter)
     shell = Shell(
         worktree=order.worktree,
         environment=order.environment,
@@ -72,7 +72,7 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
         Loop(order, transcript, caller, toolbox).run()
 
 
-def _checked_key(order: HaikuOrder) -> str:
+def _checked_key(order: HaikuOrder, meter: Meter) -> str:
     """The key, once everything that a first call would stumble over has been looked at."""
     spec = order.spec
     if not order.api_key:
@@ -98,13 +98,13 @@ def _checked_key(order: HaikuOrder) -> str:
             "Correct api.base_url in the settings, or ANTHROPIC_BASE_URL in the daemon's environment.",
         )
     try:
-        require_price(spec.role.model)
+        meter.prices.require_price(spec.role.model)
     except UnknownPrice as error:
         raise _cannot_begin(
             ErrorType.API_ERROR,
             "UNKNOWN_MODEL_PRICE",
-            f"{error}, so that no budget could be kept.",
-            "Correct the model's name in the role or the settings (models), or update the genai-prices package.",
+            f"No budget could be kept: {error}.",
+            "Give its price in the settings (prices), or correct its name in the role or the settings (models).",
         ) from error
     return order.api_key
 

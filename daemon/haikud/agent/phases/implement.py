@@ -37,8 +37,7 @@ def _run_built_in(attempt: Attempt) -> None:
     from haikud.agent.haiku.metering import Meter
     from haikud.agent.haiku.session import run_haiku
 
-    spec = attempt.spec
-    meter = Meter(spec.role.model, spec.budget_usd, attempt.log, attempt.events)
+    meter = Meter(attempt.spec, attempt.log, attempt.events)
     watchman = Watchman(attempt)
     try:
         end = run_haiku(_order(attempt, watchman), meter)

@@ -74,6 +74,8 @@ def build_spec(order: Order) -> Spec:
         monitors=settings.monitors,
         context=settings.context,
         accepted_files=order.accepted_files,
+        prices=settings.prices_by_id,
+        sonnet_model=settings.sonnet_model,
         budget_usd=order.budget_usd,
         spent=order.spent,
         fresh=last.fresh,

@@ -1,0 +1,80 @@
+"""What the Messages API reports as used, read so that it can be priced. Pure.
+
+One answer may have taken several passes of a model. The fields at the top count the answer's own; a pass that summed up
+a long conversation (`compaction`), or one of an adviser (`advisor_message`, a model of its own), stands in `iterations`
+alone and is billed beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_BESIDE = ("compaction", "advisor_message")
+_ANSWERING = ("message", "fallback_message")
+_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a model: what a price applies to. `usage` has no nulls and its cache writes split by lifetime."""
+
+    usage: Mapping[str, Any]
+    model: str | None = None  # an adviser's own; None: the model that was asked
+
+    @property
+    def writes(self) -> Mapping[str, int]:
+        """Cache writes by lifetime."""
+        split: Mapping[str, int] = self.usage.get("cache_creation", {})
+        return split
+
+    @property
+    def context_tokens(self) -> int:
+        """Input of every class."""
+        return sum(int(self.usage.get(name, 0)) for name in _INPUT)
+
+
+def passes(usage: Mapping[str, Any]) -> list[Pass]:
+    """All that one answer is billed for: its own passes as the API has summed them up, then those beside them."""
+    return [
+        Pass(whole_usage({name: value for name, value in usage.items() if name != "iterations"})),
+        *(Pass(whole_usage(one), _model_of(one)) for one in _iterations(usage) if one.get("type") in _BESIDE),
+    ]
+
+
+def answering_context(usage: Mapping[str, Any]) -> int:
+    """Tokens of input of the pass that gave the answer: how long the conversation is by now."""
+    answering = [one for one in _iterations(usage) if one.get("type") in _ANSWERING]
+    return Pass(whole_usage(answering[-1] if answering else usage)).context_tokens
+
+
+def whole_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Usage without nulls, and with cache writes split by lifetime so that the parts add up to the whole.
+
+    Writes that the API does not split count as the five-minute kind.
+    """
+    known = {name: value for name, value in usage.items() if value is not None}
+    known.setdefault("input_tokens", 0)
+    known.setdefault("output_tokens", 0)
+    reported = known.pop("cache_creation", {})
+    one_hour = int(reported.get("ephemeral_1h_input_tokens") or 0)
+    five_minutes = int(reported.get("ephemeral_5m_input_tokens") or 0)
+    written = max(int(known.get("cache_creation_input_tokens", 0)), one_hour + five_minutes)
+    if written:
+        known["cache_creation_input_tokens"] = written
+        known["cache_creation"] = {
+            "ephemeral_5m_input_tokens": written - one_hour,
+            "ephemeral_1h_input_tokens": one_hour,
+        }
+    return known
+
+
+def _iterations(usage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    listed = usage.get("iterations")
+    yield from (one for one in listed if isinstance(one, Mapping)) if isinstance(listed, list) else ()
+
+
+def _model_of(iteration: Mapping[str, Any]) -> str | None:
+    model = iteration.get("model")
+    return model if isinstance(model, str) and model else None
