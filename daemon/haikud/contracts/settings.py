@@ -169,9 +169,10 @@ class ModelPrice(SettingsModel):
 
 
 class ContextSettings(SettingsModel):
-    """What of the files that a task names as worth reading goes into its first message."""
+    """What the built-in agent's conversation holds, and what is done to keep it cheap (docs/costs.md)."""
 
-    max_tokens: int = Field(8_000, ge=0, le=200_000)  # by estimate, of all files together; 0: only their names
+    max_tokens: int = Field(8_000, ge=0, le=200_000)  # of the files that a task names, all together; 0: names only
+    cache_prompts: bool = True  # mark each request so that the next one reads its beginning from the prompt cache
 
 
 class EnvironmentSettings(SettingsModel):

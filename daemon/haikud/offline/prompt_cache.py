@@ -1,8 +1,8 @@
 """The prompt cache: which prefixes have really been seen, and what a request therefore reads and writes.
 
 Modelled on the API's description of prompt caching: entries are written at breakpoints only, a prompt under 512
-tokens is not cached, a lookup goes back at most 20 blocks from a breakpoint, an entry lives 5 minutes or an hour from
-its last use. What is read, written and left over always adds up to the whole input.
+tokens (4,096 with some models) is not cached, a lookup goes back at most 20 blocks from a breakpoint, an entry lives 5
+minutes or an hour from its last use. What is read, written and left over always adds up to the whole input.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from haikud.costs.model_facts import least_cacheable_tokens
 from haikud.offline.tokens import PromptBlock, Ttl, prompt_blocks
 
-LEAST_CACHEABLE_TOKENS = 512
 LOOK_BACK_BLOCKS = 20
 LIFETIME_SECONDS: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}
 
@@ -56,10 +56,9 @@ class PromptCache:
         blocks = prompt_blocks(body)
         lengths = list(accumulate(block.tokens for block in blocks))
         total = lengths[-1] if lengths else 0
+        least = least_cacheable_tokens(str(body.get("model")))
         marks = [
-            index
-            for index, block in enumerate(blocks)
-            if block.breakpoint is not None and lengths[index] >= LEAST_CACHEABLE_TOKENS
+            index for index, block in enumerate(blocks) if block.breakpoint is not None and lengths[index] >= least
         ]
         hit = self._longest_hit(blocks, marks)
         read = lengths[hit] if hit is not None else 0

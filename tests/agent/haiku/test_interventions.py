@@ -101,4 +101,4 @@ def test_a_quiet_tool_command_is_no_silence_and_what_follows_it_is(tmp_path: Pat
     assert not any(found)
     at_end = look()
     assert judge(at_end, settings, at_end.life_at + 0.1) == []
-    assert len(judge(at_end, settings, at_end.life_at + 0.2)) == 1
+    assert len(judge(at_end, settings, at_end.life_at + 0.21)) == 1

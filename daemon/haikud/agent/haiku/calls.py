@@ -49,6 +49,7 @@ class Caller:
     ) -> None:
         self._order = order
         self._api = order.spec.api
+        self._cached = order.spec.context.cache_prompts
         self._model = order.spec.role.model
         self._client = client
         self._meter = meter
@@ -107,12 +108,13 @@ class Caller:
         if not allowed:
             raise self._over_budget(conversation, context)
         thinking = {"thinking": {"type": "disabled"}} if self._api.thinking == "off" else {}
+        messages = conversation.messages(self._model)
         return {
             "model": self._model,
             "max_tokens": allowed,
             "system": self._system,
             "tools": self._tools,
-            "messages": with_cache_marks(conversation.messages(self._model)),
+            "messages": with_cache_marks(messages) if self._cached else messages,
             **thinking,
         }
 

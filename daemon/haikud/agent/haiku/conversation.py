@@ -20,9 +20,6 @@ Message = dict[str, Any]
 CACHE_MARK = {"type": "ephemeral"}
 """The five-minute cache: turns follow each other within seconds."""
 
-_MARKED_USER_MESSAGES = 2
-"""Of the four marks that a request may have; tools and system bear the other two."""
-
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -130,10 +127,16 @@ def _join(content: list[Block], blocks: list[Block], *, results: bool) -> None:
 
 
 def with_cache_marks(messages: list[Message]) -> list[Message]:
-    """A copy with the last block of the last two user messages marked: one to read the cache at, one to write it at."""
+    """A copy with three marks, each on the last block of a user message; the system prompt bears the fourth and last.
+
+    The last message is where this request writes the cache. The one before is where the last request wrote it: marked
+    again, it is found however many blocks have come since (a look-up goes back 20 blocks at most from a mark, and a
+    turn of 25 parallel calls has 50). The first is the place to read from when all that follows has changed, as it has
+    after old tool results were cleared.
+    """
     marked = list(messages)
     places = [place for place, message in enumerate(messages) if message["role"] == "user"]
-    for place in places[-_MARKED_USER_MESSAGES:]:
+    for place in {*places[:1], *places[-2:]}:
         *others, last = messages[place]["content"]
         marked[place] = {**messages[place], "content": [*others, {**last, "cache_control": CACHE_MARK}]}
     return marked

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from haikud.agent.errors import AgentError
 from haikud.agent.haiku.asking import completed
+from haikud.agent.haiku.cache_watch import CacheWatch
 from haikud.agent.haiku.calls import Answer, Caller
 from haikud.agent.haiku.conversation import Block, text_of, tool_uses
 from haikud.agent.haiku.order import AgentEnds, EndKind, HaikuOrder
@@ -31,6 +32,8 @@ class Loop:
         self._transcript = transcript
         self._caller = caller
         self._toolbox = toolbox
+        last = transcript.conversation.last_turn
+        self._watch = CacheWatch(last.usage if last else None) if order.spec.context.cache_prompts else None
         self._turns = 0
         self._cut = 0
 
@@ -62,6 +65,9 @@ class Loop:
                 f"turn {self._turns}: {answer.usage.context_tokens} tokens in, {answer.usage.output_tokens} out,"
                 f" {answer.usage.cost_usd:.6f} USD"
             )
+            warning = self._watch.look(answer.usage) if self._watch else None
+            if warning:
+                self._order.log.line(warning)
 
     def _act(self, answer: Answer) -> None:
         self._cut = self._cut + 1 if answer.stop_reason == "max_tokens" else 0

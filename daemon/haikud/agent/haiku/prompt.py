@@ -51,12 +51,12 @@ OPTIONAL_STEPS = "A step marked (optional) may be left undone: where it fails, u
 NOT_RUN = "Not run: an earlier call of this turn ended the attempt."
 
 
-def system_prompt(role: ResolvedRole) -> list[Block]:
-    """The system blocks; the last is marked for the cache."""
+def system_prompt(role: ResolvedRole, *, cached: bool = True) -> list[Block]:
+    """The system blocks; the last is marked for the cache, and the tools, which come before it, go with it."""
     own = _BASH_RULES if "bash" in role.tools else _EDIT_RULES if "edit" in role.tools else _VIEW_RULES
     rules = _RULES + own
     text = f"{role.prompt.strip()}\n\n{rules}".strip()
-    return [{"type": "text", "text": text, "cache_control": CACHE_MARK}]
+    return [{"type": "text", "text": text, **({"cache_control": CACHE_MARK} if cached else {})}]
 
 
 def first_message(order: HaikuOrder) -> str:

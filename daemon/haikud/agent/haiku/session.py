@@ -68,7 +68,8 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
     )
     toolbox = Toolbox(spec.role.tools, shell)
     with MessagesClient(spec.api, key) as client:
-        caller = Caller(order, client, meter, system_prompt(spec.role), toolbox.definitions)
+        system = system_prompt(spec.role, cached=spec.context.cache_prompts)
+        caller = Caller(order, client, meter, system, toolbox.definitions)
         Loop(order, transcript, caller, toolbox).run()
 
 

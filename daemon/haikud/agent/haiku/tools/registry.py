@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from haikud.agent.haiku.conversation import CACHE_MARK, Block
+from haikud.agent.haiku.conversation import Block
 from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
 from haikud.agent.haiku.tools.editor import EditorTool
 from haikud.agent.haiku.tools.failures import find_failure, judge_tests
@@ -48,7 +48,7 @@ class Toolbox:
             editor = EditorTool(shell.worktree, shell.limits.tool_output_bytes)
             self._add(VIEW, lambda given: view(editor, given))
         self._add(REPORT_PROGRESS, lambda given: report_progress(shell.events, given))
-        self._add({**ESCALATE, "cache_control": CACHE_MARK}, escalate)
+        self._add(ESCALATE, escalate)
 
     @property
     def definitions(self) -> list[Block]:
