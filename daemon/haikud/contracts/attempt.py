@@ -10,7 +10,7 @@ from pydantic import Field
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
-from haikud.contracts.gateway import GatewayPlace
+from haikud.contracts.gateway import GatewayPlace, Purse
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.ids import Id, Ref
 from haikud.contracts.intervention import Intervention
@@ -228,6 +228,7 @@ class Result(Model):
     attempt: int
     outcome: AttemptOutcome
     failure_class: FailureClass | None = None  # where the outcome is exited_with_error
+    budget_purse: Purse | None = None  # whose budget was used up, with the class `budget`
     exit_code: int | None = None  # a command agent's
     summary: str = ""  # the agent's own words
     payload: JsonObject = Field(default_factory=dict)  # an operation's or a command agent's own fields
