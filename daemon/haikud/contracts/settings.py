@@ -61,6 +61,7 @@ class LimitSettings(SettingsModel):
     grace_seconds: float = Field(10.0, ge=0)  # between TERM and KILL
     max_turns: int = Field(100, ge=1)  # model calls of one attempt
     tool_output_bytes: int = Field(16_384, ge=1024)  # of one tool result; head and tail are kept
+    full_output_bytes: int = Field(67_108_864, ge=0)  # of files with the whole of such results, in all; 0: no files
     agent_report_bytes: int = Field(1_048_576, ge=1024)  # out/result.json
     log_bytes: int = Field(16_777_216, ge=65_536)  # of an agent's words in one attempt's log; head and tail are kept
 

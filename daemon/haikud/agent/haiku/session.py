@@ -7,6 +7,7 @@ in the end, whichever it is.
 
 from __future__ import annotations
 
+import contextlib
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -67,7 +68,7 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
         test_command=order.assignment.context.test_command,
     )
     toolbox = Toolbox(spec.role.tools, shell)
-    with MessagesClient(spec.api, key) as client:
+    with contextlib.closing(toolbox), MessagesClient(spec.api, key) as client:
         system = system_prompt(spec.role, cached=spec.context.cache_prompts)
         caller = Caller(order, client, meter, system, toolbox.definitions)
         Loop(order, transcript, caller, toolbox).run()

@@ -10,7 +10,7 @@ import pytest
 from tests.support.waiting import wait_until
 
 from haikud.agent.events import EventLog
-from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
+from haikud.agent.haiku.tools.bash import BashTool, Shell
 from haikud.agent.haiku.tools.outcome import BadInput
 from haikud.contracts.settings import LimitSettings
 from haikud.spool.agent_log import AgentLog
@@ -130,22 +130,4 @@ def test_long_output_keeps_its_head_and_tail(shell: Shell):
     assert text.startswith("1\n2\n3\n")
     assert text.endswith("99999\n100000")
     assert "bytes left out here" in text
-    assert len(text) < 1200
-
-
-@pytest.mark.parametrize("piece", [1, 3, 7, 50, 1000])
-def test_head_and_tail_are_exact_however_the_output_comes(piece: int):
-    data = "".join(f"{n:4}\n" for n in range(200)).encode()
-    kept = HeadAndTail(100)
-    for start in range(0, len(data), piece):
-        kept.add(data[start : start + piece])
-    assert (
-        kept.text() == f"{data[:50].decode()}\n[... {len(data) - 100} bytes left out here ...]\n{data[-50:].decode()}"
-    )
-
-
-def test_short_output_is_kept_whole():
-    kept = HeadAndTail(100)
-    kept.add(b"x" * 60)
-    kept.add(b"y" * 40)
-    assert kept.text() == "x" * 60 + "y" * 40
+    assert len(text) < 1500

@@ -1,8 +1,9 @@
 """The tool `bash` (bash_20250124): each call is one fresh `bash -c`; the directory is carried over to the next.
 
-Promises: a command's output goes to the log as it comes; the model gets its head and tail, and is told the exit code,
-a timeout and what the command had left running (which is ended). The directory that the command ended in is read from
-a file in HAIKUD_OUT, which the command could have forged: it is used only where it is a folder beneath the worktree.
+Promises: a command's output goes to the log as it comes; the model gets its head and tail and is told where the whole
+is (overflow.py), the exit code, a timeout and what the command had left running (which is ended). The directory that
+the command ended in is read from a file in HAIKUD_OUT, which the command could have forged: it is used only where it is
+a folder beneath the worktree.
 Fails with TreeStillAlive where a command's processes cannot be ended, and with CannotStart where the machine has no
 room for another process; every other failure is a result for the model.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from haikud.agent.events import EventLog
 from haikud.agent.haiku.tools.outcome import ToolOutcome, required_text
+from haikud.agent.haiku.tools.overflow import FullOutputs, Output
 from haikud.agent.life import SignsOfLife
 from haikud.contracts.settings import LimitSettings, MonitorSettings
 from haikud.sandbox.commands import CannotStart, Ended, run_command
@@ -54,6 +55,8 @@ class BashTool:
         self._cwd = shell.worktree
         out = shell.environment.get("HAIKUD_OUT")
         self._cwd_file = Path(out) / _CWD_FILE if out else None
+        most = shell.limits.full_output_bytes
+        self._full = FullOutputs(Path(out), most) if out and most else None
 
     def use(self, given: Mapping[str, Any]) -> ToolOutcome:
         """Run `command`, or go back to the worktree with `restart`."""
@@ -71,8 +74,13 @@ class BashTool:
         notes += self._carry_over()
         return _told(ended, output, notes, self._shell.limits.tool_seconds)
 
+    def close(self) -> None:
+        """The session is over."""
+        if self._full is not None:
+            self._full.close()
+
     def _run(self, command: str) -> tuple[Ended, str]:
-        shell, kept = self._shell, HeadAndTail(self._shell.limits.tool_output_bytes)
+        shell, kept = self._shell, Output(self._shell.limits.tool_output_bytes, self._full)
         limit = shell.limits.tool_seconds + shell.limits.grace_seconds
 
         def take(data: bytes) -> None:
@@ -85,15 +93,16 @@ class BashTool:
             trap = shlex.quote(f"pwd -P > {shlex.quote(str(self._cwd_file))}")
             script = f"trap {trap} EXIT; {command}"  # on the first line, so that bash's line numbers stay right
         try:
-            ended = run_command(
-                wrap_command(shell.sandbox, ["bash", "-c", script]),
-                cwd=self._cwd,
-                env=shell.environment,
-                timeout=shell.limits.tool_seconds,
-                grace=shell.limits.grace_seconds,
-                on_output=take,
-                stop=self._watching(SignsOfLife(shell.events, "a command", shell.monitors, limit)),
-            )
+            with kept:
+                ended = run_command(
+                    wrap_command(shell.sandbox, ["bash", "-c", script]),
+                    cwd=self._cwd,
+                    env=shell.environment,
+                    timeout=shell.limits.tool_seconds,
+                    grace=shell.limits.grace_seconds,
+                    on_output=take,
+                    stop=self._watching(SignsOfLife(shell.events, "a command", shell.monitors, limit)),
+                )
         finally:
             shell.log.flush("bash")
         return ended, kept.text()
@@ -133,48 +142,6 @@ class BashTool:
             return place.is_dir() and place.resolve().is_relative_to(self._shell.worktree.resolve())
         except (OSError, ValueError, RuntimeError):  # a name too long, a NUL, a loop of symlinks
             return False
-
-
-class HeadAndTail:
-    """Keeps the first and the last half of what may be kept, in constant memory."""
-
-    def __init__(self, most: int) -> None:
-        self._half = most // 2
-        self._head = bytearray()
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-        self._left_out = 0
-
-    def add(self, data: bytes) -> None:
-        """Take more output in."""
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        rest = data[room:]
-        if rest:
-            self._tail.append(rest)
-            self._tail_bytes += len(rest)
-        while self._tail and self._tail_bytes - len(self._tail[0]) >= self._half:
-            self._drop(len(self._tail[0]))
-
-    def text(self) -> str:
-        """What is kept, as text, with what is left out in between named."""
-        if self._tail_bytes > self._half:
-            self._drop(self._tail_bytes - self._half)
-        head, tail = bytes(self._head), b"".join(self._tail)
-        if not self._left_out:
-            return _readable(head + tail)
-        return f"{_readable(head)}\n[... {self._left_out} bytes left out here ...]\n{_readable(tail)}"
-
-    def _drop(self, count: int) -> None:
-        first = self._tail.popleft()
-        if count < len(first):
-            self._tail.appendleft(first[count:])
-        self._tail_bytes -= count
-        self._left_out += count
-
-
-def _readable(data: bytes) -> str:
-    return data.decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
 def _told(ended: Ended, output: str, notes: list[str], limit: float) -> ToolOutcome:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from haikud.agent.haiku.conversation import Block
-from haikud.agent.haiku.tools.bash import BashTool, HeadAndTail, Shell
+from haikud.agent.haiku.tools.bash import BashTool, Shell
 from haikud.agent.haiku.tools.editor import EditorTool
 from haikud.agent.haiku.tools.failures import find_failure, judge_tests
 from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome
+from haikud.agent.haiku.tools.overflow import HeadAndTail
 from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS, escalate, report_progress
 from haikud.agent.haiku.tools.viewer import VIEW, view
 
@@ -24,6 +25,9 @@ EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit
 
 _TALK = frozenset({REPORT_PROGRESS["name"], ESCALATE["name"]})
 """Tools that do nothing: to say the same thing again is no sign of a loop, and between two uses they do not count."""
+
+_ROOM_FOR_NOTES = 1024
+"""Bytes above the limit, for line numbers and for what a tool says about its result."""
 
 _MOST_SHOWN = 200
 _SHOWN = ("command", "path", "percent", "message", "reason")
@@ -40,8 +44,11 @@ class Toolbox:
         self._shell = shell
         self._tools: dict[str, Callable[[Mapping[str, Any]], ToolOutcome]] = {}
         self._definitions: list[Block] = []
+        self._at_end: Callable[[], None] = lambda: None
         if "bash" in role_tools:
-            self._add(BASH, BashTool(shell).use)
+            bash = BashTool(shell)
+            self._at_end = bash.close
+            self._add(BASH, bash.use)
         if "edit" in role_tools:
             self._add(EDITOR, EditorTool(shell.worktree, shell.limits.tool_output_bytes).use)
         elif "view" in role_tools:
@@ -54,6 +61,10 @@ class Toolbox:
     def definitions(self) -> list[Block]:
         """What a request says about tools."""
         return self._definitions
+
+    def close(self) -> None:
+        """The session is over: what only its conversation needed is removed."""
+        self._at_end()
 
     def use(self, tool_use: Mapping[str, Any]) -> ToolOutcome:
         """Use one tool as the model asked."""
@@ -90,7 +101,7 @@ class Toolbox:
         """Cut in the middle where it is too long, and free of what UTF-8 cannot say (a file's name can hold it)."""
         data = text.encode("utf-8", "replace")
         most = self._shell.limits.tool_output_bytes
-        if len(data) <= most + most // 4:  # notes and line numbers may stand above the limit
+        if len(data) <= most + max(most // 4, _ROOM_FOR_NOTES):
             return data.decode()
         kept = HeadAndTail(most)
         kept.add(data)
