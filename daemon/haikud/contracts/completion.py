@@ -9,6 +9,7 @@ from haikud.contracts.envelope import Metrics, Status
 from haikud.contracts.error_report import ErrorReport
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import Ref
+from haikud.contracts.main_agent import MainAgentCost
 
 
 class EscalationTold(Model):
@@ -24,6 +25,8 @@ class EscalationTold(Model):
     role: str | None = None
     model: str | None = None
     metadata: JsonObject = Field(default_factory=dict)  # that came with the answer
+    main_agent: MainAgentCost | None = None  # what the answer cost the main agent itself
+    warnings: list[str] = Field(default_factory=list)  # what of the answer's metadata could not be used
     cost_since: float = 0.0  # from then until the next question, or the end
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.ids import Ref
+from haikud.contracts.main_agent import MainAgentCost
 
 
 class GuidanceAction(StrEnum):
@@ -45,6 +46,8 @@ class Guidance(Model):
     role: str | None = None
     model: str | None = None
     metadata: JsonObject = Field(default_factory=dict)
+    main_agent: MainAgentCost | None = None  # what `metadata.main_agent` says, priced
+    warnings: list[str] = Field(default_factory=list)  # what of it could not be used
 
 
 class GivenGuidance(Model):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haikud.contracts.base import JsonObject, Model, Timestamp
 from haikud.contracts.ids import Id, Ref
+from haikud.contracts.main_agent import MainAgentCost
 from haikud.contracts.routing import RoutingAdvice
 from haikud.contracts.states import Priority
 
@@ -97,6 +98,7 @@ class Plan(Model):
     dropped_as: str  # the file's name in incoming/
     tasks: list[Task] = Field(min_length=1)
     metadata: JsonObject = Field(default_factory=dict)
+    main_agent: MainAgentCost | None = None  # what `metadata.main_agent` says, priced
     extra: JsonObject = Field(default_factory=dict)  # unknown fields: JSON Pointer -> value
     warnings: list[str] = Field(default_factory=list)
 

@@ -24,7 +24,7 @@ from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from haikud.contracts.settings import DEFAULT_MODELS, ModelPrice
+from haikud.contracts.settings import DEFAULT_MODELS, ModelPrice, Settings
 from haikud.contracts.usage import UsageEntry
 from haikud.costs.reported import Pass, answering_context, passes, whole_usage
 
@@ -61,6 +61,11 @@ class PriceList:
         self._own = dict(own or {})
         self._sonnet = sonnet_model
         self._compared_with: str | None = None  # once it is known to have a price
+
+    @classmethod
+    def of(cls, settings: Settings) -> PriceList:
+        """The prices that the settings ask for."""
+        return cls(settings.prices_by_id, settings.sonnet_model)
 
     def load(self, *models: str) -> None:
         """Import now what pricing these models will need, so that no later call has to wait for it."""

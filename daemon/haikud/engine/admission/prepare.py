@@ -21,6 +21,7 @@ from haikud.contracts.ids import task_ref
 from haikud.contracts.plan import Plan, RequestShape, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
+from haikud.costs.main_agent import read_main_agent
 from haikud.engine.admission.documents import DocumentError, parse_document
 from haikud.engine.admission.fields import Stated
 from haikud.engine.admission.identity import Identity, identify
@@ -89,6 +90,9 @@ def prepare_plan(
     tasks = _Preparation(draft, identity, settings, spool_root, catalogue).tasks()
     if draft.notes.faults:
         raise _rejected(draft.notes.faults, name, identity, draft.shape, left_out=draft.notes.left_out)
+    main_agent, warnings = read_main_agent(draft.metadata, settings, now)
+    for warning in warnings:
+        draft.notes.warn(warning)
     return Plan(
         id=identity.plan_id,
         shape=draft.shape,
@@ -101,6 +105,7 @@ def prepare_plan(
         dropped_as=printable(name),
         tasks=tasks,
         metadata=draft.metadata,
+        main_agent=main_agent,
         extra=draft.notes.extra,
         warnings=draft.notes.warnings,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from haikud.contracts.completion import EscalationTold
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import Response
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.costs.comparison import AgentCost
-from haikud.engine.answers.responses import TaskHistory, costs_of
+from haikud.engine.answers.responses import TaskHistory, costs_of, main_agent_costs
 from haikud.engine.answers.told import read_told
 from haikud.engine.attempts.results import read_attempts
 from haikud.spool.models import read_model
@@ -47,8 +48,11 @@ def read_answers(store: Store, plan: Plan) -> list[tuple[Task, Response]]:
 
 
 def read_costs(store: Store, plan: Plan) -> list[AgentCost]:
-    """What every task of a plan used, by model."""
+    """What every task of a plan used, by model; and the main agent itself, where it has said so."""
     costs: list[AgentCost] = []
+    told: list[EscalationTold] = []
     for task in plan.tasks:
-        costs += costs_of(task, read_attempts(store.layout.task(task.ref), store.decisions(task.ref)))
-    return costs
+        paths, decisions = store.layout.task(task.ref), store.decisions(task.ref)
+        costs += costs_of(task, read_attempts(paths, decisions))
+        told += read_told(paths, decisions[-1].escalation) if decisions else []
+    return [*main_agent_costs(plan, told), *costs]

@@ -26,7 +26,7 @@ from haikud.contracts.error_report import ErrorReport, NextSteps
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
-from haikud.costs.comparison import AgentCost, agent_costs, time_saved
+from haikud.costs.comparison import AgentCost, agent_costs, cost_of_main_agent, time_saved
 from haikud.engine.answers.reports import engine_report
 from haikud.engine.answers.told import with_costs
 from haikud.engine.attempts.results import AttemptRecord, used_by_model, used_so_far
@@ -102,6 +102,12 @@ def metrics_of(attempts: Sequence[AttemptRecord]) -> Metrics:
 def costs_of(task: Task, attempts: Sequence[AttemptRecord]) -> list[AgentCost]:
     """One entry per model that the task's attempts called."""
     return [AgentCost(model=model, task=task.title, usage=usage) for model, usage in used_by_model(attempts).items()]
+
+
+def main_agent_costs(plan: Plan, told: Sequence[EscalationTold]) -> list[AgentCost]:
+    """What the main agent used itself: on planning, and on the answers that it gave."""
+    own = [plan.main_agent, *(one.main_agent for one in told)]
+    return [cost_of_main_agent(main) for main in own if main is not None]
 
 
 def plan_response(
@@ -206,6 +212,9 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             log_file=history.log_file,
             now=now,
         )
+    costs = costs_of(task, history.attempts)
+    if not history.plan.answers_as_plan:  # else they are in the plan's answer
+        costs = [*main_agent_costs(history.plan, history.told), *costs]
     began = history.decision.attempt > 0  # before that there is neither branch nor worktree
     worktree = None
     if began and (evidence is None or evidence.worktree is not None):
@@ -224,7 +233,7 @@ def _completion(history: TaskHistory, now: datetime) -> CompletionPayload:
             "summary": result.summary if result else "",
             "attempts": history.decision.attempt,
             "warnings": [*history.plan.warnings, *(result.warnings if result else [])],
-            "agent_costs": agent_costs(costs_of(task, history.attempts)),
+            "agent_costs": agent_costs(costs),
             "escalations": with_costs(history.told, used_so_far(history.attempts).cost_usd),
             "evidence": evidence,
             "error_report": report,

@@ -51,4 +51,6 @@ def _read_one(paths: TaskPaths, number: int) -> EscalationTold | None:
         role=answer.role if answer else None,
         model=answer.model if answer else None,
         metadata=answer.metadata if answer else {},
+        main_agent=answer.main_agent if answer else None,
+        warnings=answer.warnings if answer else [],
     )

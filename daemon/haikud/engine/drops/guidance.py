@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from haikud.contracts.base import utc_now
 from haikud.contracts.guidance import DroppedGuidance, Guidance, GuidanceAction
 from haikud.contracts.states import TaskState
+from haikud.costs.main_agent import KEY as MAIN_AGENT
+from haikud.costs.main_agent import read_main_agent
 from haikud.engine.admission.rejection import printable
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.answers.published import was_published
@@ -136,6 +138,9 @@ class GuidanceDrops:
     async def _answer(self, entry: OpenTask, dropped: DroppedGuidance, taken: Taken, open_id: str) -> None:
         engine = self._engine
         number = entry.decision.escalation or 1  # one answer per question
+        main_agent, warnings = None, list[str]()
+        if MAIN_AGENT in dropped.metadata:
+            main_agent, warnings = await engine.aside(read_main_agent, dropped.metadata, engine.settings, utc_now())
         guidance = Guidance(
             number=number,
             ref=entry.ref,
@@ -147,6 +152,8 @@ class GuidanceDrops:
             role=dropped.role,
             model=dropped.model,
             metadata=dropped.metadata,
+            main_agent=main_agent,
+            warnings=warnings,
         )
         await engine.write(write_durably, engine.layout.task(entry.ref).guidance(number), dump(guidance))
         said = dropped.guidance.strip().partition("\n")[0][:200]
@@ -159,7 +166,7 @@ class GuidanceDrops:
         await engine.write(retract_escalation, engine.layout, entry.ref)
         detail = {"action": str(dropped.action), "escalation_id": open_id}
         engine.note(entry.plan.id, "guidance", said, ref=entry.ref, detail=detail)
-        engine.say(f"{entry.ref} was answered: {dropped.action}")
+        engine.say("; ".join([f"{entry.ref} was answered: {dropped.action}", *warnings]))
 
     async def _go_on(self, entry: OpenTask, dropped: DroppedGuidance, token: str, number: int) -> None:
         """Queue the task again: in its conversation or a fresh one, with the same role and model or others."""
