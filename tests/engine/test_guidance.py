@@ -102,7 +102,8 @@ def test_no_answer_is_lost_over_questions_failures_and_broken_files(house: House
     house.start()
     house.request("two", role="twice")
     asked(house, "two")
-    told = {"cost_usd": 0.01, "model": "sonnet"}
+    used = {"model": "sonnet", "input_tokens": 10_000, "output_tokens": 2_000, "thoughts": 3}
+    told = {"cost_usd": 0.01, "main_agent": used}
     house.drop("guidance", "two.json", {"guidance": "the wide one", "metadata": told})
     assert asked(house, "two", 2)["reason"] == "which footer?"
     house.drop("guidance", "two.txt", "none\n")
@@ -112,6 +113,8 @@ def test_no_answer_is_lost_over_questions_failures_and_broken_files(house: House
     )
     first, second = payload["escalations"]
     assert (first["guidance"], first["metadata"], second["guidance"]) == ("the wide one", told, "none")
+    assert payload["agent_costs"]["main_agent"]["cost_usd"] == payload["agent_costs"]["total_cost"] == 0.04
+    assert "thoughts is not used" in first["warnings"][0]
 
     house.request("tried", role="fails")
     asked(house, "tried")

@@ -9,7 +9,6 @@ Pricing may import genai-prices: not for an event loop.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -111,7 +110,7 @@ def _dollars(stated: JsonObject, warnings: list[str]) -> float | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 <= value <= _MOST_USD:
+    if not is_number or not 0 <= value <= _MOST_USD:  # which no NaN is
         warnings.append(f"{_PLACE}.cost_usd is {_shown(value)}, not an amount in US dollars; it is left out")
         return None
     return float(value)
