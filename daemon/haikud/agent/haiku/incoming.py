@@ -8,13 +8,10 @@ it has cost until then is still told.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from haikud.agent.haiku.conversation import Block
-
-_BYTES_PER_TOKEN = 3
-"""For output whose count never came: few enough to err on the dear side."""
+from haikud.costs.stream_usage import StreamUsage
 
 _APPENDED = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -32,15 +29,14 @@ class Incoming:
         self.stop_details: Block = {}
         self._blocks: dict[int, Block] = {}
         self._inputs: dict[int, str] = {}
-        self._usage: Block | None = None
-        self._counted = False  # whether the final count of the output came
-        self._bytes = 0
+        self._used = StreamUsage()
 
     def add(self, event: Block) -> None:
         """Take one event in. BrokenStream where it does not fit."""
         try:
+            self._used.add(event)
             self._add(event)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BrokenStream(f"an event of the stream is malformed: {type(error).__name__} {error}") from error
 
     def finish(self) -> list[Block]:
@@ -49,7 +45,7 @@ class Incoming:
         Where the output limit cut a block, that block is left out: half a tool use must not run, half a thought is
         not taken back.
         """
-        if self._usage is None:
+        if self._used.usage is None:
             raise BrokenStream("the stream ended before it began")
         if self.stop_reason is None:
             raise BrokenStream("the stream ended without a stop reason")
@@ -64,25 +60,20 @@ class Incoming:
     @property
     def usage(self) -> Block | None:
         """Usage as far as it was told, with the output estimated where its count never came; None: nothing to pay."""
-        if self._usage is None or self._counted:
-            return self._usage
-        seen = math.ceil(self._bytes / _BYTES_PER_TOKEN)
-        return {**self._usage, "output_tokens": max(seen, int(self._usage.get("output_tokens") or 0))}
+        return self._used.usage
 
     @property
     def received(self) -> int:
         """How many bytes of content have come."""
-        return self._bytes
+        return self._used.received
 
     @property
     def is_estimated(self) -> bool:
         """Whether `usage` is partly a guess."""
-        return not self._counted
+        return self._used.is_estimated
 
     def _add(self, event: Block) -> None:
         match event["type"]:
-            case "message_start":
-                self._usage = dict(event["message"]["usage"])
             case "content_block_start":
                 self._blocks[event["index"]] = dict(event["content_block"])
             case "content_block_delta":
@@ -90,8 +81,7 @@ class Incoming:
             case "message_delta":
                 self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
                 self.stop_details = event["delta"].get("stop_details") or {}
-                self._count(event.get("usage") or {})
-            case _:  # content_block_stop, message_stop, ping, and what a newer API may add
+            case _:  # message_start, content_block_stop, message_stop, ping, and what a newer API may add
                 pass
 
     def _add_delta(self, index: int, delta: Block) -> None:
@@ -99,23 +89,14 @@ class Incoming:
         if kind in _APPENDED:
             field = _APPENDED[kind]
             block[field] = (block.get(field) or "") + delta[field]
-            self._bytes += len(delta[field].encode("utf-8", "replace"))
         elif kind == "input_json_delta":
             self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
-            self._bytes += len(delta["partial_json"].encode("utf-8", "replace"))
         elif kind == "signature_delta":
             block["signature"] = delta["signature"]
         elif kind == "citations_delta":
             block["citations"] = [*(block.get("citations") or []), delta["citation"]]
         else:
             raise BrokenStream(f"the stream holds a piece of an unknown kind, {kind!r}")
-
-    def _count(self, usage: Block) -> None:
-        """Counts of a message_delta are totals so far: they replace, where they are there at all."""
-        if self._usage is None:
-            raise BrokenStream("the stream ends a message that never began")
-        self._usage.update({name: value for name, value in usage.items() if value is not None})
-        self._counted = "output_tokens" in usage
 
     def _whole(self, index: int, *, may_be_cut: bool) -> Block | None:
         block = self._blocks[index]
