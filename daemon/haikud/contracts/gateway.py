@@ -6,6 +6,11 @@
     127.0.0.1:PORT              the same for agents that need TCP
     gateway/daemon.sock         one JSON object a line (LinkMessage), for the process that holds the daemon's lock only
 
+The daemon starts it as `python -P -m haikud.gateway --spool ROOT --order-fd N --messages-fd N --tcp-fd N`: a pipe with
+the GatewayOrder's JSON, and the two listening sockets. A gateway that another is still in the way of (gateway.lock)
+waits for it. TERM ends it when its calls under way have, at most a minute later. On daemon.sock the daemon speaks first
+(HELLO); with the answer go the listening sockets, messages.sock's before TCP's.
+
 A token is `haikud.REF.N.SECRET`, SECRET 64 hexadecimal digits; its file holds the SHA-256 of the whole token. Whoever
 presents it does so as a key of the Messages API: `x-api-key` or `Authorization: Bearer`.
 
@@ -17,6 +22,7 @@ other calls held the call back.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Literal
 
@@ -24,7 +30,7 @@ from pydantic import Field
 
 from haikud.contracts.base import Model, Timestamp
 from haikud.contracts.ids import Id, Ref
-from haikud.contracts.settings import ApiSettings
+from haikud.contracts.settings import ApiSettings, ModelPrice
 from haikud.contracts.usage import UsageEntry, UsageTotal
 
 TOKEN_PREFIX = "haikud."  # noqa: S105 - the beginning of every token, not one of them
@@ -110,8 +116,13 @@ class GatewayOrder(Model):
     credential: str = Field(repr=False)
     base_url: str  # of the API
     api: ApiSettings
-    prices: dict[str, dict[str, float]] = Field(default_factory=dict)  # Settings.prices
+    prices: dict[str, ModelPrice] = Field(default_factory=dict)  # Settings.prices_by_id
     sonnet_model: str
+
+    @property
+    def digest(self) -> str:
+        """What tells this order from any other: SHA-256, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class LinkKind(StrEnum):
