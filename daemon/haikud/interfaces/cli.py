@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("haikud.interfaces.commands.control:pause", "Hold a task, a plan or the whole queue."),
     "resume": ("haikud.interfaces.commands.control:resume", "Go on with what was paused."),
     "merge": ("haikud.interfaces.commands.merge:merge", "Merge a plan's finished branches, tested first."),
+    "cost": ("haikud.interfaces.commands.cost:cost", "Show what model calls have cost, and what was saved."),
     "stop": ("haikud.interfaces.commands.stop:stop", "Stop the daemon, gently or now."),
     "doctor": ("haikud.interfaces.commands.doctor:doctor", "Examine the machine and the spool; --repair mends."),
     "prune": ("haikud.interfaces.commands.prune:prune", "Remove old finished plans whose work is safe elsewhere."),
