@@ -21,6 +21,7 @@ class LineKind(StrEnum):
     TOOL_RESULT = "tool_result"  # one result, durable as soon as it is there
     REFUSED = "refused"  # a turn that the model refused; never sent back
     CALL = "call"  # a model call begins; `usage` is the most that it can cost; no message
+    CLEARED = "cleared"  # from here on the API is asked to clear old tool results; no message
     PAID = "paid"  # that call has ended without a turn; `usage` is what it cost, absent: nothing; no message
 
 
@@ -38,3 +39,5 @@ class TranscriptLine(Model):
     usage: UsageEntry | None = None  # assistant, refused, call, paid
     tool_use_id: str = ""  # tool_result
     tool: str = ""  # tool_result
+    cleared: int = Field(0, ge=0)  # cleared: how many results, the oldest of the conversation
+    cleared_inputs: bool = False  # cleared: with the inputs of their calls

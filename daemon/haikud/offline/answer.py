@@ -81,6 +81,7 @@ class Answer:
     pieces: tuple[Piece, ...]
     stop_reason: str
     usage: InputUsage
+    applied_edits: list[dict[str, Any]] | None = None  # of the context; None: no editing was asked for
 
     @property
     def output_tokens(self) -> int:
@@ -105,10 +106,13 @@ class Answer:
 
     def as_message(self) -> dict[str, Any]:
         """The answer to a request without `stream`."""
-        return self._message(
-            content=[piece.as_json() for piece in self.pieces],
-            stop_reason=self.stop_reason,
-            usage=self.usage.as_json(self.output_tokens),
+        return (
+            self._message(
+                content=[piece.as_json() for piece in self.pieces],
+                stop_reason=self.stop_reason,
+                usage=self.usage.as_json(self.output_tokens),
+            )
+            | self._edits()
         )
 
     def events(self) -> list[Event]:
@@ -135,8 +139,12 @@ class Answer:
             "type": "message_delta",
             "delta": {"stop_reason": self.stop_reason, "stop_sequence": None},
             "usage": usage,
+            **self._edits(),
         }
         return [*events, ("message_delta", ending), ("message_stop", {"type": "message_stop"})]
+
+    def _edits(self) -> dict[str, Any]:
+        return {} if self.applied_edits is None else {"context_management": {"applied_edits": self.applied_edits}}
 
     def _message(
         self, *, content: list[dict[str, Any]], stop_reason: str | None, usage: dict[str, Any]

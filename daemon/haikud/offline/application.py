@@ -1,7 +1,8 @@
 """The scripted Messages API as an aiohttp application.
 
-POST /v1/messages and POST /v1/messages/count_tokens, with the real API's shapes, checks and error bodies. Every
-answer carries `request-id` and `x-haikud-scripted: true`.
+POST /v1/messages and POST /v1/messages/count_tokens, with the real API's shapes, checks and error bodies; context
+editing (`context_management`) is applied before anything is counted or cached. Every answer carries `request-id` and
+`x-haikud-scripted: true`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ from typing import Any
 
 from aiohttp import web
 
+from haikud.costs.context_editing import Edited, as_seen
 from haikud.offline.answer import Answer
 from haikud.offline.delivery import Delivery
 from haikud.offline.journal import Journal
 from haikud.offline.prompt_cache import PromptCache
-from haikud.offline.refusals import ERROR_TYPES, Refused, check_credentials, check_request
+from haikud.offline.refusals import (
+    ERROR_TYPES,
+    Refused,
+    check_context_editing,
+    check_credentials,
+    check_request,
+    check_window,
+)
 from haikud.offline.scenario import Fault, Scenario, StatusFault
 from haikud.offline.script import Line, find_line
 from haikud.offline.tokens import count_tokens
@@ -75,10 +84,16 @@ class MessagesApi:
 
     async def _count_tokens(self, request: web.Request, delivery: Delivery) -> web.StreamResponse:
         body = check_request(await _read_body(request, delivery), counting=True)
-        return delivery.good({"input_tokens": count_tokens(body)})
+        check_context_editing(body, delivery.exchange.headers)
+        answer: dict[str, Any] = {"input_tokens": count_tokens(as_seen(body, count_tokens).body)}
+        if "context_management" in body:
+            answer["context_management"] = {"original_input_tokens": count_tokens(body)}
+        return delivery.good(answer)
 
     async def _messages(self, request: web.Request, delivery: Delivery) -> web.StreamResponse:
         body = check_request(await _read_body(request, delivery))
+        check_context_editing(body, delivery.exchange.headers)
+        edited = as_seen(body, count_tokens)
         line = find_line(self._scenario, body)
         delivery.exchange.conversation, delivery.exchange.turn = line.conversation, line.turn
         fault = self._fault_due(line)
@@ -87,12 +102,13 @@ class MessagesApi:
             await delivery.silence(fault.delay_seconds)
         if isinstance(fault, StatusFault):
             return delivery.status_fault(fault)
-        answer = self._answer(line, body)
+        check_window(edited.body)
+        answer = self._answer(line, body, edited)
         if body.get("stream"):
             return await delivery.stream(answer, fault)
         return await delivery.whole(answer, fault)
 
-    def _answer(self, line: Line, body: dict[str, Any]) -> Answer:
+    def _answer(self, line: Line, body: dict[str, Any], edited: Edited) -> Answer:
         salt = hashlib.sha256(json.dumps(body["messages"], sort_keys=True).encode()).hexdigest()
         pieces = line.pieces(salt)  # may refuse, so it comes before the cache takes note of the request
         return Answer(
@@ -100,7 +116,8 @@ class MessagesApi:
             model=str(body["model"]),
             pieces=pieces,
             stop_reason=line.stop_reason,
-            usage=self._cache.use(body),
+            usage=self._cache.use(edited.body),
+            applied_edits=edited.applied if "context_management" in body else None,
         ).within(int(body["max_tokens"]))
 
     def _fault_due(self, line: Line) -> Fault | None:

@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from haikud.offline.tokens import content_blocks, prompt_blocks
+from haikud.costs.context_editing import BETA
+from haikud.costs.model_facts import window_tokens
+from haikud.offline.tokens import content_blocks, count_tokens, prompt_blocks
 
 ERROR_TYPES = {
     400: "invalid_request_error",
@@ -65,6 +67,19 @@ def check_credentials(headers: dict[str, str]) -> None:
         raise Refused(401, "x-api-key header is required")
     if not headers.get("anthropic-version"):
         raise Refused(400, "anthropic-version: header is required")
+
+
+def check_context_editing(body: dict[str, Any], headers: dict[str, str]) -> None:
+    """Without its beta header the API knows no `context_management`."""
+    if "context_management" in body and BETA not in headers.get("anthropic-beta", ""):
+        raise Refused(400, "context_management: Extra inputs are not permitted")
+
+
+def check_window(body: dict[str, Any]) -> None:
+    """What the model sees must fit its context."""
+    tokens, most = count_tokens(body), window_tokens(str(body["model"]))
+    if tokens > most:
+        raise Refused(400, f"prompt is too long: {tokens} tokens > {most} maximum")
 
 
 def check_request(body: object, *, counting: bool = False) -> dict[str, Any]:

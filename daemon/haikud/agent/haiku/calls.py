@@ -16,6 +16,7 @@ from typing import Any
 
 from haikud.agent.errors import AgentError
 from haikud.agent.haiku.client import CallStopped, MessagesClient
+from haikud.agent.haiku.compaction import Compaction
 from haikud.agent.haiku.conversation import Block, Conversation, with_cache_marks
 from haikud.agent.haiku.faults import CALL_FAULTS, Fault, FaultKind, classify
 from haikud.agent.haiku.incoming import Incoming
@@ -50,6 +51,7 @@ class Caller:
         self._order = order
         self._api = order.spec.api
         self._cached = order.spec.context.cache_prompts
+        self._compaction = Compaction(order.spec.role.model, order.spec.context.compact_at_tokens, order.log)
         self._model = order.spec.role.model
         self._client = client
         self._meter = meter
@@ -64,7 +66,7 @@ class Caller:
         counted = 0  # tokens of context, by a broken try of this very call
         while True:
             self._obey_orders(conversation)
-            context = self._context(conversation, counted)
+            context = self._compaction.before_call(transcript, self._context(conversation, counted))
             request = self._request(conversation, context)
             incoming = Incoming()
             transcript.note_call(self._model, self._meter.price_at_most(context, request["max_tokens"]))
@@ -81,11 +83,14 @@ class Caller:
                     raise refusal from error
                 counted = max(counted, paid.context_tokens if paid else 0)
                 fault = self._without_key(classify(error, self._client.base_url))
+                if self._compaction.mends(fault, transcript):
+                    continue
                 failed[fault.kind] += 1
                 self._after(fault, failed[fault.kind], attempted, conversation)
                 continue
             entry, reason = self._meter.price(incoming), incoming.stop_reason or ""
             try:
+                self._compaction.heed(incoming.applied_edits, transcript)
                 transcript.record_turn(content, self._model, reason, entry)
             finally:
                 self._meter.charge(entry)
@@ -116,6 +121,7 @@ class Caller:
             "tools": self._tools,
             "messages": with_cache_marks(messages) if self._cached else messages,
             **thinking,
+            **self._compaction.fields(conversation),
         }
 
     def _obey_orders(self, conversation: Conversation) -> None:

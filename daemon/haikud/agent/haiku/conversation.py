@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -23,11 +24,20 @@ CACHE_MARK = {"type": "ephemeral"}
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
+@dataclass(frozen=True)
+class Clearing:
+    """Which tool results the API is asked to clear: the oldest so many, and with `inputs` their calls' inputs too."""
+
+    results: int = 0
+    inputs: bool = False
+
+
 class Conversation:
     """All that was said since the last `fresh` line. Lines are added in the order of the transcript."""
 
     def __init__(self, lines: Iterable[TranscriptLine] = ()) -> None:
         self._lines: list[TranscriptLine] = []
+        self.clearing = self.counted_clearing = Clearing()  # as it is now, and as it was in the last turn's request
         for line in lines:
             self.add(line)
 
@@ -35,8 +45,13 @@ class Conversation:
         """Take one more line in."""
         if line.kind is LineKind.FRESH:
             self._lines = []
+            self.clearing = self.counted_clearing = Clearing()
+        elif line.kind is LineKind.CLEARED:
+            self.clearing = Clearing(line.cleared, line.cleared_inputs)
         elif line.kind in {LineKind.USER, LineKind.ASSISTANT, LineKind.TOOL_RESULT}:
             self._lines.append(line)
+            if line.kind is LineKind.ASSISTANT:
+                self.counted_clearing = self.clearing
 
     @property
     def _after_last_turn(self) -> int:
@@ -56,6 +71,16 @@ class Conversation:
     def results_of(self, tool: str) -> list[TranscriptLine]:
         """The recorded results of a tool, the newest first."""
         return [line for line in reversed(self._lines) if line.kind is LineKind.TOOL_RESULT and line.tool == tool]
+
+    @property
+    def turns(self) -> list[TranscriptLine]:
+        """The model's turns, the oldest first."""
+        return [line for line in self._lines if line.kind is LineKind.ASSISTANT]
+
+    @property
+    def results(self) -> list[TranscriptLine]:
+        """The recorded results of all tools, the oldest first."""
+        return [line for line in self._lines if line.kind is LineKind.TOOL_RESULT]
 
     @property
     def last_turn(self) -> TranscriptLine | None:

@@ -55,7 +55,10 @@ _CURES = {
     401: "Check the API key (ANTHROPIC_API_KEY of the daemon): the API does not accept it.",
     403: "Check what the API key may use: it is not allowed to make this call.",
     404: "Check the model's name in the role or the settings, and api.base_url.",
-    413: "The conversation is too long for one request: split the task into smaller ones.",
+    413: (
+        "The conversation is too long for one request: split the task into smaller ones, or let old tool results be"
+        " cleared earlier (context.compact_at_tokens)."
+    ),
 }
 _ANY_CURE = "Read the API's message, then correct the settings or the task."
 _UNREACHABLE_CURE = "Check the network, the proxy settings and api.base_url, then retry the task."
@@ -80,6 +83,7 @@ class Fault:
     request_id: str | None = None
     retry_after: float | None = None  # seconds
     cure: str = ""
+    is_overlong: bool = False  # the request does not fit the model's context
 
 
 def classify(error: BaseException, base_url: str) -> Fault:
@@ -129,14 +133,18 @@ def _status_fault(error: anthropic.APIStatusError) -> Fault:
         kind = FaultKind.NETWORK
     else:
         kind = FaultKind.PERMANENT
+    is_overlong = status == 400 and "prompt is too long" in said
     return Fault(
         kind,
-        f"API_{status}",
+        "CONTEXT_FULL" if is_overlong else f"API_{status}",
         message,
         status=status,
         request_id=error.request_id,
         retry_after=retry_after_of(error.response.headers),
-        cure=_CURES.get(status, _ANY_CURE) if kind is FaultKind.PERMANENT else _UNREACHABLE_CURE,
+        cure=_CURES.get(413 if is_overlong else status, _ANY_CURE)
+        if kind is FaultKind.PERMANENT
+        else _UNREACHABLE_CURE,
+        is_overlong=is_overlong,
     )
 
 

@@ -27,6 +27,7 @@ class Incoming:
         self.request_id: str | None = None
         self.stop_reason: str | None = None
         self.stop_details: Block = {}
+        self.applied_edits: list[Block] = []  # what the API says that it cleared of the context
         self._blocks: dict[int, Block] = {}
         self._inputs: dict[int, str] = {}
         self._used = StreamUsage()
@@ -81,6 +82,7 @@ class Incoming:
             case "message_delta":
                 self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
                 self.stop_details = event["delta"].get("stop_details") or {}
+                self.applied_edits = (event.get("context_management") or {}).get("applied_edits") or []
             case _:  # message_start, content_block_stop, message_stop, ping, and what a newer API may add
                 pass
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from haikud.agent.haiku.conversation import Block, Conversation
+from haikud.agent.haiku.conversation import Block, Clearing, Conversation
 from haikud.contracts.base import utc_now
 from haikud.contracts.transcript import LineKind, TranscriptLine
 from haikud.contracts.usage import UsageEntry
@@ -78,6 +78,18 @@ class Transcript:
                 content=[block],
                 tool_use_id=tool_use["id"],
                 tool=tool_use["name"],
+            )
+        )
+
+    def note_cleared(self, clearing: Clearing) -> None:
+        """From the next call on the API is asked to clear this."""
+        self._add(
+            TranscriptLine(
+                at=utc_now(),
+                attempt=self._attempt,
+                kind=LineKind.CLEARED,
+                cleared=clearing.results,
+                cleared_inputs=clearing.inputs,
             )
         )
 
