@@ -51,6 +51,8 @@ def test_the_guides_prices_give_the_guides_figures_and_an_honest_comparison(tmp_
         "total_cost": 0.1516,
         "comparison": {"if_all_sonnet": 0.4035, "savings_usd": 0.2519, "savings_percent": 62.4},
     }
+    page = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
+    assert json.loads(page.partition("```json\n")[2].partition("```")[0]) == answer["payload"]["agent_costs"]
     assert answer["metrics"]["cost_usd"] == 0.0916  # haikud's own calls: the main agent's are on no budget of ours
     for name in AGENTS:
         whole = json.loads((room.layout.responses / f"p.{name}.json").read_bytes())
