@@ -47,6 +47,7 @@ class ApiSettings(SettingsModel):
     quota_wait_seconds: float = Field(60.0, ge=0)  # a retry-after up to this is waited out in place
     quota_tries: int = Field(4, ge=1)  # in place, before the task is deferred and the queue paused
     quota_pause_seconds: float = Field(300.0, gt=0)  # where the API does not say how long
+    max_calls: int = Field(64, ge=1)  # model calls in flight at once, of all attempts together
     thinking: Literal["default", "off"] = "default"
 
 
