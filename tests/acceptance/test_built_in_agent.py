@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.house import House
 from tests.support.repository import TEST_COMMAND, git
 from tests.support.scripts import COMMIT, DONE, EDIT, WRITE, add_sub, conversation, scenario
+from tests.support.waiting import wait_until
 
 from haikud.offline.scenario import parse_scenario
 from haikud.offline.server import ScriptedApi
@@ -34,6 +35,10 @@ def summed(house: House, pattern: str) -> str:
     ).stdout.strip()
 
 
+def finished_in_sight(house: House) -> list[dict[str, Any]]:
+    return [task for task in (house.read("status.json") or {})["tasks"] if task["state"] == "succeeded"]
+
+
 def test_it_edits_runs_and_commits_and_the_answer_agrees_with_git(house: House):
     with ScriptedApi(parse_scenario(scenario(conversation(*add_sub())))) as api:
         with_api(house, api)
@@ -47,7 +52,13 @@ def test_it_edits_runs_and_commits_and_the_answer_agrees_with_git(house: House):
         assert payload["summary"].endswith("Added sub().")
         assert "def sub" in git(house.repository, "show", "feature/sub:calc.py")
         assert response["metrics"]["cost_usd"] > 0
-        assert payload["agent_costs"]["comparison"]["if_all_sonnet"] > payload["agent_costs"]["total_cost"]
+        all_sonnet = payload["agent_costs"]["comparison"]["if_all_sonnet"]
+        assert all_sonnet > payload["agent_costs"]["total_cost"]
+        (shown,) = wait_until(lambda: finished_in_sight(house), what="the finished task in status.json")
+        assert shown["model_family"] == "Haiku"
+        assert (shown["cost_usd"], shown["sonnet_cost_usd"]) == (response["metrics"]["cost_usd"], all_sonnet)
+        (took,) = wait_until(lambda: house.read("role-history.json"), what="the role's history")["roles"][shown["role"]]
+        assert (took["cost_usd"], took["sonnet_cost_usd"]) == (shown["cost_usd"], all_sonnet)
         log = house.log("sub")
         assert KEY not in log
         assert re.search(r"\b75\b", log)

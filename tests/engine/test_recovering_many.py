@@ -21,6 +21,7 @@ from haikud.engine.engine import Engine, next_decision
 from haikud.engine.launchers.subprocess import SubprocessLauncher
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import recover_unread
+from haikud.engine.role_history import RoleHistory
 from haikud.engine.secrets import Secrets
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.store import Store
@@ -68,6 +69,7 @@ def make_engine(layout: SpoolLayout) -> Engine:
         clock=time.monotonic,
         wake=wake,
         holds_spool=lambda: True,
+        role_history=RoleHistory(layout.role_history_file),
     )
 
 

@@ -13,7 +13,7 @@ from haikud.contracts.attempt import AttemptEvent, EventKind
 from haikud.contracts.guidance import DroppedGuidance, GuidanceAction
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.states import Phase, Priority, TaskState
-from haikud.contracts.usage import UsageEntry
+from haikud.contracts.usage import UsageEntry, UsageTotal
 from haikud.engine.attempts.tail import advance, read_on
 from haikud.engine.board import Board, Progress
 from haikud.engine.day_spend import next_midnight, read_day_spend
@@ -30,7 +30,7 @@ from haikud.spool.layout import AttemptPaths, SpoolLayout
 def queued_board() -> Board:
     plan = make_plan(make_task("a"), make_task("b", priority=Priority.HIGH), make_task("c", dependencies=["a"]))
     board = Board()
-    board.add_plan(plan, {}, {"a": 0.1})
+    board.add_plan(plan, {}, {"a": UsageTotal(cost_usd=0.1)})
     for task in plan.tasks:
         state = TaskState.WAITING if task.dependencies else TaskState.QUEUED
         board.add_task(plan, task, make_decision(state, number=1, ref=task.ref, attempt=0))

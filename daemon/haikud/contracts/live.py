@@ -86,7 +86,10 @@ class TaskStatus(Model):
     percent: int | None = None
     message: str = ""
     reason: str = ""
-    cost_usd: float = 0.0
+    model: str | None = None  # of the newest attempt; "" where it calls none, None before the first
+    model_family: str = ""  # Haiku, Sonnet, Opus: what people call it
+    cost_usd: float = 0.0  # so far, over all attempts
+    sonnet_cost_usd: float = 0.0  # the same requests at Sonnet's prices
     tokens_used: int = 0
     since: Timestamp
     raised: int = 0  # with `escalated`: how often its question was raised again, unanswered
@@ -96,6 +99,35 @@ class TaskStatus(Model):
     pid: int | None = None
     interventions: list[Intervention] = Field(default_factory=list)  # what monitors saw in the running attempt
     undeclared_files: list[str] = Field(default_factory=list)  # that the running attempt has changed
+
+
+class RunningCosts(Model):
+    """What has been spent so far, and about what it will come to; computed from usage, never assumed.
+
+    Estimates are null where they have nothing to go by. What ticks by itself is as of `updated_at`.
+    """
+
+    cost_usd: float = 0.0
+    sonnet_cost_usd: float = 0.0  # the same requests at Sonnet's prices
+    savings_usd: float = 0.0  # below 0 where the agents were dearer than Sonnet
+    savings_percent: float = 0.0
+    estimated_total_usd: float | None = None  # what is finished, and each open task at its role's median, or above it
+    estimated_sonnet_usd: float | None = None  # the same at Sonnet's prices
+    estimated_savings_usd: float | None = None
+    estimated_savings_percent: float | None = None
+    elapsed_seconds: float = 0.0  # since its admission
+    estimated_seconds_left: float | None = None  # of work: were every question answered now
+    estimate_from: dict[str, int] = Field(default_factory=dict)  # role -> so many finished tasks of it
+    no_estimate_for: list[str] = Field(default_factory=list)  # roles of open tasks, none of which has finished yet
+
+
+class PlanStatus(RunningCosts):
+    """An open plan: its finished tasks count too."""
+
+    id: str
+    title: str = ""
+    admitted_at: Timestamp
+    counts: dict[str, int]  # state -> how many of its tasks
 
 
 class LiveStatus(Model):
@@ -113,5 +145,8 @@ class LiveStatus(Model):
     faults: list[EnvironmentFault] = Field(default_factory=list)  # of the environment, while they last
     tasks: list[TaskStatus]
     tasks_left_out: int = 0  # open tasks beyond those listed
+    plans: list[PlanStatus] = Field(default_factory=list)  # open ones, those with running tasks first
+    plans_left_out: int = 0  # open plans beyond those listed
+    all_plans: RunningCosts | None = None  # all open plans together; null where none is open
     cost_usd: float = 0.0  # of the open tasks and those that finished lately
     day_cost_usd: float = 0.0

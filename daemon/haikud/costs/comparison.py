@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from haikud.contracts.base import JsonObject
 from haikud.contracts.main_agent import MainAgentCost
 from haikud.contracts.usage import UsageTotal
-
-_FAMILIES = ("haiku", "sonnet", "opus")
+from haikud.costs.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _main_entry(mains: Sequence[AgentCost]) -> JsonObject:
 
 
 def _name(agent: AgentCost, numbers: dict[str, int]) -> str:
-    family = next((f"{name}_agent" for name in _FAMILIES if name in agent.model), "agent")
+    family = next((f"{name}_agent" for name in FAMILIES if name in agent.model), "agent")
     numbers[family] = numbers.get(family, 0) + 1
     return f"{family}_{numbers[family]}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from haikud.contracts.intervention import Intervention
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
+from haikud.contracts.usage import UsageTotal
 from haikud.engine.launchers.protocol import Handle
 from haikud.engine.monitors.watch import Watch
 from haikud.engine.policy import VANISHED
@@ -47,7 +48,9 @@ class Progress:
     percent: int | None = None
     message: str = ""
     cost_usd: float = 0.0
+    sonnet_cost_usd: float = 0.0  # the same requests at Sonnet's prices
     tokens_used: int = 0
+    model: str | None = None  # that it called last
     is_behind: bool = False  # there is more in events.jsonl than was read at once
     watch: Watch = field(default=Watch(), compare=False)
 
@@ -62,7 +65,9 @@ class OpenTask:
     candidate: Candidate
     role: str  # of the newest attempt
     spent_usd: float = 0.0  # by attempts that have ended
+    spent_sonnet_usd: float = 0.0  # the same requests at Sonnet's prices
     spent_tokens: int = 0
+    model: str | None = None  # of the newest attempt; "" where it calls none, None before the first
     handle: Handle | None = None
     allotted_usd: float = 0.0  # to the running attempt
     ends_at: float | None = None  # the running attempt's time limit, monotonic seconds
@@ -107,11 +112,17 @@ class OpenPlan:
     plan: Plan
     states: dict[str, TaskState]  # of every task of the plan, by task id
     spent_usd: dict[str, float]  # by task id
+    sonnet_usd: dict[str, float] = field(default_factory=dict)  # by task id, of those that have spent something
 
     @property
     def cost_usd(self) -> float:
         """What its attempts that have ended spent."""
         return sum(self.spent_usd.values())
+
+    @property
+    def sonnet_cost_usd(self) -> float:
+        """The same requests at Sonnet's prices."""
+        return sum(self.sonnet_usd.values())
 
 
 class Board:
@@ -123,16 +134,27 @@ class Board:
         self.touched: set[str] = set()  # plans whose waiting tasks are to be looked at again
         self.finished: deque[TaskStatus] = deque(maxlen=FINISHED_LATELY)
         self.finished_counts: dict[TaskState, int] = {}
+        self.finished_before: dict[str, TaskStatus] = {}  # by ref: tasks of open plans, when this daemon began
+        self.spending: dict[str, OpenPlan] = {}  # those of the plans that have spent something
         self._by_state: dict[TaskState, dict[str, OpenTask]] = {state: {} for state in TaskState}
         self._queued: list[tuple[Rank, str]] = []
 
-    def add_plan(self, plan: Plan, states: dict[str, TaskState], spent_usd: dict[str, float]) -> None:
+    def add_plan(self, plan: Plan, states: dict[str, TaskState], used: Mapping[str, UsageTotal]) -> None:
         """Put a plan on the board; its open tasks follow by `add_task`. Both dicts are by task id."""
-        self.plans[plan.id] = OpenPlan(
-            plan, dict(states), {task.id: spent_usd.get(task.id, 0.0) for task in plan.tasks}
-        )
+        owner = OpenPlan(plan, dict(states), dict.fromkeys((task.id for task in plan.tasks), 0.0))
+        self.plans[plan.id] = owner
+        for task_id, one in used.items():
+            self.count_money(owner, task_id, one.cost_usd, one.sonnet_cost_usd)
 
-    def add_task(self, plan: Plan, task: Task, decision: Decision, *, tokens: int = 0) -> OpenTask:
+    def count_money(self, owner: OpenPlan, task_id: str, usd: float, sonnet_usd: float) -> None:
+        """What the ended attempts of one of a plan's tasks have spent by now."""
+        if usd or sonnet_usd:
+            owner.spent_usd[task_id], owner.sonnet_usd[task_id] = usd, sonnet_usd
+            self.spending[owner.plan.id] = owner
+
+    def add_task(
+        self, plan: Plan, task: Task, decision: Decision, *, tokens: int = 0, model: str | None = None
+    ) -> OpenTask:
         """Put one task of a plan that is on the board on it."""
         owner = self.plans[plan.id]
         entry = OpenTask(
@@ -142,10 +164,13 @@ class Board:
             candidate=candidate_of(plan, task),
             role=decision.role or task.role,
             spent_usd=owner.spent_usd[task.id],
+            spent_sonnet_usd=owner.sonnet_usd.get(task.id, 0.0),
             spent_tokens=tokens,
+            model=model,
         )
         self.tasks[task.ref] = entry
         self._forget_finished(task.ref)
+        self.finished_before.pop(task.ref, None)
         owner.states[task.id] = decision.state
         self._enter(entry)
         return entry
@@ -172,6 +197,14 @@ class Board:
         del self.tasks[entry.ref]
         if not any(task.ref in self.tasks for task in entry.plan.tasks):
             self.plans.pop(entry.plan.id, None)
+            self.spending.pop(entry.plan.id, None)
+            for ref in [ref for ref, task in self.finished_before.items() if task.plan == entry.plan.id]:
+                del self.finished_before[ref]
+
+    def add_finished_before(self, task: TaskStatus) -> None:
+        """A task of an open plan had finished when this daemon began: shown with its plan, and not counted."""
+        if len(self.finished_before) < FINISHED_LATELY:
+            self.finished_before[task.ref] = task
 
     def _forget_finished(self, ref: str) -> None:
         """A task that is retried has not finished: it is neither shown nor counted as that."""

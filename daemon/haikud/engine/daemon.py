@@ -31,6 +31,7 @@ from haikud.engine.launchers.subprocess import SubprocessLauncher
 from haikud.engine.machine.faults import CURES, describe, kind_of
 from haikud.engine.machine.open_files import raise_open_files
 from haikud.engine.machine.trouble import Trouble
+from haikud.engine.role_history import read_role_history
 from haikud.engine.rounds import Rounds
 from haikud.engine.secrets import Secrets
 from haikud.sandbox.prctl import make_undumpable
@@ -86,6 +87,7 @@ async def run_daemon(
             clock=time.monotonic,
             wake=wake,
             holds_spool=lock.holds,
+            role_history=read_role_history(layout),
             queue_since=_written_at(layout.queue_file),
         )
         _listen_to_signals(loop, engine, foreground=foreground)

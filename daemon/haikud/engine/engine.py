@@ -28,6 +28,7 @@ from haikud.engine.day_spend import DaySpend
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.machine.faults import NoThread, new_thread
 from haikud.engine.machine.trouble import Trouble
+from haikud.engine.role_history import RoleHistory
 from haikud.engine.secrets import Secrets
 from haikud.engine.timers import Timers
 from haikud.spool.layout import SpoolLayout
@@ -64,6 +65,7 @@ class Engine:
     clock: Callable[[], float]  # monotonic seconds
     wake: asyncio.Event
     holds_spool: Callable[[], bool]  # whether the daemon's lock is still the spool's
+    role_history: RoleHistory
     board: Board = field(default_factory=Board)
     stopping: Stopping = field(default_factory=Stopping)
     queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written

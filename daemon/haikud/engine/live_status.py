@@ -1,4 +1,7 @@
-"""status.json: the live picture, made from the board. Derived; written at most once a second and only when changed."""
+"""status.json: the live picture, made from the board. Derived; written at most once a second and only when changed.
+
+What ticks by itself (elapsed times, the estimate of the time left) is no change: it is as of `updated_at`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from typing import Literal
 
 import haikud
 from haikud.contracts.base import utc_now
+from haikud.contracts.decision import Decision
 from haikud.contracts.live import DaemonStatus, LiveStatus, TaskStatus
+from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import OPEN_STATES, TaskState
-from haikud.engine.board import OpenTask
+from haikud.costs.families import family_of
+from haikud.engine.attempts.results import Used
+from haikud.engine.board import FINISHED_LATELY, OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.machine.status_file import write_status
+from haikud.engine.running_costs import costs_in_sight, without_ticking
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump
 
@@ -49,7 +57,7 @@ class StatusWriter:
             return
         engine.board.forget_pruned(lambda plan_id: is_gone(engine.layout, plan_id))
         status = picture(engine, self.started_at, self.watcher, ended=ended)
-        same = dump(status.model_copy(update={"updated_at": self.started_at}))
+        same = dump(without_ticking(status, self.started_at))
         self._written_at = now
         if same != self._last:
             await engine.aside_or_here(write_status, engine.layout, status)
@@ -68,6 +76,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     others = [entry for state in _LISTED_FIRST for entry in board.in_state(state)]
     shown = [*running, *others[:MOST_OPEN]]
     finished = [task for task in board.finished if task.ref not in board.tasks]  # a retried one is open again
+    finished = [*finished, *board.finished_before.values()][:FINISHED_LATELY]
     counts = {str(state): board.count(state) for state in OPEN_STATES}
     counts |= {str(state): board.finished_counts.get(state, 0) for state in TaskState if state not in OPEN_STATES}
     paused = engine.queue.paused and engine.pause_seconds_left() != 0
@@ -91,6 +100,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         faults=engine.trouble.faults(),
         tasks=[task_status(engine, entry) for entry in shown] + finished,
         tasks_left_out=max(0, len(others) - MOST_OPEN),
+        **costs_in_sight(engine, now),
         cost_usd=round(
             live_cost
             + sum(entry.spent_usd for entry in board.tasks.values())
@@ -105,6 +115,7 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
     """One open task."""
     decision, progress = entry.decision, entry.progress
     is_running = entry.state is TaskState.RUNNING
+    model = progress.model or entry.model
     return TaskStatus(
         ref=entry.ref,
         plan=entry.plan.id,
@@ -117,7 +128,10 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         percent=progress.percent if is_running else None,
         message=progress.message if is_running else "",
         reason=_reason(entry),
+        model=model,
+        model_family=family_of(model),
         cost_usd=round(entry.spent_usd + progress.cost_usd, 9),
+        sonnet_cost_usd=round(entry.spent_sonnet_usd + progress.sonnet_cost_usd, 9),
         tokens_used=entry.spent_tokens + progress.tokens_used,
         since=decision.at,
         raised=entry.raised if entry.state is TaskState.ESCALATED else 0,
@@ -127,6 +141,28 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         pid=engine.launcher.pid_of(entry.ref, decision.attempt) if is_running else None,
         interventions=list(entry.seen) if is_running else [],
         undeclared_files=list(progress.watch.undeclared) if is_running else [],
+    )
+
+
+def finished_status(plan: Plan, task: Task, decision: Decision, used: Used) -> TaskStatus:
+    """A task that had finished when this daemon began, of a plan that had not."""
+    return TaskStatus(
+        ref=task.ref,
+        plan=plan.id,
+        title=task.title,
+        state=str(decision.state),
+        role=decision.role or task.role,
+        priority=str(task.priority),
+        attempt=decision.attempt,
+        percent=100 if decision.state is TaskState.SUCCEEDED else None,
+        reason=decision.reason,
+        model=used.model if used.began else None,
+        model_family=family_of(used.model),
+        cost_usd=round(used.usage.cost_usd, 9),
+        sonnet_cost_usd=round(used.usage.sonnet_cost_usd, 9),
+        tokens_used=used.usage.tokens_used,
+        since=decision.at,
+        branch=task.branch,
     )
 
 

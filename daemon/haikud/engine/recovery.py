@@ -25,11 +25,13 @@ from haikud.contracts.plan import Plan
 from haikud.contracts.states import TaskState, is_final
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.attempts.ends import MARGIN_SECONDS, current_paths
-from haikud.engine.attempts.results import read_attempts, used_so_far
+from haikud.engine.attempts.results import Used, read_attempts, used_by
+from haikud.engine.attempts.starting import model_of
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.drops.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
+from haikud.engine.live_status import finished_status
 from haikud.engine.lost import WHY, decision_from_link, why_lost
 from haikud.engine.machine.faults import FAULTS, FOR_ALL, kind_of
 from haikud.spool.claims import process_start_time
@@ -53,7 +55,7 @@ class Found:
     plan: Plan
     decisions: dict[str, Decision]  # of every task, by task id
     open_links: set[str]  # task ids whose link is in a folder that is not final
-    spent: dict[str, tuple[float, int]]  # dollars and tokens, by task id
+    used: dict[str, Used]  # by task id
 
 
 async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
@@ -90,16 +92,21 @@ async def recover_unread(engine: Engine) -> AsyncIterator[tuple[OpenTask, End]]:
 async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
     """Put a plan's open tasks on the board; the running ones whose runner is gone come back."""
     gone: list[tuple[OpenTask, End]] = []
-    costs = {task_id: usd for task_id, (usd, _) in one.spent.items()}
+    used = {task_id: found.usage for task_id, found in one.used.items()}
     states = {task_id: decision.state for task_id, decision in one.decisions.items()}
-    engine.board.add_plan(one.plan, states, costs)
+    engine.board.add_plan(one.plan, states, used)
     if TaskState.WAITING in states.values():
         engine.board.touched.add(one.plan.id)
     for task in one.plan.tasks:
         decision = one.decisions[task.id]
         if task.ref in engine.board.tasks or (is_final(decision.state) and task.id not in one.open_links):
+            if task.ref not in engine.board.tasks:
+                engine.board.add_finished_before(finished_status(one.plan, task, decision, one.used[task.id]))
             continue
-        entry = engine.board.add_task(one.plan, task, decision, tokens=one.spent[task.id][1])
+        known = one.used[task.id]
+        entry = engine.board.add_task(
+            one.plan, task, decision, tokens=known.usage.tokens_used, model=known.model if known.began else None
+        )
         if WHY in decision.reason:
             entry.lost = why_lost(task.ref)
         if decision.state is TaskState.RUNNING:
@@ -151,6 +158,7 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     entry.grace_seconds = limits.grace_seconds
     entry.allotted_usd = spec.budget_usd if spec else 0.0
     entry.role = spec.role.name if spec else entry.role
+    entry.model = model_of(spec.role, spec.task) if spec else None
     if orders is not None and orders.end is not None:
         # The grace began with the order: a daemon that dies again and again does not make it longer.
         kill_at = engine.clock() + max(0.0, limits.grace_seconds + MARGIN_SECONDS - ordered_for)
@@ -252,7 +260,7 @@ def _read_plan(store: Store, plan_id: str, links: Mapping[str, TaskState]) -> Fo
     if plan is None:
         raise UnreadableFile(store.layout.plan(plan_id).plan, "it is missing")
     decisions: dict[str, Decision] = {}
-    spent: dict[str, tuple[float, int]] = {}
+    used: dict[str, Used] = {}
     for task in plan.tasks:
         all_of = store.decisions(task.ref)
         if not all_of and (known := decision_from_link(store, plan_id, task)):
@@ -261,10 +269,9 @@ def _read_plan(store: Store, plan_id: str, links: Mapping[str, TaskState]) -> Fo
         if not all_of:
             raise UnreadableFile(store.layout.task(task.ref).decision(1), "no decision can be read")
         decisions[task.id] = all_of[-1]
-        used = used_so_far(read_attempts(store.layout.task(task.ref), all_of))
-        spent[task.id] = (used.cost_usd, used.tokens_used)
+        used[task.id] = used_by(read_attempts(store.layout.task(task.ref), all_of))
     open_links = {task.id for task in plan.tasks if task.ref in links}
-    return Found(plan, decisions, open_links, spent)
+    return Found(plan, decisions, open_links, used)
 
 
 def _tokens_of_plans(store: Store, left: list[tuple[str, Path]]) -> dict[str, str]:

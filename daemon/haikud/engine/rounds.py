@@ -36,6 +36,8 @@ from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.monitors.monitors import Monitors
 from haikud.engine.queue import end_quota_pause
 from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
+from haikud.engine.role_history import SECONDS_BETWEEN as BETWEEN_HISTORIES
+from haikud.engine.role_history import write_role_history
 from haikud.spool.durable import remove_if_there
 from haikud.spool.taken import split_taken_name
 from haikud.workspace.durability import sync_filesystem
@@ -45,6 +47,7 @@ Step = Callable[[], Awaitable[None]]
 CONTROLS = "carrying out controls"
 STATUS = "writing status.json"
 SETTLING = "settling attempts"
+HISTORY = "keeping what finished tasks took"
 RECOVERY = "taking up what an earlier daemon left"
 
 PATIENCE_SECONDS = 0.2
@@ -169,6 +172,8 @@ class Rounds:
             with self._engine.trouble.guard(STATUS):
                 await self._monitors.read()
                 await self._status.work(ended=True)
+            with self._engine.trouble.guard(HISTORY):
+                await self._keep_history(ended=True)
 
     def _is_over(self) -> bool:
         stopping = self._engine.stopping
@@ -196,6 +201,7 @@ class Rounds:
         await self._step("watching attempts", self._monitors.work)
         await self._machine.look()
         await self._step(STATUS, self._write_status)
+        await self._step(HISTORY, self._keep_history)
 
     async def _step(self, doing: str, step: Step) -> None:
         """One step; what the environment refuses is tried again later."""
@@ -284,6 +290,15 @@ class Rounds:
         if self._engine.clock() >= self._status.due_at():
             self._status_stale = False
             await self._status.work()
+
+    async def _keep_history(self, *, ended: bool = False) -> None:
+        """Write role-history.json, where it has changed and was not written just now; never a reason to wake up."""
+        engine, history = self._engine, self._engine.role_history
+        if not history.is_changed or (engine.clock() < history.write_at and not ended):
+            return
+        history.is_changed, history.write_at = False, engine.clock() + BETWEEN_HISTORIES
+        if not await engine.aside_or_here(write_role_history, history.path, history.record()):
+            history.is_changed = True
 
     def _seconds_to_sleep(self) -> float:
         """Until the next time that something is due by itself."""

@@ -38,6 +38,7 @@ from haikud.contracts.owner import Owner
 from haikud.contracts.plan import Plan
 from haikud.contracts.rejection import SetAside
 from haikud.contracts.requests import Request
+from haikud.contracts.role_history import RoleHistoryRecord
 from haikud.contracts.settings import Settings
 from haikud.contracts.tombstone import Tombstone
 from haikud.contracts.transcript import TranscriptLine
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, tuple[str, Any]] = {
     "agent-report": ("out/result.json, which an agent may write", AgentReport),
     "assignment": ("TASK_PLAN_FILE: what an agent is given", Assignment),
     "day-spend": ("day-spend.json: what was spent today", DayRecord),
+    "role-history": ("role-history.json: what the last finished tasks of each role took", RoleHistoryRecord),
     "decision": ("decision-NNNN.json: the engine's word on a task", Decision),
     "dropped-guidance": ("guidance/REF.json: an answer, as you drop it", DroppedGuidance),
     "envelope": ("The message envelope", Envelope),

@@ -251,6 +251,11 @@ class SpoolLayout:
         return self.root / "day-spend.json"
 
     @property
+    def role_history_file(self) -> Path:
+        """What the last finished tasks of each role took."""
+        return self.root / "role-history.json"
+
+    @property
     def incoming(self) -> Path:
         """Requests are dropped here."""
         return self.root / "incoming"

@@ -63,6 +63,7 @@ TABLE: tuple[Row, ...] = (
     Row("spool", r"\.examined", Kind.FILE, "a probe of the filesystem, there for a moment"),
     Row("spool", r"queue\.json", Kind.FILE, "whether the queue as a whole is paused"),
     Row("spool", r"day-spend\.json", Kind.FILE, "what today's agents have cost"),
+    Row("spool", r"role-history\.json", Kind.FILE, "what the last finished tasks of each role took"),
     Row("spool", r"(queue|day-spend)\.json\.torn-[0-9]+", Kind.FILE, "what the doctor could not read"),
     Row("spool", r"README\.md|examples|\.gitignore", Kind.ANY, "of a checkout's default spool"),
     *(Row("spool", name, Kind.FOLDER, "see spool/README.md", name) for name in TOP_FOLDERS),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from haikud.contracts.live import TaskStatus
+from haikud.contracts.role_history import FinishedTask
 from haikud.contracts.states import FINAL_STATES, TaskState, is_final
 from haikud.engine.answers.publication import Published, publish_final
 from haikud.engine.board import OpenTask
@@ -79,6 +80,7 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
         evidence=entry.evidence,
     )
     engine.board.remove(entry, last_status(engine, entry, published))
+    _remember(engine, entry, published)
     if not is_last:
         engine.board.touched.add(entry.plan.id)  # its dependants may start now
         engine.wake.set()
@@ -95,6 +97,18 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
     engine.say(f"{entry.ref} {entry.state} in {metrics.duration_seconds:.1f} s, {metrics.cost_usd:.4f} USD{why}")
     if published.plan is not None and len(entry.plan.tasks) > 1:
         engine.say(f"{entry.plan.id} finished: {published.plan.status}")
+
+
+def _remember(engine: Engine, entry: OpenTask, published: Published) -> None:
+    """What a task took that has succeeded is what the next ones of its role are estimated by."""
+    metrics = published.response.metrics
+    if entry.state is TaskState.SUCCEEDED:
+        took = FinishedTask(
+            cost_usd=metrics.cost_usd,
+            sonnet_cost_usd=round(entry.spent_sonnet_usd, 9),
+            seconds=metrics.duration_seconds,
+        )
+        engine.role_history.add(entry.role, took)
 
 
 def last_status(engine: Engine, entry: OpenTask, published: Published) -> TaskStatus:

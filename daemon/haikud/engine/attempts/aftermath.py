@@ -102,7 +102,8 @@ def _lost(entry: OpenTask) -> Ending:
 
 def _used_as_shown(entry: OpenTask) -> UsageTotal:
     """What the attempt had spent by the last look at its events, of which nothing else is left."""
-    return UsageTotal(cost_usd=entry.progress.cost_usd, tokens_used=entry.progress.tokens_used)
+    seen = entry.progress
+    return UsageTotal(cost_usd=seen.cost_usd, sonnet_cost_usd=seen.sonnet_cost_usd, tokens_used=seen.tokens_used)
 
 
 def judge(  # noqa: C901, PLR0911, PLR0912 - a table

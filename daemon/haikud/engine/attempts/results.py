@@ -61,6 +61,29 @@ def used_by_model(attempts: Sequence[AttemptRecord]) -> dict[str, UsageTotal]:
     return sums
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a task's attempts took, all together."""
+
+    usage: UsageTotal
+    seconds: float
+    model: str  # that was called last; "" where none was
+    began: bool  # whether there was an attempt at all
+
+
+NOTHING_USED = Used(NO_USAGE, 0.0, "", began=False)
+"""One for all tasks that wait: there may be very many."""
+
+
+def used_by(attempts: Sequence[AttemptRecord]) -> Used:
+    """The sums over attempts, and the model that was called last."""
+    if not attempts:
+        return NOTHING_USED
+    called = [model for attempt in attempts for model in attempt.usage_by_model]
+    seconds = sum(attempt.seconds for attempt in attempts)
+    return Used(used_so_far(attempts), seconds, called[-1] if called else "", began=True)
+
+
 def asked_about(attempts: Sequence[AttemptRecord]) -> list[str]:
     """The undeclared files that attempts were ended for: whoever answered that question knows of them."""
     caught = (one.result.intervention for one in attempts if one.result and one.result.intervention)

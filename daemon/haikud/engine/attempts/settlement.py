@@ -173,10 +173,11 @@ def _tell_of_intervention(engine: Engine, entry: OpenTask, aftermath: Aftermath)
 def _count_money(engine: Engine, entry: OpenTask, aftermath: Aftermath) -> None:
     used = aftermath.usage
     entry.spent_usd += used.cost_usd
+    entry.spent_sonnet_usd += used.sonnet_cost_usd
     entry.spent_tokens += used.tokens_used
     owner = engine.board.plans.get(entry.plan.id)
     if owner is not None:
-        owner.spent_usd[entry.task.id] = entry.spent_usd
+        engine.board.count_money(owner, entry.task.id, entry.spent_usd, entry.spent_sonnet_usd)
     detail = {"ended_processes": aftermath.ended} if aftermath.ended else {}
     engine.note(
         entry.plan.id,

@@ -135,7 +135,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     usd = share.usd or max(0.0, task_purse(engine, entry).left)
     spec = await engine.write(_write_order, engine, entry, task, role, given, usd=usd, now=now)
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
-    entry.role = role.name
+    entry.role, entry.model = role.name, model_of(role, task)
     entry.allotted_usd = usd if paid else 0.0
     entry.forget_attempt()
     entry.ends_at = engine.clock() + spec.limits.attempt_seconds
@@ -173,6 +173,11 @@ def calls_a_model(role: ResolvedRole, task: Task) -> bool:
     if role.command is not None:
         return role.credential
     return task.operation is None or task.operation not in role.operations
+
+
+def model_of(role: ResolvedRole, task: Task) -> str:
+    """The model that the attempt is to call; "" where it calls none. A command agent may choose another one."""
+    return role.model if calls_a_model(role, task) else ""
 
 
 def runner_environment(host: Mapping[str, str], pass_names: list[str], paths: AttemptPaths) -> dict[str, str]:

@@ -61,7 +61,9 @@ def advance(
         after.watch = follow(after.watch, event, place(event))
         if event.usage is not None and event.kind is EventKind.USAGE:
             after.cost_usd += event.usage.cost_usd
+            after.sonnet_cost_usd += event.usage.sonnet_cost_usd
             after.tokens_used += event.usage.tokens_used
+            after.model = event.usage.model
         if event.phase is not None:
             after.phase = str(event.phase)
         if event.percent is not None:

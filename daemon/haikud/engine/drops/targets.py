@@ -8,6 +8,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
+from haikud.contracts.usage import UsageTotal
 from haikud.engine.attempts.results import read_attempts, used_so_far
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
@@ -71,30 +72,30 @@ async def bring_to_board(engine: Engine, target: Target) -> OpenTask:
         return known
     if target.plan.id not in engine.board.plans:
         await load_plan(engine, target.plan)
-    spent = await engine.aside(_spent, engine.store, target.task)
-    engine.board.plans[target.plan.id].spent_usd[target.task.id] = spent[0]
-    return engine.board.add_task(target.plan, target.task, target.decision, tokens=spent[1])
+    used = await engine.aside(_used, engine.store, target.task)
+    owner = engine.board.plans[target.plan.id]
+    engine.board.count_money(owner, target.task.id, used.cost_usd, used.sonnet_cost_usd)
+    return engine.board.add_task(target.plan, target.task, target.decision, tokens=used.tokens_used)
 
 
 async def load_plan(engine: Engine, plan: Plan) -> None:
     """Put a plan on the board as the disk says it is; not its tasks."""
-    states, spent = await engine.aside(read_plan_state, engine.store, plan)
-    engine.board.add_plan(plan, states, spent)
+    states, used = await engine.aside(read_plan_state, engine.store, plan)
+    engine.board.add_plan(plan, states, used)
 
 
-def read_plan_state(store: Store, plan: Plan) -> tuple[dict[str, TaskState], dict[str, float]]:
-    """The state and the cost of every task, by task id."""
+def read_plan_state(store: Store, plan: Plan) -> tuple[dict[str, TaskState], dict[str, UsageTotal]]:
+    """The state and the usage of every task, by task id."""
     states: dict[str, TaskState] = {}
     for task in plan.tasks:
         decision = store.last_decision(task.ref)
         if decision is not None:
             states[task.id] = decision.state
-    return states, {task.id: _spent(store, task)[0] for task in plan.tasks}
+    return states, {task.id: _used(store, task) for task in plan.tasks}
 
 
-def _spent(store: Store, task: Task) -> tuple[float, int]:
-    used = used_so_far(read_attempts(store.layout.task(task.ref), store.decisions(task.ref)))
-    return used.cost_usd, used.tokens_used
+def _used(store: Store, task: Task) -> UsageTotal:
+    return used_so_far(read_attempts(store.layout.task(task.ref), store.decisions(task.ref)))
 
 
 def _tokens(decisions: list[Decision]) -> frozenset[str]:

@@ -76,10 +76,15 @@ def _write_into_reserve(layout: SpoolLayout, status: LiveStatus) -> bool:
 
 
 def fitting(status: LiveStatus, size: int) -> bytes:
-    """The picture in at most `size` bytes: with fewer and fewer tasks. At least the bare picture is returned."""
-    data, shown = dump(status), len(status.tasks)
-    while len(data) > size and shown:
-        shown //= 2
-        left_out = status.tasks_left_out + len(status.tasks) - shown
-        data = dump(status.model_copy(update={"tasks": status.tasks[:shown], "tasks_left_out": left_out}))
+    """The picture in at most `size` bytes: with fewer and fewer tasks and plans. At least the bare one is returned."""
+    data, tasks, plans = dump(status), len(status.tasks), len(status.plans)
+    while len(data) > size and (tasks or plans):
+        tasks, plans = tasks // 2, plans // 2
+        fewer = {
+            "tasks": status.tasks[:tasks],
+            "tasks_left_out": status.tasks_left_out + len(status.tasks) - tasks,
+            "plans": status.plans[:plans],
+            "plans_left_out": status.plans_left_out + len(status.plans) - plans,
+        }
+        data = dump(status.model_copy(update=fewer))
     return data

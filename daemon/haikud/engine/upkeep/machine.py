@@ -226,6 +226,7 @@ def check_permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Findi
 
 def _top_files(layout: SpoolLayout) -> Iterator[Path]:
     yield from (layout.format_file, layout.lock_file, layout.status_file, layout.queue_file, layout.day_spend_file)
+    yield layout.role_history_file
 
 
 def _inotify() -> Iterator[Finding]:
