@@ -66,6 +66,7 @@ class Room:
     usd: float
     purse: Purse
     usd_when_others_end: float  # were those under way to cost nothing
+    purse_when_others_end: Purse
 
 
 class Books:
@@ -140,7 +141,7 @@ class Books:
 
     def spent_on(self, day: date) -> float:
         """US dollars of the calls that began on that day and have ended."""
-        return self._spent[Purse.DAY, day.isoformat()]
+        return self._spent.get((Purse.DAY, day.isoformat()), 0.0)
 
     def in_flight(self, token: AttemptToken) -> int:
         """How many calls of that attempt are under way."""
@@ -156,10 +157,10 @@ class Books:
         rooms = []
         for key in _keys(token.ref, token.plan, day):
             purse = key[0]
-            left = limits[purse] - max(self._spent[key], told[purse])
-            rooms.append(Room(left - self._reserved[key], purse, left))
-        tightest = min(rooms, key=lambda room: room.usd)
-        return Room(tightest.usd, tightest.purse, min(room.usd_when_others_end for room in rooms))
+            left = limits[purse] - max(self._spent.get(key, 0.0), told[purse])
+            rooms.append(Room(left - self._reserved.get(key, 0.0), purse, left, purse))
+        now, later = min(rooms, key=lambda room: room.usd), min(rooms, key=lambda room: room.usd_when_others_end)
+        return Room(now.usd, now.purse, later.usd_when_others_end, later.purse)
 
     async def reserve(self, token: AttemptToken, most: UsageEntry) -> Call | None:
         """Reserve the most that a call can cost, durably; None where there is no room for that now.

@@ -106,7 +106,7 @@ def hold_daemon_lock(layout: SpoolLayout) -> DaemonLock:
         if file is None and folder is not None:
             os.close(folder)
     if file is None:
-        raise SpoolIsTaken(layout, _holder(layout))
+        raise SpoolIsTaken(layout, lock_holder(layout))
     return DaemonLock(layout, folder, file)
 
 
@@ -117,7 +117,7 @@ def _lock_folder(layout: SpoolLayout) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise SpoolIsTaken(layout, _holder(layout)) from error
+        raise SpoolIsTaken(layout, lock_holder(layout)) from error
     except OSError:
         os.close(descriptor)
         return None
@@ -139,18 +139,20 @@ def _lock_file(path: Path) -> int | None:
     return descriptor
 
 
-def _holder(layout: SpoolLayout) -> int | None:
-    """The pid that holds the lock: the kernel's word, else what the lock file says, where that process lives."""
-    wanted: set[str] = set()
-    for path in (layout.root, layout.lock_file):
-        with suppress(OSError):
-            status = path.stat()
-            wanted.add(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
+def lock_holder(layout: SpoolLayout) -> int | None:
+    """The pid that holds the lock: the kernel's word, the folder's lock first; else what the lock file says."""
+    holders: dict[str, int] = {}
     with suppress(OSError, ValueError):
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
             parts = line.split()
-            if len(parts) > 5 and parts[1] == "FLOCK" and parts[5] in wanted and int(parts[4]) > 0:
-                return int(parts[4])
+            if len(parts) > 5 and parts[1] == "FLOCK" and int(parts[4]) > 0:
+                holders[parts[5]] = int(parts[4])
+    for path in (layout.root, layout.lock_file):
+        with suppress(OSError):
+            status = path.stat()
+            place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+            if place in holders:
+                return holders[place]
     return daemon_pid(layout)
 
 

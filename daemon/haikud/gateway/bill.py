@@ -1,0 +1,99 @@
+"""What one call has cost, as far as its answer has told, and its end in the books.
+
+Promises: `settle` ends the call in the books once, whenever it is called: with what the API counted, or, where its
+answer was cut, with an estimate from what was seen, marked as one. A call that the API refused, or that never reached
+it, costs nothing. Never raises for what the API says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from haikud.contracts.usage import UsageEntry
+from haikud.costs.prices import PriceList
+from haikud.costs.stream_usage import StreamUsage
+from haikud.costs.tokens import estimate_tokens
+from haikud.gateway.books import Books
+from haikud.gateway.budget import Grant
+from haikud.gateway.sse import EventReader
+
+_MALFORMED = (KeyError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
+
+
+class Bill:
+    """The bill of one granted call."""
+
+    def __init__(self, books: Books, prices: PriceList, grant: Grant, on_end: Callable[[], None]) -> None:
+        self._books = books
+        self._prices = prices
+        self._grant = grant
+        self._on_end = on_end
+        self._reader = EventReader()
+        self._streamed = StreamUsage()
+        self._whole: Mapping[str, Any] | None = None
+        self._unread = 0  # tokens of output in an answer that tells no usage
+        self._is_over = False
+        self.request_id: str | None = None
+        self.reached_api = False
+        """Whether the API may be at work on it: then it costs at least its input."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all that it costs was told."""
+        return self._streamed.is_final
+
+    def hear(self, chunk: bytes) -> None:
+        """A piece of a streamed answer."""
+        for event in self._reader.feed(chunk):
+            try:
+                self._streamed.add(event)
+            except _MALFORMED:
+                continue
+            if event["type"] == "error" and self._streamed.usage is None:
+                self.reached_api = False  # refused before a message began
+
+    def hear_whole(self, body: bytes) -> None:
+        """An answer that was not streamed."""
+        try:
+            self._whole = json.loads(body)["usage"]
+        except _MALFORMED:
+            self._whole = None
+        if not isinstance(self._whole, dict):
+            self._whole, self._unread = None, estimate_tokens(body)
+
+    def settle(self) -> None:
+        """End the call in the books. Only the first time counts."""
+        if self._is_over:
+            return
+        self._is_over = True
+        entry = self._entry()
+        if entry is None:
+            self._books.release(self._grant.call)
+        else:
+            self._books.use(self._grant.call, entry)
+        self._on_end()
+
+    def _entry(self) -> UsageEntry | None:
+        if self._whole is not None:
+            return self._price(self._whole, estimated=False)
+        usage = self._usage_streamed()
+        if usage is not None:
+            return self._price(usage, estimated=self._streamed.is_estimated)
+        if self.reached_api:
+            return self._price({"input_tokens": self._grant.tokens, "output_tokens": self._unread}, estimated=True)
+        return None
+
+    def _usage_streamed(self) -> Mapping[str, Any] | None:
+        try:
+            return self._streamed.usage
+        except _MALFORMED:
+            return None
+
+    def _price(self, usage: Mapping[str, Any], *, estimated: bool) -> UsageEntry:
+        most = self._grant.call.most
+        try:
+            return self._prices.price_message(most.model, usage, most.at, self.request_id, estimated=estimated)
+        except _MALFORMED:  # counts that are none: what was reserved is the least that is safe to say
+            return most

@@ -1,0 +1,81 @@
+"""What the gateway answers itself: errors in the API's shape, which say in headers who refused and why."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from aiohttp import web
+
+from haikud.contracts.base import utc_now
+from haikud.contracts.gateway import Purse, Refusal, RefusedCall
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
+    """A call that is not made. `refusal` is None for what has nothing to do with calls, such as a wrong path."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        refusal: Refusal | None = None,
+        *,
+        purse: Purse | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.refusal = refusal
+        self.purse = purse
+        self.retry_after = retry_after
+
+    @property
+    def ends_connection(self) -> bool:
+        """Whether nothing else that comes over the same connection is answered."""
+        return self.refusal is Refusal.TOKEN
+
+    def record(self) -> RefusedCall | None:
+        """For the attempt's account; None where it is not for that: only budgets and limits are."""
+        if self.refusal not in {Refusal.BUDGET, Refusal.LIMIT}:
+            return None
+        return RefusedCall(
+            at=utc_now(),
+            refusal=self.refusal,
+            message=self.message,
+            purse=self.purse,
+            retry_after_seconds=self.retry_after,
+        )
+
+    def response(self) -> web.Response:
+        """The answer."""
+        headers = {}
+        if self.refusal is not None:
+            headers["x-haikud-refusal"] = self.refusal.value
+        if self.purse is not None:
+            headers["x-haikud-budget"] = self.purse.value
+        if self.refusal is Refusal.BUDGET:
+            headers["x-should-retry"] = "false"
+        if self.retry_after is not None:
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
+        return error_response(self.status, self.message, headers)
+
+
+def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    """An error in the API's shape."""
+    body = {"type": "error", "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": message}}
+    return web.Response(status=status, body=json.dumps(body).encode(), headers=headers, content_type="application/json")
