@@ -79,6 +79,23 @@ def test_passes_that_the_api_bills_beside_the_answer_are_paid_too():
     assert PriceList().price_message(HAIKU, unknown, AT).cost_usd > 0
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"input_tokens": "many", "output_tokens": -5, "cache_read_input_tokens": 1.5},
+        {"input_tokens": True, "cache_creation": [1], "iterations": {"type": "compaction"}},
+        {"iterations": ["compaction", {"type": "compaction", "input_tokens": None, "model": 7}]},
+        {"server_tool_use": "none", "output_tokens_details": 3, "speed": 9, "service_tier": ["batch"]},
+        {"input_tokens": 10**400, "output_tokens": 10**400},
+    ],
+)
+def test_no_answer_is_without_a_price_because_its_usage_is_odd(odd: dict):
+    entry = PriceList().price_message(HAIKU, {"input_tokens": 1, "output_tokens": 1, **odd}, AT)
+    assert 0 <= entry.cost_usd < 1e7
+    assert entry.tokens_used >= 0
+    assert entry.context_tokens >= 0
+
+
 def test_turns_of_the_servers_own_tools_are_billed_once_and_are_no_context():
     first, last = {"input_tokens": 1000, "output_tokens": 30}, {"input_tokens": 1800, "output_tokens": 50}
     whole = {"input_tokens": 2800, "output_tokens": 80}

@@ -13,6 +13,7 @@ from typing import Any
 
 _BESIDE = ("compaction", "advisor_message")
 _ANSWERING = ("message", "fallback_message")
+_MOST_TOKENS = 10**12  # so that no sum of dollars is infinite
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
@@ -32,7 +33,7 @@ class Pass:
     @property
     def context_tokens(self) -> int:
         """Input of every class."""
-        return sum(int(self.usage.get(name, 0)) for name in _INPUT)
+        return sum(self.usage[name] for name in _INPUT)
 
 
 def passes(usage: Mapping[str, Any]) -> list[Pass]:
@@ -52,15 +53,16 @@ def answering_context(usage: Mapping[str, Any]) -> int:
 def whole_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Usage without nulls, and with cache writes split by lifetime so that the parts add up to the whole.
 
-    Writes that the API does not split count as the five-minute kind.
+    Writes that the API does not split count as the five-minute kind. What is no number of tokens counts as none: an
+    answer that was given is never without a price because of what its usage says.
     """
     known = {name: value for name, value in usage.items() if value is not None}
-    known.setdefault("input_tokens", 0)
-    known.setdefault("output_tokens", 0)
+    known |= {name: _tokens(known.get(name)) for name in (*_INPUT, "output_tokens")}
     reported = known.pop("cache_creation", {})
-    one_hour = int(reported.get("ephemeral_1h_input_tokens") or 0)
-    five_minutes = int(reported.get("ephemeral_5m_input_tokens") or 0)
-    written = max(int(known.get("cache_creation_input_tokens", 0)), one_hour + five_minutes)
+    split = reported if isinstance(reported, Mapping) else {}
+    one_hour = _tokens(split.get("ephemeral_1h_input_tokens"))
+    five_minutes = _tokens(split.get("ephemeral_5m_input_tokens"))
+    written = max(known["cache_creation_input_tokens"], one_hour + five_minutes)
     if written:
         known["cache_creation_input_tokens"] = written
         known["cache_creation"] = {
@@ -68,6 +70,10 @@ def whole_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
             "ephemeral_1h_input_tokens": one_hour,
         }
     return known
+
+
+def _tokens(value: object) -> int:
+    return max(0, min(value, _MOST_TOKENS)) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _iterations(usage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
