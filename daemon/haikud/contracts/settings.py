@@ -175,6 +175,7 @@ class ContextSettings(SettingsModel):
 
     max_tokens: int = Field(8_000, ge=0, le=200_000)  # of the files that a task names, all together; 0: names only
     compact_at_tokens: int = Field(80_000, ge=0)  # of context, where old tool results are cleared; 0: never
+    note_repeats: bool = True  # a large result that stands in the conversation already gets a note instead
     cache_prompts: bool = True  # mark each request so that the next one reads its beginning from the prompt cache
 
 

@@ -39,5 +39,6 @@ class TranscriptLine(Model):
     usage: UsageEntry | None = None  # assistant, refused, call, paid
     tool_use_id: str = ""  # tool_result
     tool: str = ""  # tool_result
+    same_as: str = ""  # tool_result that is only a note: the tool use whose result has the text, or "first message"
     cleared: int = Field(0, ge=0)  # cleared: how many results, the oldest of the conversation
     cleared_inputs: bool = False  # cleared: with the inputs of their calls

@@ -103,9 +103,8 @@ class Compaction:
     def heed(self, applied: list[Block], transcript: Transcript) -> None:
         """See what the API says that it cleared. Where that is more than was asked for, it counts."""
         clearing = transcript.conversation.clearing
-        cleared = sum(
-            int(edit.get("cleared_tool_uses") or 0) for edit in applied if edit.get("type") == CLEAR_TOOL_USES
-        )
+        counts = [edit.get("cleared_tool_uses") for edit in applied if edit.get("type") == CLEAR_TOOL_USES]
+        cleared = sum(count for count in counts if isinstance(count, int))
         if self._refused or cleared == clearing.results:
             return
         if not self._told:

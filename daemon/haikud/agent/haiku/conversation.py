@@ -8,7 +8,7 @@ go back as they came (to the model that wrote them; to another model they mean n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -71,6 +71,15 @@ class Conversation:
     def results_of(self, tool: str) -> list[TranscriptLine]:
         """The recorded results of a tool, the newest first."""
         return [line for line in reversed(self._lines) if line.kind is LineKind.TOOL_RESULT and line.tool == tool]
+
+    @property
+    def lines(self) -> Sequence[TranscriptLine]:
+        """All that was said, the oldest first."""
+        return self._lines
+
+    def is_cleared(self, result: TranscriptLine) -> bool:
+        """Whether the API was asked to clear this recorded result."""
+        return any(line is result for line in self.results[: self.clearing.results])
 
     @property
     def turns(self) -> list[TranscriptLine]:

@@ -82,7 +82,8 @@ class Incoming:
             case "message_delta":
                 self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
                 self.stop_details = event["delta"].get("stop_details") or {}
-                self.applied_edits = (event.get("context_management") or {}).get("applied_edits") or []
+                edits = (event.get("context_management") or {}).get("applied_edits") or []
+                self.applied_edits = [dict(edit) for edit in edits]
             case _:  # message_start, content_block_stop, message_stop, ping, and what a newer API may add
                 pass
 

@@ -15,6 +15,7 @@ from haikud.agent.haiku.calls import Answer, Caller
 from haikud.agent.haiku.conversation import Block, text_of, tool_uses
 from haikud.agent.haiku.order import AgentEnds, EndKind, HaikuOrder
 from haikud.agent.haiku.prompt import CONTINUE, NOT_RUN
+from haikud.agent.haiku.repeats import find_repeat
 from haikud.agent.haiku.tools.outcome import ToolOutcome
 from haikud.agent.haiku.tools.registry import Toolbox
 from haikud.agent.haiku.transcript import Transcript
@@ -102,7 +103,7 @@ class Loop:
                 # Not recorded: whoever takes the conversation up again tells the model.
                 raise AgentEnds("stopped", summary=self._transcript.conversation.last_words)
             outcome = self._toolbox.use(use) if ending is None else ToolOutcome(NOT_RUN, is_error=True)
-            self._transcript.record_result(use, outcome.text, is_error=outcome.is_error)
+            self._record(use, outcome)
             if ending is None and (outcome.question is not None or outcome.stopped):
                 ending = outcome
         if ending is not None:
@@ -110,6 +111,12 @@ class Loop:
             words = self._transcript.conversation.last_words
             asked = completed(ending.question, self._transcript.conversation) if ending.question else None
             raise AgentEnds(kind, summary=words, question=asked)
+
+    def _record(self, use: Block, outcome: ToolOutcome) -> None:
+        notes = self._order.spec.context.note_repeats
+        repeat = find_repeat(self._transcript.conversation, use, outcome.text) if notes else None
+        text, same_as = (repeat.note, repeat.same_as) if repeat else (outcome.text, "")
+        self._transcript.record_result(use, text, is_error=outcome.is_error, same_as=same_as)
 
     def _go_on_after_cut(self, uses: list[Block], limit: int) -> None:
         if self._cut > MOST_CUT_TURNS:

@@ -62,8 +62,8 @@ class Transcript:
             )
         )
 
-    def record_result(self, tool_use: Block, text: str, *, is_error: bool) -> None:
-        """The result of one tool use."""
+    def record_result(self, tool_use: Block, text: str, *, is_error: bool, same_as: str = "") -> None:
+        """The result of one tool use; `same_as` says where the text of a result stands that is only a note."""
         block: Block = {
             "type": "tool_result",
             "tool_use_id": tool_use["id"],
@@ -78,6 +78,7 @@ class Transcript:
                 content=[block],
                 tool_use_id=tool_use["id"],
                 tool=tool_use["name"],
+                same_as=same_as,
             )
         )
 

@@ -157,3 +157,18 @@ def test_what_cannot_be_done_is_bad_input_and_changes_nothing(root: Path, comman
         use(root, command, path, **given)
     assert (root / "a.txt").read_text() == TEXT
     assert not (root / "new").exists()
+
+
+def test_of_a_long_insertion_only_the_ends_are_shown(root: Path):
+    said = use(root, "insert", insert_line=2, insert_text="".join(f"new {n}\n" for n in range(50))).splitlines()
+    assert said[0] == "a.txt was changed:"
+    assert said[1:7] == ["     1\tone", "     2\ttwo", *(f"     {n + 3}\tnew {n}" for n in range(4))]
+    assert said[7] == "[42 lines as you gave them]"
+    assert said[8:] == [
+        *(f"    {n + 3}\tnew {n}" for n in range(46, 50)),
+        "    53\tthree",
+        "    54\ttwo",
+        "    55\tfive",
+        "    56\t",
+    ]
+    assert "lines as you gave them" not in use(root, "insert", insert_line=0, insert_text="x\n" * 12)

@@ -161,12 +161,16 @@ def _lines_with(text: str, old: str) -> Iterator[int]:
 
 
 def _around(text: str, before: str, added: str) -> str:
-    """The lines of a change and some before and after it."""
+    """The lines of a change and some before and after it; of a long one its ends: the model wrote it a moment ago."""
     lines = text.split("\n")
     first = before.count("\n") + 1
     last = first + added.count("\n") - added.endswith("\n")
     start, end = max(1, first - _SHOWN_LINES), min(len(lines), last + _SHOWN_LINES)
-    return "\n".join(f"{number:6}\t{lines[number - 1]}" for number in range(start, end + 1))
+    shown = [f"{number:6}\t{lines[number - 1]}" for number in range(start, end + 1)]
+    head, tail = first - start + _SHOWN_LINES, last - start + 1 - _SHOWN_LINES
+    if tail - head > _SHOWN_LINES:
+        shown[head:tail] = [f"[{tail - head} lines as you gave them]"]
+    return "\n".join(shown)
 
 
 def _count_lines(text: str) -> str:
