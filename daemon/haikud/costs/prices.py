@@ -82,10 +82,10 @@ class PriceList:
         *,
         estimated: bool = False,
     ) -> UsageEntry:
-        """The usage entry of one call: `usage` as the Messages API reports it. Raises UnknownPrice.
+        """The usage entry of one call: `usage` as the Messages API reports it.
 
         Cache writes that the API does not split by lifetime count as the five-minute kind. Tokens are those of every
-        pass that is billed.
+        pass that is billed. Raises UnknownPrice, and ValueError for a usage whose counts are none.
         """
         billed = passes(usage)
         sonnet = self.compared_with()

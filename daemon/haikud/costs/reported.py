@@ -8,6 +8,7 @@ alone and is billed beside them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ _BESIDE = ("compaction", "advisor_message")
 _ANSWERING = ("message", "fallback_message")
 _MOST_TOKENS = 10**12  # so that no sum of dollars is infinite
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+COUNTS = (*_INPUT, "output_tokens")
+"""The counts of tokens in a usage."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,16 @@ def answering_context(usage: Mapping[str, Any]) -> int:
 def whole_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Usage without nulls, and with cache writes split by lifetime so that the parts add up to the whole.
 
-    Writes that the API does not split count as the five-minute kind. What is no number of tokens counts as none: an
-    answer that was given is never without a price because of what its usage says.
+    Writes that the API does not split count as the five-minute kind. Raises ValueError for a count that is none: who
+    pays must not take it for nothing.
     """
     known = {name: value for name, value in usage.items() if value is not None}
-    known |= {name: _tokens(known.get(name)) for name in (*_INPUT, "output_tokens")}
-    reported = known.pop("cache_creation", {})
-    split = reported if isinstance(reported, Mapping) else {}
-    one_hour = _tokens(split.get("ephemeral_1h_input_tokens"))
-    five_minutes = _tokens(split.get("ephemeral_5m_input_tokens"))
+    known |= {name: _tokens(known, name) for name in COUNTS}
+    split = known.pop("cache_creation", {})
+    if not isinstance(split, Mapping):
+        msg = f"cache_creation is no object in the usage of an answer: {split!r:.60}"
+        raise ValueError(msg)  # noqa: TRY004 -- of a value from outside
+    one_hour, five_minutes = _tokens(split, "ephemeral_1h_input_tokens"), _tokens(split, "ephemeral_5m_input_tokens")
     written = max(known["cache_creation_input_tokens"], one_hour + five_minutes)
     if written:
         known["cache_creation_input_tokens"] = written
@@ -72,8 +77,23 @@ def whole_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _tokens(value: object) -> int:
-    return max(0, min(value, _MOST_TOKENS)) if isinstance(value, int) and not isinstance(value, bool) else 0
+def readable_usage(usage: Mapping[str, Any]) -> dict[str, int]:
+    """The counts of a usage that are counts, and nothing else of it."""
+    found: dict[str, int] = {}
+    for name in COUNTS:
+        with suppress(ValueError):
+            found[name] = _tokens(usage, name)
+    return found
+
+
+def _tokens(counts: Mapping[str, Any], name: str) -> int:
+    value = counts.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+        msg = f"{name} is no number of tokens in the usage of an answer"
+        raise ValueError(msg)
+    return value
 
 
 def _iterations(usage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

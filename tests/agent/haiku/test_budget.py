@@ -50,6 +50,14 @@ def test_broken_streams_count_against_the_budget_too(desk):
     assert end.usage.cost_usd <= 0.0028
 
 
+def test_an_answer_whose_usage_is_odd_counts_as_far_as_it_can_be_read(desk):
+    odd = {"input_tokens": 10_000, "output_tokens": 5, "cache_read_input_tokens": -7}
+    with MessagesDouble([says("Done.", usage=odd)]) as api:
+        end = desk.run(api.base_url)
+    assert end.kind == "done"
+    assert end.usage.cost_usd > 0.001
+
+
 def test_a_resumed_conversation_is_measured_by_its_last_call_and_not_by_its_bytes(desk):
     long = "x" * 400_000
     with MessagesDouble([calls("bash", text=long, command="true"), says("Done.")]) as api:

@@ -14,6 +14,7 @@ from haikud.contracts.attempt import Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.usage import UsageEntry, UsageTotal
 from haikud.costs.prices import PriceList
+from haikud.costs.reported import readable_usage
 from haikud.spool.agent_log import AgentLog
 
 LEAST_OUTPUT = 256
@@ -52,9 +53,11 @@ class Meter:
         """What a call cost, whole or broken; None where there is nothing to pay."""
         if incoming.usage is None:
             return None
-        return self.prices.price_message(
-            self._model, incoming.usage, utc_now(), incoming.request_id, estimated=incoming.is_estimated
-        )
+        usage, now, request_id = incoming.usage, utc_now(), incoming.request_id
+        try:
+            return self.prices.price_message(self._model, usage, now, request_id, estimated=incoming.is_estimated)
+        except ValueError:  # an answer was given, whatever its usage says: what can be read of it counts
+            return self.prices.price_message(self._model, readable_usage(usage), now, request_id, estimated=True)
 
     def price_at_most(self, context_tokens: int, max_tokens: int) -> UsageEntry:
         """The most that a call can cost: what counts where the runner dies in the middle of it."""
