@@ -35,6 +35,7 @@ EVERY_VARIABLE = [
     "HAIKUD_OUT",
     "HAIKUD_MODEL",
     "HAIKUD_MAX_COST_USD",
+    "HAIKUD_MAX_TURNS",
     "PATH",
     "HOME",
     "LANG",

@@ -65,6 +65,7 @@ def test_the_environment_is_built_from_nothing(bench: Bench):
         "HAIKUD_DEPENDENCIES_FILE": str(bench.paths.dependencies),
         "HAIKUD_MODEL": "claude-haiku-5-5",
         "HAIKUD_MAX_COST_USD": "0.500000",
+        "HAIKUD_MAX_TURNS": "100",
         "GIT_AUTHOR_NAME": "Agent Smith",
         "GIT_AUTHOR_EMAIL": "haikud@localhost",
         "GIT_COMMITTER_NAME": "Agent Smith",

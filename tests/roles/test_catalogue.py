@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ OPERATIONS = {
     "worktree-manager": ("create_worktree", "list_worktrees", "remove_worktree", "worktree_status"),
     "test-runner": ("run_tests",),
     "parallel-task-executor": (),
+    "claude-code": (),
 }
 
 
-def test_the_package_brings_the_guides_four_roles():
+def test_the_package_brings_the_guides_four_roles_and_claude_code():
     roles = find_roles()
     assert {name: role.operations for name, role in roles.items()} == OPERATIONS
     for role in roles.values():
@@ -37,7 +39,20 @@ def test_the_package_brings_the_guides_four_roles():
         "worktree-manager": ("none", True),
         "test-runner": ("worktree", True),
         "parallel-task-executor": ("worktree", True),
+        "claude-code": ("worktree", True),
     }
+
+
+def test_only_the_packages_roles_name_haikuds_interpreter(tmp_path: Path):
+    role = find_roles()["claude-code"]
+    assert role.command == (sys.executable, "-Ps", "-m", "haikud.agent.claude_code")
+    assert role.credential
+    text = b"---\nname: mine\ncommand: ['{python}', -m, mine]\n---\nA prompt.\n"
+    (tmp_path / "mine.md").write_bytes(text)
+    roles = find_roles(tmp_path)
+    assert roles["mine"].command == ("{python}", "-m", "mine")
+    found, _ = repository_roles({".claude/agents/other.md": text.replace(b"mine", b"other")}, roles)
+    assert found["other"].command is None
 
 
 def test_the_settings_folder_goes_before_the_package(tmp_path: Path):

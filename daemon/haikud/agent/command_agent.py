@@ -18,6 +18,7 @@ from haikud.agent.attempt import Attempt, Outcome, clean_text
 from haikud.agent.endings import Escalated, Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.interventions import Watchman
+from haikud.agent.kept_folder import carry_on_kept_folder
 from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
 from haikud.contracts.completion import CompletionPayload
@@ -46,6 +47,7 @@ _FACTS = frozenset(CompletionPayload.model_fields)
 def run_command_agent(attempt: Attempt) -> None:
     """Run the role's command to its end, or to where a monitor ends it. Raises Failed, Escalated, Stopped."""
     command = attempt.spec.role.command or []
+    carry_on_kept_folder(attempt)
     relay, watchman = EventRelay(attempt), Watchman(attempt)
 
     def tick() -> bool:

@@ -18,6 +18,9 @@ from haikud.spool.layout import AttemptPaths
 
 _SECRET_WORDS = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
+MOST_NOTE_CHARACTERS = 8_000
+"""Of why a task is given once more: an environment has little room."""
+
 
 def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
     """The agent's own HOME and TMPDIR, made if missing."""
@@ -98,7 +101,9 @@ def _own_variables(spec: Spec, paths: AttemptPaths) -> dict[str, str]:
             "HAIKUD_GUIDANCE_FILE": str(paths.guidance) if spec.guidance else None,
             "HAIKUD_DEPENDENCIES_FILE": str(paths.dependencies) if paths.dependencies.exists() else None,
             "HAIKUD_MODEL": spec.role.model,
+            "HAIKUD_RESUME_NOTE": (spec.resume_note or "").replace("\0", "")[:MOST_NOTE_CHARACTERS],
             "HAIKUD_MAX_COST_USD": f"{spec.budget_usd:.6f}",
+            "HAIKUD_MAX_TURNS": str(spec.limits.max_turns),
         }
     )
 

@@ -33,6 +33,7 @@ NO_SETTINGS = frozenset(
         *("HAIKUD_CONFIG", "HAIKUD_SPOOL"),
         *("HAIKUD_REF", "HAIKUD_PLAN_ID", "HAIKUD_ROLE", "HAIKUD_AGENT_ID", "HAIKUD_ATTEMPT", "HAIKUD_OUT"),
         *("HAIKUD_GUIDANCE_FILE", "HAIKUD_DEPENDENCIES_FILE", "HAIKUD_MODEL", "HAIKUD_MAX_COST_USD"),
+        *("HAIKUD_MAX_TURNS", "HAIKUD_RESUME_NOTE"),
     }
 )
 """Variables that mean something else: where to look, and what an attempt tells its agent."""

@@ -118,7 +118,7 @@ def _faults_of_messages(messages: object) -> Iterator[str]:
         if not isinstance(message, dict) or message.get("role") not in {"user", "assistant", "system"}:
             yield f"messages.{index}.role: Input should be 'user' or 'assistant'"
             return
-        if not content_blocks(message.get("content")):
+        if not content_blocks(message.get("content")) and message["role"] != "system":  # which Claude Code sends empty
             yield f"messages.{index}: all messages must have non-empty content"
             return
         yield from _faults_of_blocks(index, content_blocks(message["content"]))

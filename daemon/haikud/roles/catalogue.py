@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,9 @@ REPOSITORY_ROLES_FOLDER = ".claude/agents"
 
 MOST_UNUSABLE = 5
 """Files of a repository that are named where they cannot be used; beyond, only how many."""
+
+PYTHON = "{python}"
+"""A word of a package role's command."""
 
 WIDEST_ROLE = "parallel-task-executor"
 """The role whose tools a repository's roles may have at most."""
@@ -36,7 +40,7 @@ def find_roles(roles_dir: Path | None = None) -> dict[str, RoleFile]:
     for entry in resources.files("haikud.roles").joinpath("builtin").iterdir():
         if entry.name.endswith(".md"):
             role = parse_role(entry.read_bytes(), name_hint=entry.name, source="package")
-            roles[role.name] = role
+            roles[role.name] = _with_interpreter(role)
     own: dict[str, RoleFile] = {}
     for path in _role_files(roles_dir) if roles_dir else []:
         if not path.is_file():  # opening a FIFO would wait for ever
@@ -56,6 +60,14 @@ def _role_files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix == ".md" and not path.name.startswith("."))
     except OSError as error:
         raise RoleError(str(folder), 0, f"the folder of roles cannot be read: {error.strerror}") from error
+
+
+def _with_interpreter(role: RoleFile) -> RoleFile:
+    """A package role's `{python}` is the interpreter that haikud runs with; in other roles it is a word like others."""
+    if not role.command:
+        return role
+    command = tuple(sys.executable if word == PYTHON else word for word in role.command)
+    return dataclasses.replace(role, command=command)
 
 
 def _with_whole_command(role: RoleFile, folder: Path) -> RoleFile:

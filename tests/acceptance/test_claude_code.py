@@ -1,0 +1,70 @@
+"""The role `claude-code` with the real Claude Code, against the scripted API: the demo's task, from file to file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.support.claude_code import claude_or_skip
+from tests.support.house import House
+from tests.support.repository import git
+
+from haikud.interfaces.demo_project import make_request, write_project
+from haikud.offline.server import ScriptedApi
+
+STAMP = "2026-11-23T10:00:00Z"
+
+
+def test_claude_code_completes_the_demo_task(house: House):
+    folder = claude_or_skip()
+    write_project(house.repository)
+    git(house.repository, "add", "-A")
+    git(house.repository, "commit", "-qm", "The navigation")
+    with ScriptedApi("logout") as api:
+        house.environment = {
+            "PATH": f"{folder}:{house.base_environment()['PATH']}",
+            "ANTHROPIC_API_KEY": "sk-ant-scripted",
+            "ANTHROPIC_BASE_URL": api.base_url,
+        }
+        house.start()
+        request = make_request(house.repository, STAMP)
+        request["receiver"] = "claude-code"
+        house.drop("incoming", "logout.json", request)
+        response = house.response("req-12345")
+        asked = [one for one in api.journal if one.path == "/v1/messages"]
+
+    payload = response["payload"]
+    assert response["status"] == "success", (response, house.log("req-12345"))
+    assert payload["tests_passing"] is True
+    assert sorted(payload["files_changed"]) == ["navigation/bar.py", "tests/test_logout.py"]
+    assert payload["summary"].startswith("[scripted] Added a logout button")
+    branch = git(house.repository, "log", "-1", "--format=%s%n%b", "feature/req-12345")
+    assert branch.startswith("Add a logout button to the navigation"), branch
+    assert "Co-Authored-By" not in branch
+
+    log = house.log("req-12345")
+    assert re.search(r"agent \| Claude Code \d+\.\d+\.\d+, claude-haiku-5-5, session ", log), log
+    assert "agent | Bash: cat navigation/session.py" in log
+    assert "progress 50 %: the button stands beside the profile" in log
+
+    own = payload["claude_code"]
+    assert {one.status for one in asked} == {200}
+    assert own["num_turns"] > 0
+    assert own["resumed"] is False
+    usages = [one.usage for one in asked if one.usage]
+    for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"):
+        assert own["usage"][name] == sum(usage[name] for usage in usages), name
+    assert own["total_cost_usd"] == pytest.approx(sum(_cost(usage) for usage in usages), rel=1e-9)
+    assert not any("sk-ant-scripted" in text for text in _texts(house))
+
+
+def _cost(usage: dict[str, int]) -> float:
+    """USD at claude-haiku-5-5's prices for short requests."""
+    tokens = {"input_tokens": 0.10, "output_tokens": 0.50}
+    tokens |= {"cache_creation_input_tokens": 0.125, "cache_read_input_tokens": 0.01}
+    return sum(usage[name] * price for name, price in tokens.items()) / 1e6
+
+
+def _texts(house: House) -> list[str]:
+    files = [path for path in house.spool.rglob("*") if path.is_file()]
+    return [path.read_text(encoding="utf-8", errors="replace") for path in files]
