@@ -88,12 +88,11 @@ class Gate:
 
     @property
     def pause(self) -> Pause | None:
-        """What everybody waits for."""
+        """What everybody waits for. The reason does not name its end: `until` does."""
         stop = self._stop
         if stop is None:
             return None
-        reason = pause_words(stop.kind, stop.detail, stop.until_wall, self._clock.wall())
-        return Pause(until=stop.until_wall, reason=reason, kind=stop.kind)
+        return Pause(until=stop.until_wall, reason=stop.detail, kind=stop.kind)
 
     @property
     def waiting(self) -> int:
@@ -341,8 +340,10 @@ class Gate:
                     if self._first is not None and now < self._alone_until:
                         times.append(self._alone_until)
                         continue
+                    if turn.model in blocked:
+                        continue  # who comes later does not overtake: a large call would starve
                     ready = self._views[turn.model].ready_at(self._need(turn, now), now)
-                    if turn.model in blocked or ready > now:
+                    if ready > now:
                         blocked.add(turn.model)
                         times.append(ready)
                         continue

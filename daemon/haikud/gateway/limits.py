@@ -163,7 +163,7 @@ def probe_wait(number: int) -> float:
 
 
 def pause_words(kind: Kind, detail: str, until: datetime, now: datetime) -> str:
-    """The reason of a pause, with its end in UTC."""
+    """The reason of a pause with its end, in UTC: for a caller who sees nothing else."""
     moment = f"{until:%H:%M:%S} UTC" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M:%S} UTC"
     end = {"unreachable": "looked for again at", "billing": "tried again at"}.get(kind, "goes on at")
     return f"{detail}; {end} {moment}"
