@@ -74,6 +74,13 @@ def test_a_price_that_cannot_be_meant_is_refused(wrong: dict):
         Settings.model_validate({"prices": {HAIKU: wrong}})
 
 
+def test_a_misspelt_name_is_refused():
+    with pytest.raises(ValidationError, match="'hiaku' is neither a name of `models`"):
+        Settings.model_validate({"prices": {"hiaku": {"input": 1, "output": 1}}})
+    named = {"models": {"local": "local"}, "prices": {"local": {"input": 1, "output": 1}}}
+    assert list(Settings.model_validate(named).prices_by_id) == ["local"]
+
+
 def test_own_prices_do_without_the_library():
     code = (
         "import sys; from haikud.costs.prices import PriceList; from haikud.contracts.settings import Settings\n"

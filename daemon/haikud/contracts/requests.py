@@ -103,7 +103,10 @@ class TaskPlan(_Dropped):
 
     id: Id | None = None
     tasks: list[PlanTask] = Field(min_length=1)
-    metadata: JsonObject = Field(default_factory=dict)
+    metadata: JsonObject = Field(
+        default_factory=dict,
+        description="Kept; `main_agent` {model, input_tokens, output_tokens} is what planning cost (docs/costs.md)",
+    )
     repository: str | None = Field(None, description="Absolute path of the checkout to work on")
     context: DroppedContext = Field(default_factory=lambda: DroppedContext.model_validate({}))
 

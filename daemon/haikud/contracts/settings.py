@@ -225,6 +225,19 @@ class Settings(SettingsModel):
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
 
+    @field_validator("prices")
+    @classmethod
+    def _refuse_misspelt_names(cls, value: dict[str, ModelPrice], info: ValidationInfo) -> dict[str, ModelPrice]:
+        """A price that no model would find must not be a price unset."""
+        names = info.data.get("models", DEFAULT_MODELS)
+        for name in value:
+            if name not in names and "-" not in name:
+                msg = (
+                    f"{name!r} is neither a name of `models` ({', '.join(names)}) nor a model's id, such as claude-..."
+                )
+                raise ValueError(msg)
+        return value
+
     @property
     def prices_by_id(self) -> dict[str, ModelPrice]:
         """The prices by model id. One for an id wins over one for a name that means it."""
