@@ -8,7 +8,6 @@ with GatewayProcess(tmp_path / "spool", api.base_url) as gateway:
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -186,8 +185,3 @@ def hear_line(peer: socket.socket) -> dict[str, Any]:
         data += piece
     heard: dict[str, Any] = json.loads(data)
     return heard
-
-
-async def in_thread(call: Any, *arguments: Any) -> Any:
-    """Something that blocks, beside the event loop."""
-    return await asyncio.to_thread(call, *arguments)
