@@ -28,6 +28,7 @@ class Code(StrEnum):
     # the machine
     GIT = "git"
     GH = "gh"
+    CLAUDE = "claude"
     API_KEY = "api_key"
     SETTINGS = "settings"
     FILESYSTEM = "filesystem"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from haikud.contracts.settings import Settings
 from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.upkeep.claude_check import check_claude
 from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
@@ -55,6 +56,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
         lambda: _settings(around),
         _git,
         lambda: check_gh(around.settings, around.environ),
+        lambda: check_claude(around.environ),
         lambda: _key(around),
         lambda: _format(layout),
         lambda: _filesystem(layout),
