@@ -30,6 +30,7 @@ class Answer:
     broken: str | None = None  # cut, stall, truncate, corrupt or error (an error event)
     events: int = 3
     error: str = "overloaded_error"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -133,9 +134,18 @@ class MessagesDouble:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            def do_GET(self) -> None:
+                double._tell(self)
+
+        self._server = self._listen(Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def _listen(self, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+        return ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def _tell(self, handler: BaseHTTPRequestHandler) -> None:
+        _send_status(handler, Status(404), 0)
 
     @property
     def base_url(self) -> str:
@@ -172,6 +182,8 @@ class MessagesDouble:
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("request-id", f"req_{number}")
         handler.send_header("transfer-encoding", "chunked")
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
         handler.end_headers()
         events = events_of(answer, number, model)
         try:

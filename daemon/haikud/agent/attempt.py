@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from haikud.agent.endings import Stopped
 from haikud.agent.events import EventLog
+from haikud.agent.gateway_account import GatewayAccount
 from haikud.agent.life import SignsOfLife
 from haikud.agent.testing.facts import TestFacts
 from haikud.contracts.attempt import Assignment, Orders, Spec
@@ -88,7 +89,7 @@ class Attempt:
     log: AgentLog
     events: EventLog
     stop: threading.Event
-    api_key: str | None
+    api_key: str | None = field(repr=False)  # with a gateway its token, else the API's key; None: there is none
     began_at: datetime
     began: float = field(default_factory=time.monotonic)
     phase: Phase = Phase.SETUP
@@ -109,6 +110,7 @@ class Attempt:
     exit_code: int | None = None
     issue: tuple[int, str | None] | None = None
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # GitHub's, by their variables' names; for gh
+    account: GatewayAccount | None = None  # None: no model call of the attempt goes through a gateway
     usage: UsageTotal = field(default_factory=UsageTotal)
     usage_by_model: dict[str, UsageTotal] = field(default_factory=dict)
 
@@ -201,7 +203,8 @@ class Attempt:
         self.left_running.extend(ended.left_running)
         if ended.stopped:
             self.check_stop()
-        return Outcome(ended, tail.text(), offset, self.log.offset())
+        text = tail.text().replace(self.api_key, "[key]") if self.api_key else tail.text()
+        return Outcome(ended, text, offset, self.log.offset())
 
     def end_processes(self) -> None:
         """End whatever of the attempt is still running, ourselves excepted. Raises TreeStillAlive."""

@@ -3,7 +3,8 @@
 0: done. 75 (EX_TEMPFAIL): could not now, try again. 79: a question; its reason is in `$HAIKUD_OUT/result.json` or the
 last line of output. Anything else: failed. What it writes into `$HAIKUD_OUT/result.json` and
 `$HAIKUD_OUT/events.jsonl` are words, never facts; a file there that is no regular one, too large or not as the
-contract says is a warning and otherwise as good as none.
+contract says is a warning and otherwise as good as none. What its model calls cost, the gateway says, while it runs and
+at its end; where it failed because the gateway refused them for a budget or a limit, that is how the attempt ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from haikud.agent.endings import Escalated, Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.interventions import Watchman
 from haikud.agent.kept_folder import carry_on_kept_folder
+from haikud.agent.refused_calls import ending_of_refused
 from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
 from haikud.contracts.completion import CompletionPayload
@@ -52,6 +54,8 @@ def run_command_agent(attempt: Attempt) -> None:
 
     def tick() -> bool:
         relay.look()
+        if attempt.account is not None:
+            attempt.account.mirror()
         return watchman.at_tick()
 
     try:
@@ -75,6 +79,11 @@ def run_command_agent(attempt: Attempt) -> None:
     attempt.payload.update(_own_words(attempt, report))
     if outcome.ended.stopped:
         raise watchman.ending()
+    if outcome.ended.exit_code != 0:
+        asks = outcome.ended.exit_code == ESCALATE
+        refused = ending_of_refused(attempt, clean_text(attempt.summary), asks=asks)
+        if refused is not None:
+            raise refused
     _judge(outcome, report, command)
 
 

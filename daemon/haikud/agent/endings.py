@@ -8,6 +8,7 @@ from __future__ import annotations
 from haikud.agent.errors import AgentError
 from haikud.contracts.attempt import EndOrder, Orders, Question, QuotaStop
 from haikud.contracts.error_report import ErrorType
+from haikud.contracts.gateway import Purse
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.states import AttemptOutcome
 
@@ -20,6 +21,7 @@ class Ending(Exception):  # noqa: N818 -- most endings are no errors
     question: Question | None = None
     quota: QuotaStop | None = None
     intervention: Intervention | None = None
+    budget_purse: Purse | None = None
 
 
 class Failed(Ending):
@@ -27,10 +29,11 @@ class Failed(Ending):
 
     outcome = AttemptOutcome.EXITED_WITH_ERROR
 
-    def __init__(self, error: AgentError, question: Question | None = None) -> None:
+    def __init__(self, error: AgentError, question: Question | None = None, purse: Purse | None = None) -> None:
         super().__init__(f"{error.code}: {error.message}")
         self.error = error
         self.question = question  # what a budget that is used up asks
+        self.budget_purse = purse  # whose that was
 
 
 class Hindered(Ending):

@@ -1,8 +1,9 @@
 """The environment of everything untrusted in an attempt: agents, their tools, setup, tests, linters.
 
 Built from nothing: the guide's variables, haikud's own, git's identity, and what the settings name. A variable that
-has no value is absent, not empty. The API's credentials are never there, whoever names them, but for a command agent
-whose role asks for one.
+has no value is absent, not empty. The API's credentials are never there, whoever names them. A command agent whose role
+asks for one gets the gateway's address and a token of it; the API's own key only where there is no gateway (an attempt
+that an older daemon ordered).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _SECRET_WORDS = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDEN
 
 MOST_NOTE_CHARACTERS = 8_000
 """Of why a task is given once more: an environment has little room."""
+
+_PROXIES = frozenset({"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"})
 
 
 def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
@@ -48,7 +51,8 @@ def agent_environment(
     """The whole environment for this attempt's untrusted processes.
 
     `identity`: name and e-mail of the agent's commits. `host`: the runner's own environment, from which PATH and the
-    names that the settings pass on are taken. `api_key` only reaches a command agent whose role has `credential`.
+    names that the settings pass on are taken. `api_key`, the gateway's token or the API's key, only reaches a command
+    agent whose role has `credential`.
     """
     home, temporary = private_folders(paths)
     chosen = {name: host[name] for name in spec.pass_environment if name in host} | spec.set_environment
@@ -66,9 +70,19 @@ def agent_environment(
     if spec.role.command is not None and spec.role.credential:
         if api_key:
             environment["ANTHROPIC_API_KEY"] = api_key
-        if spec.api.base_url:
-            environment["ANTHROPIC_BASE_URL"] = spec.api.base_url
+        base_url = spec.gateway.base_url if spec.gateway else spec.api.base_url
+        if base_url:
+            environment["ANTHROPIC_BASE_URL"] = base_url
+        if spec.gateway and _PROXIES & set(environment):
+            _go_past_proxies(environment)
     return environment
+
+
+def _go_past_proxies(environment: dict[str, str]) -> None:
+    """Proxies that the settings pass on are for the way out; they would not find the gateway on this machine."""
+    named = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    for name in ("no_proxy", "NO_PROXY"):
+        environment[name] = ",".join(filter(None, (named, "127.0.0.1")))
 
 
 def _guide_variables(spec: Spec, paths: AttemptPaths, worktree: Path, issue_number: int | None) -> dict[str, str]:

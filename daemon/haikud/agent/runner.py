@@ -17,9 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from haikud.agent.attempt import Attempt
+from haikud.agent.charges import Charges
 from haikud.agent.endings import Ending, Failed
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
+from haikud.agent.gateway_account import GatewayAccount
 from haikud.agent.hindrances import ending_after
 from haikud.agent.interventions import checkpoint
 from haikud.agent.phases.deliver import deliver
@@ -39,6 +41,9 @@ from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import read_model
 
 EXIT_BUG = 70
+
+_ACCOUNT_SECONDS = 10.0
+"""That a gateway which is away is waited for at an attempt's end: it is started again at once."""
 
 _PHASES: tuple[tuple[Phase, int, str, Callable[[Attempt], None]], ...] = (
     (Phase.SETUP, 5, "Preparing the place of work", set_up),
@@ -68,6 +73,7 @@ def run_attempt(
         attempt.say(f"the runner broke:\n{describe_exception(error, api_key)}")
         ending = Failed(_runner_bug(error, api_key))
     ending = _put_in_order(attempt, ending)
+    _close_account(attempt)
     if ending is None:
         attempt.enter(Phase.REPORT, 100, "Reporting")
     result = report(attempt, ending)
@@ -82,17 +88,22 @@ def open_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> At
     spec, assignment = read_model(paths.spec, Spec), read_model(paths.assignment, Assignment)
     if spec is None or assignment is None:
         raise FileNotFoundError(f"{folder} has no spec.json or no assignment.json")
-    log = AgentLog(task_paths.log, spec.limits.log_bytes)
+    log = AgentLog(task_paths.log, spec.limits.log_bytes, api_key)
+    layout, events = SpoolLayout(folder.parents[3]), EventLog(paths.events)
+    account = None
+    if spec.gateway is not None and api_key:
+        account = GatewayAccount(layout.root, spec.gateway.socket, api_key, Charges(log, events))
     return Attempt(
         spec=spec,
         assignment=assignment,
-        layout=SpoolLayout(folder.parents[3]),
+        layout=layout,
         paths=paths,
         task_paths=task_paths,
         log=log,
-        events=EventLog(paths.events),
+        events=events,
         stop=stop,
         api_key=api_key,
+        account=account,
         began_at=utc_now(),
     )
 
@@ -103,7 +114,8 @@ def _load_all(attempt: Attempt) -> None:
         import haikud.agent.haiku.session
         from haikud.agent.haiku.metering import price_list
 
-        price_list(attempt.spec).load(attempt.spec.role.model)
+        if attempt.account is None:  # else the gateway knows the prices
+            price_list(attempt.spec).load(attempt.spec.role.model)
     if attempt.is_operation:
         import haikud.agent.operations.operate
     if any(file.template for file in attempt.spec.task.files):
@@ -148,6 +160,21 @@ def _put_in_order(attempt: Attempt, ending: Ending | None) -> Ending | None:
             return trouble
         attempt.warn(f"afterwards: {trouble}")
     return ending
+
+
+def _close_account(attempt: Attempt) -> None:
+    """Take over what the gateway says that the attempt has used. The engine reads it in the journal once more."""
+    account = attempt.account
+    if account is None:
+        return
+    if attempt.spec.role.command is not None:
+        account.begin()  # what it left running may have called to its own end
+    # Whoever ends us with a signal waits for the time of grace, and no longer.
+    seconds = attempt.grace / 2 if attempt.stop.is_set() else _ACCOUNT_SECONDS
+    if not account.finish(min(seconds, _ACCOUNT_SECONDS)):
+        attempt.warn("haikud's gateway could not be asked what the last model calls cost: its journal says it")
+    account.close()
+    attempt.usage, attempt.usage_by_model = account.charges.total, account.charges.by_model
 
 
 def _say_hello(attempt: Attempt) -> None:

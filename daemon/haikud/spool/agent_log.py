@@ -127,14 +127,16 @@ class _Held:
 class AgentLog:
     """One task's agent.log, open for appending: by path, or on a descriptor that stays its giver's.
 
-    `most_agent_bytes`: of an agent's words, as long as this log is open; None: all of them.
+    `most_agent_bytes`: of an agent's words, as long as this log is open; None: all of them. `secret`: what an agent may
+    print of its environment and nobody is to read here.
     """
 
-    def __init__(self, target: Path | int, most_agent_bytes: int | None = None) -> None:
+    def __init__(self, target: Path | int, most_agent_bytes: int | None = None, secret: str | None = None) -> None:
         self._owned = not isinstance(target, int)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # no FIFO stalls us
         self._descriptor = target if isinstance(target, int) else os.open(target, flags, 0o600)
         self._lock = threading.Lock()
+        self._secret = (secret or "").encode()
         self._partial: dict[str, bytes] = {}
         self._room = None if most_agent_bytes is None else most_agent_bytes * 3 // 4
         self._room_at_end = 0 if most_agent_bytes is None else min(most_agent_bytes // 4, MOST_HELD_BYTES)
@@ -161,18 +163,22 @@ class AgentLog:
         """What the agent or a tool printed. A line that is not finished yet is kept, per `source`, until it is."""
         with self._lock:
             if self._held is not None:  # nothing of it is looked at before it is known to stay
-                whole_lines, end, rest = (self._partial.pop(source, b"") + data).rpartition(b"\n")
+                whole_lines, end, rest = self._with_partial(source, data).rpartition(b"\n")
                 full = len(rest) > MOST_LINE_BYTES
                 self._held.add(whole_lines + end + (rest + b"\n" if full else b""))
                 if rest and not full:
                     self._partial[source] = rest
                 return
-            *whole, partial = (self._partial.pop(source, b"") + data).split(b"\n")
+            *whole, partial = self._with_partial(source, data).split(b"\n")
             pieces = [piece for line in whole for piece in _break_up(line)]
             *long, partial = _break_up(partial)
             if partial:
                 self._partial[source] = partial
             self._append_agent([*pieces, *long])
+
+    def _with_partial(self, source: str, data: bytes) -> bytes:
+        text = self._partial.pop(source, b"") + data
+        return text.replace(self._secret, b"[key]") if self._secret else text
 
     def flush(self, source: str | None = None) -> None:
         """Write the unfinished line of one source, or of all."""

@@ -4,6 +4,10 @@ Promises: a call ends within about a tenth of a second once `stop` is set, where
 first byte, streaming, stalled), with CallStopped; a stall ends after api.stall_seconds. What was received until then
 is in the caller's Incoming. Fails with one of faults.CALL_FAULTS.
 
+With a gateway the calls go over its unix socket, and it calls the API. It watches the API's silence itself, and may
+hold a call back: as long as the account's limits make it wait, and until others end that hold the budget's last money.
+So it is given that time beyond a stall's; a gateway that dies is seen at once.
+
 The asynchronous client is used for exactly that: a blocked read can be cancelled there, and cannot in a thread. Build
 it after a fork, never before: a client shared across forks mixes requests up (measured).
 """
@@ -29,12 +33,17 @@ _TICK = 0.1
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_GATEWAY_URL = "http://gateway"
+"""The host is only said; the socket is what is connected to."""
 
-def _direct_client(timeout: httpx2.Timeout) -> anthropic.DefaultAsyncHttpxClient:
+_HELD_SECONDS = 330.0
+"""That the gateway may hold a call for a budget, and what it needs to say itself that the API is silent."""
+
+
+def _direct_client(timeout: httpx2.Timeout, socket: str | None = None) -> anthropic.DefaultAsyncHttpxClient:
     """An HTTP client that no proxy variable diverts: only a transport of our own keeps the SDK from reading those."""
-    return anthropic.DefaultAsyncHttpxClient(
-        transport=httpx2.AsyncHTTPTransport(trust_env=False), trust_env=False, timeout=timeout
-    )
+    transport = httpx2.AsyncHTTPTransport(trust_env=False, uds=socket)
+    return anthropic.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
 
 
 class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
@@ -50,21 +59,27 @@ class StopSign(Protocol):
 
 
 class MessagesClient:
-    """A client for one session, with an event loop of its own. Use it as a context manager."""
+    """A client for one session, with an event loop of its own. Use it as a context manager.
 
-    def __init__(self, api: ApiSettings, api_key: str) -> None:
+    `socket`: the gateway's; then `api_key` is its token. `base_url` is the API's either way, for words.
+    """
+
+    def __init__(self, api: ApiSettings, api_key: str, socket: str | None = None) -> None:
         self.base_url = api.base_url or DEFAULT_BASE_URL
-        timeout = httpx2.Timeout(api.stall_seconds, connect=api.connect_seconds)
+        self.max_tokens: float | None = None  # that the gateway has left to the last call, where it was less than asked
+        self.waited = 0.0  # seconds that it held the last call back
+        silence = api.stall_seconds if socket is None else api.stall_seconds + api.quota_wait_seconds + _HELD_SECONDS
+        timeout = httpx2.Timeout(silence, connect=api.connect_seconds)
         # A proxy is for the way out; it would not find a server on this machine's loopback.
-        local = urlsplit(self.base_url).hostname in _LOOPBACK
+        local = socket is not None or urlsplit(self.base_url).hostname in _LOOPBACK
         self._runner = asyncio.Runner()
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,  # given, so that neither the environment nor credentials on disk are looked at
-            base_url=self.base_url,
+            base_url=self.base_url if socket is None else _GATEWAY_URL,
             max_retries=0,
             timeout=timeout,
             open_telemetry=False,
-            http_client=_direct_client(timeout) if local else None,
+            http_client=_direct_client(timeout, socket) if local else None,
         )
 
     def __enter__(self) -> Self:
@@ -78,6 +93,7 @@ class MessagesClient:
 
     def receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
         """Make the call and put its answer into `incoming`."""
+        self.max_tokens, self.waited = None, 0.0
         self._runner.run(self._receive(request, incoming, stop))
 
     async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
@@ -95,10 +111,20 @@ class MessagesClient:
     async def _stream(self, request: dict[str, Any], incoming: Incoming) -> None:
         # create(), not stream(): its raw events are put together by Incoming, which knows a broken answer from a whole.
         async with await self._client.messages.create(**request, stream=True) as stream:
-            incoming.request_id = stream.response.headers.get("request-id")
+            headers = stream.response.headers
+            incoming.request_id = headers.get("request-id")
+            self.max_tokens = _number(headers.get("x-haikud-max-tokens"))
+            self.waited = _number(headers.get("x-haikud-waited")) or 0.0
             async for event in stream:
                 if not isinstance(
                     event, anthropic.BaseModel
                 ):  # JSON, but no object: it can happen, whatever the type says
                     raise BrokenStream(f"an event of the stream is no object but {type(event).__name__}")
                 incoming.add(event.to_dict(warnings=False))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

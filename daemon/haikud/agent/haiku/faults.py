@@ -4,6 +4,9 @@
     quota      429, 529 and 402: the account's or the API's limits, waited out or handed back
     permanent  every other refusal: the next try would be refused too
 
+Refusals of haikud's own gateway (`x-haikud-refusal`) are sorted by what they say; a budget's and a token's are the
+caller's to obey.
+
 The SDK raises its own errors for a status, and raw `httpx2` errors, JSON errors or nothing at all for a stream that
 breaks (measured); all of them are in CALL_FAULTS. No message here holds a secret.
 """
@@ -21,6 +24,7 @@ import anthropic
 import httpx2
 
 from haikud.agent.haiku.incoming import BrokenStream
+from haikud.contracts.gateway import Purse, Refusal
 
 CALL_FAULTS = (
     anthropic.AnthropicError,
@@ -62,6 +66,20 @@ _CURES = {
 }
 _ANY_CURE = "Read the API's message, then correct the settings or the task."
 _UNREACHABLE_CURE = "Check the network, the proxy settings and api.base_url, then retry the task."
+_GATEWAY_CURE = "Look whether the daemon runs, which starts its gateway (haikud status), then retry the task."
+
+_REFUSED = {
+    Refusal.TOKEN: ("TOKEN_REFUSED", "Retry the task: its next attempt gets a token of its own."),
+    Refusal.MODEL: ("MODEL_NOT_ALLOWED", "Correct the model's name in the role, the task or the settings (models)."),
+    Refusal.PRICE: (
+        "UNKNOWN_MODEL_PRICE",
+        "Give its price in the settings (prices), or correct its name in the role or the settings (models).",
+    ),
+    Refusal.FEATURE: ("FEATURE_REFUSED", "Leave out what cannot be bounded by a budget."),
+    Refusal.REQUEST: ("REQUEST_REFUSED", "Read the message: this request will never be accepted as it is."),
+    Refusal.BUDGET: ("BUDGET_EXCEEDED", "Raise the budget, or split the task."),
+}
+"""The gateway's refusals that no further try would change: code and cure."""
 
 
 class FaultKind(StrEnum):
@@ -84,11 +102,16 @@ class Fault:
     retry_after: float | None = None  # seconds
     cure: str = ""
     is_overlong: bool = False  # the request does not fit the model's context
+    refusal: Refusal | None = None  # where haikud's gateway did not make the call
+    purse: Purse | None = None  # with the refusal `budget`
 
 
-def classify(error: BaseException, base_url: str) -> Fault:
-    """The fault behind one of CALL_FAULTS."""
+def classify(error: BaseException, base_url: str, *, through_gateway: bool = False) -> Fault:
+    """The fault behind one of CALL_FAULTS; `base_url` is the API's, and not the gateway's."""
     if isinstance(error, anthropic.APIStatusError):
+        refusal = error.response.headers.get("x-haikud-refusal")
+        if through_gateway and refusal in set(Refusal):
+            return _refused(error, Refusal(refusal))
         return _status_fault(error)
     cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
     if isinstance(cause, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
@@ -96,6 +119,9 @@ def classify(error: BaseException, base_url: str) -> Fault:
         return Fault(FaultKind.PERMANENT, "API_NOT_CALLABLE", words, cure=_UNREACHABLE_CURE)
     if isinstance(error, anthropic.APIConnectionError):
         silent = isinstance(cause, httpx2.ReadTimeout)
+        if through_gateway:
+            why = "does not answer" if silent else f"cannot be reached: {_words(cause or error)}"
+            return Fault(FaultKind.NETWORK, "GATEWAY_UNREACHABLE", f"haikud's gateway {why}", cure=_GATEWAY_CURE)
         why = "did not answer within api.stall_seconds" if silent else f"cannot be reached: {_words(cause or error)}"
         words = f"the API at {base_url} {why}"
         return Fault(FaultKind.NETWORK, "API_UNREACHABLE", words, cure=_UNREACHABLE_CURE)
@@ -116,6 +142,28 @@ def retry_after_of(headers: Mapping[str, str], now: float | None = None) -> floa
     except (KeyError, ValueError, OverflowError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))
+
+
+def _refused(error: anthropic.APIStatusError, refusal: Refusal) -> Fault:
+    said = (error.api_message or error.message).rstrip(".")
+    if refusal is Refusal.LIMIT:
+        kind, code, cure = FaultKind.QUOTA, f"API_{error.status_code}", _UNREACHABLE_CURE
+    elif refusal in {Refusal.UNREACHABLE, Refusal.STALLED}:
+        kind, code, cure = FaultKind.NETWORK, "API_UNREACHABLE", _UNREACHABLE_CURE
+    else:
+        kind, (code, cure) = FaultKind.PERMANENT, _REFUSED[refusal]
+    purse = error.response.headers.get("x-haikud-budget")
+    return Fault(
+        kind,
+        code,
+        said,
+        status=error.status_code,
+        request_id=error.request_id,
+        retry_after=retry_after_of(error.response.headers),
+        cure=cure,
+        refusal=refusal,
+        purse=Purse(purse) if purse in set(Purse) else None,
+    )
 
 
 def _status_fault(error: anthropic.APIStatusError) -> Fault:

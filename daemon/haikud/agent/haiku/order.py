@@ -10,8 +10,10 @@ from typing import Literal
 
 from haikud.agent.errors import AgentError
 from haikud.agent.events import EventLog
+from haikud.agent.gateway_account import GatewayAccount
 from haikud.agent.haiku.context import ContextFile
 from haikud.contracts.attempt import Assignment, Orders, Question, QuotaStop, Spec
+from haikud.contracts.gateway import Purse
 from haikud.contracts.usage import UsageTotal
 from haikud.spool.agent_log import AgentLog
 
@@ -33,6 +35,7 @@ class HaikuOrder:
     dependencies_file: Path | None
     read_orders: Callable[[], Orders]
     stop: threading.Event  # set by TERM
+    account: GatewayAccount | None = None  # None: calls go to the API itself; else `api_key` is the gateway's token
     at_turn: Callable[[], bool] = lambda: False  # whether a monitor ends it at this turn
     cuts_call: Callable[[], bool] = lambda: False  # whether a model call under way is to be cut short for that
     gather_context: Callable[[], Sequence[ContextFile]] = tuple  # for the first message of a conversation
@@ -48,6 +51,7 @@ class HaikuEnd:
     question: Question | None = None  # with escalated and budget
     quota: QuotaStop | None = None  # with quota
     error: AgentError | None = None  # with failed, budget and max_turns
+    purse: Purse | None = None  # with budget: whose it was, where the gateway said so
     usage: UsageTotal = field(default_factory=UsageTotal)
     usage_by_model: dict[str, UsageTotal] = field(default_factory=dict)
 
@@ -63,6 +67,7 @@ class AgentEnds(Exception):  # noqa: N818 -- most ends are no errors
         question: Question | None = None,
         quota: QuotaStop | None = None,
         error: AgentError | None = None,
+        purse: Purse | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind: EndKind = kind
@@ -70,3 +75,4 @@ class AgentEnds(Exception):  # noqa: N818 -- most ends are no errors
         self.question = question
         self.quota = quota
         self.error = error
+        self.purse = purse

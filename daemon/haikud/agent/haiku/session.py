@@ -15,7 +15,7 @@ from haikud.agent.errors import AgentError
 from haikud.agent.haiku.calls import Caller
 from haikud.agent.haiku.client import MessagesClient
 from haikud.agent.haiku.loop import Loop
-from haikud.agent.haiku.metering import Meter
+from haikud.agent.haiku.metering import GatewayMeter, Meter, Metering
 from haikud.agent.haiku.order import AgentEnds, HaikuEnd, HaikuOrder
 from haikud.agent.haiku.prompt import system_prompt
 from haikud.agent.haiku.resume import take_up
@@ -29,9 +29,9 @@ from haikud.spool.models import UnreadableFile
 __all__ = ["HaikuEnd", "HaikuOrder", "run_haiku"]
 
 
-def run_haiku(order: HaikuOrder, meter: Meter | None = None) -> HaikuEnd:
+def run_haiku(order: HaikuOrder, meter: Metering | None = None) -> HaikuEnd:
     """Work on the order until there is an end. A `meter` of the caller's tells what was used where this raises."""
-    meter = meter or Meter(order.spec, order.log, order.events)
+    meter = meter or meter_of(order)
     try:
         _run(order, meter)
     except AgentEnds as end:
@@ -41,12 +41,20 @@ def run_haiku(order: HaikuOrder, meter: Meter | None = None) -> HaikuEnd:
             question=end.question,
             quota=end.quota,
             error=end.error,
+            purse=end.purse,
             usage=meter.usage,
             usage_by_model=meter.usage_by_model,
         )
 
 
-def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
+def meter_of(order: HaikuOrder) -> Metering:
+    """The meter that fits the way on which the order's calls go."""
+    if order.account is not None:
+        return GatewayMeter(order.account)
+    return Meter(order.spec, order.log, order.events)
+
+
+def _run(order: HaikuOrder, meter: Metering) -> NoReturn:
     spec = order.spec
     try:
         transcript = Transcript(order.transcript, spec.attempt)
@@ -68,13 +76,14 @@ def _run(order: HaikuOrder, meter: Meter) -> NoReturn:
         test_command=order.assignment.context.test_command,
     )
     toolbox = Toolbox(spec.role.tools, shell)
-    with contextlib.closing(toolbox), MessagesClient(spec.api, key) as client:
+    socket = order.account.socket.text if order.account else None
+    with contextlib.closing(toolbox), MessagesClient(spec.api, key, socket) as client:
         system = system_prompt(spec.role, cached=spec.context.cache_prompts)
         caller = Caller(order, client, meter, system, toolbox.definitions)
         Loop(order, transcript, caller, toolbox).run()
 
 
-def _checked_key(order: HaikuOrder, meter: Meter) -> str:
+def _checked_key(order: HaikuOrder, meter: Metering) -> str:
     """The key, once everything that a first call would stumble over has been looked at."""
     spec = order.spec
     if not order.api_key:
@@ -100,7 +109,7 @@ def _checked_key(order: HaikuOrder, meter: Meter) -> str:
             "Correct api.base_url in the settings, or ANTHROPIC_BASE_URL in the daemon's environment.",
         )
     try:
-        meter.prices.require_price(spec.role.model)
+        meter.require_price()
     except UnknownPrice as error:
         raise _cannot_begin(
             ErrorType.API_ERROR,

@@ -34,13 +34,13 @@ def implement(attempt: Attempt) -> None:
 
 
 def _run_built_in(attempt: Attempt) -> None:
-    from haikud.agent.haiku.metering import Meter
-    from haikud.agent.haiku.session import run_haiku
+    from haikud.agent.haiku.session import meter_of, run_haiku
 
-    meter = Meter(attempt.spec, attempt.log, attempt.events)
     watchman = Watchman(attempt)
+    order = _order(attempt, watchman)
+    meter = meter_of(order)
     try:
-        end = run_haiku(_order(attempt, watchman), meter)
+        end = run_haiku(order, meter)
     finally:  # also where the machine or a bug ends it
         attempt.usage = meter.usage
         attempt.usage_by_model = meter.usage_by_model
@@ -64,6 +64,7 @@ def _order(attempt: Attempt, watchman: Watchman) -> HaikuOrder:
         dependencies_file=dependencies if dependencies.exists() else None,
         read_orders=attempt.read_orders,
         stop=attempt.stop,
+        account=attempt.account,
         at_turn=watchman.at_turn,
         cuts_call=watchman.cuts_call,
         gather_context=partial(_gather, attempt),
@@ -99,7 +100,7 @@ def _judge(attempt: Attempt, end: HaikuEnd) -> None:
         raise Deferred(end.quota)
     if end.kind == "escalated":
         raise Escalated(end.question or Question(reason="The agent escalated without saying why"))
-    raise Failed(end.error or _unexplained(end), end.question)
+    raise Failed(end.error or _unexplained(end), end.question, end.purse)
 
 
 def _unexplained(end: HaikuEnd) -> AgentError:

@@ -35,6 +35,7 @@ def report(attempt: Attempt, ending: Ending | None) -> Result:
         intervention=ending.intervention if ending else None,
         quota=ending.quota if ending else None,
         error_report=build_error_report(attempt, error) if error else None,
+        budget_purse=ending.budget_purse if ending else None,
         usage=attempt.usage,
         usage_by_model=attempt.usage_by_model,
         issue_number=attempt.issue[0] if attempt.issue else spec.task.issue_number,
