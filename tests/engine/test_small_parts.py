@@ -16,7 +16,8 @@ from haikud.contracts.states import Phase, Priority, TaskState
 from haikud.contracts.usage import UsageEntry, UsageTotal
 from haikud.engine.attempts.tail import advance, read_on
 from haikud.engine.board import Board, Progress
-from haikud.engine.day_spend import next_midnight, read_day_spend
+from haikud.engine.budgets import next_midnight
+from haikud.engine.day_spend import read_day_spend
 from haikud.engine.drops.controls import read_command
 from haikud.engine.drops.filesystem import silent_filesystem
 from haikud.engine.drops.guidance import check_names_question, read_guidance, ref_of
@@ -89,14 +90,14 @@ def test_a_pruned_plan_is_neither_shown_nor_counted_as_finished():
     assert board.finished_counts == {TaskState.FAILED: 2}
 
 
-def test_what_running_attempts_were_allotted_is_reserved():
+def test_what_running_attempts_have_spent_so_far_counts_for_their_plan():
     board = queued_board()
     entry = board.tasks["p.a"]
-    entry.allotted_usd = 0.4
-    assert board.reserved_usd() == 0
+    entry.progress.cost_usd = 0.4
+    assert board.running_usd("p") == 0
     board.move(entry, next_decision(entry.decision, TaskState.RUNNING, "", NOW, attempt=1))
-    assert board.reserved_usd() == board.reserved_usd("p") == 0.4
-    assert board.reserved_usd("other") == 0
+    assert board.running_usd("p") == 0.4
+    assert board.running_usd("other") == 0
 
 
 def test_an_illegal_move_is_a_bug_and_said_so():
@@ -113,7 +114,11 @@ def test_the_days_spending_survives_a_restart_and_ends_with_the_day(tmp_path: Pa
     again.count("p.1", 1.5, NOW)  # as after a crash between this file and the decision that settles the attempt
     again.count("p.2", 0.25, NOW)
     assert read_day_spend(SpoolLayout(tmp_path), NOW).at(NOW) == 1.75
-    assert spend.at(next_midnight(NOW)) == 0
+    again.hear(0.1, NOW)  # by the gateway, whose journal keeps it
+    assert again.at(NOW) == 1.85
+    again.hear(0.2, NOW)
+    assert again.at(NOW) == 1.95
+    assert spend.at(next_midnight(NOW)) == again.at(next_midnight(NOW)) == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"day": 7}', b'{"cost_usd": "x", "day": "2026-11-02"}'])

@@ -60,6 +60,17 @@ class EnvironmentFault(Model):
     holds_work: bool = False  # no request is taken and no attempt started while it lasts
 
 
+GatewayState = Literal["not needed yet", "starting", "running", "down"]
+
+
+class GatewayStatus(Model):
+    """The process through which agents call models."""
+
+    state: GatewayState  # not needed yet: no agent of this daemon has called a model
+    pid: int | None = None
+    base_url: str | None = None  # for agents that need TCP
+
+
 class DaemonStatus(Model):
     """The daemon itself."""
 
@@ -70,6 +81,7 @@ class DaemonStatus(Model):
     max_agents: int
     watcher: str  # inotify or polling
     sandbox: str = "none"
+    gateway: GatewayStatus | None = None
 
 
 class TaskStatus(Model):

@@ -69,7 +69,6 @@ class OpenTask:
     spent_tokens: int = 0
     model: str | None = None  # of the newest attempt; "" where it calls none, None before the first
     handle: Handle | None = None
-    allotted_usd: float = 0.0  # to the running attempt
     ends_at: float | None = None  # the running attempt's time limit, monotonic seconds
     grace_seconds: float = 0.0
     ordered_end: OrderedEnd | None = None
@@ -236,10 +235,10 @@ class Board:
         owner = self.plans.get(plan_id)
         return [self.tasks[task.ref] for task in owner.plan.tasks if task.ref in self.tasks] if owner else []
 
-    def reserved_usd(self, plan_id: str | None = None) -> float:
-        """What running attempts (of one plan) may still spend."""
+    def running_usd(self, plan_id: str) -> float:
+        """What a plan's running attempts have spent so far."""
         running = self._by_state[TaskState.RUNNING].values()
-        return sum(entry.allotted_usd for entry in running if plan_id is None or entry.plan.id == plan_id)
+        return sum(entry.progress.cost_usd for entry in running if entry.plan.id == plan_id)
 
     def _enter(self, entry: OpenTask) -> None:
         self._by_state[entry.state][entry.ref] = entry

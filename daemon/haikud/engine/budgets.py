@@ -1,48 +1,53 @@
 """Budgets: how much the next attempt may spend. Pure sums over task, plan and day.
 
-Limits are hard also while attempts run side by side: what a running attempt was allotted counts as spent until it has
-ended. So a task may have to wait until others have ended and given back what they did not use.
+The gateway holds every single call to them, so that nothing is set aside for a running attempt: one starts as long as
+each of its three purses has something left.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from haikud.contracts import gateway
 
 SMALLEST_USD = 0.001
 """Less than this is nothing: no model call fits."""
 
+TOMORROW = "goes on tomorrow (UTC)"
+"""How the reason of a decision ends that waits for the next day's budget."""
+
 
 @dataclass(frozen=True)
 class Purse:
-    """One limit: what it allows, what is spent, and what running attempts may still spend of it."""
+    """One limit: what it allows, and what is spent of it, by running attempts too as far as is known."""
 
-    name: str  # task, plan or day
+    name: gateway.Purse
     limit: float
     spent: float
-    reserved: float = 0.0
 
     @property
     def left(self) -> float:
-        """What is left, were all running attempts to give everything back."""
+        """What is left."""
         return self.limit - self.spent
 
 
 @dataclass(frozen=True)
 class Allotment:
-    """The answer: `usd` to start with; or `wait` for running attempts; or `exhausted` names the limit."""
+    """The answer: `usd` is what is left; or `exhausted` names the limit."""
 
     usd: float = 0.0
-    wait: bool = False
     exhausted: Purse | None = None
 
 
-def allot(task: Purse, plan: Purse, day: Purse) -> Allotment:
-    """What the next attempt of a task may spend: the tightest of the three."""
-    purses = (task, plan, day)
+def allot(*purses: Purse) -> Allotment:
+    """What the next attempt of a task may spend: what the tightest of its purses holds."""
     for purse in purses:
         if purse.left < SMALLEST_USD:
             return Allotment(exhausted=purse)
-    wanted = min(purse.left for purse in purses)
-    if any(purse.left - purse.reserved < wanted - 1e-9 for purse in purses):
-        return Allotment(wait=True)
-    return Allotment(usd=round(wanted, 6))
+    return Allotment(usd=round(min(purse.left for purse in purses), 6))
+
+
+def next_midnight(now: datetime) -> datetime:
+    """When the next day begins, in UTC."""
+    return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)

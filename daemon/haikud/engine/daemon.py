@@ -24,9 +24,11 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.decision import QueueState
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.settings import Settings
+from haikud.contracts.states import TaskState
 from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
+from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.launchers.subprocess import SubprocessLauncher
 from haikud.engine.machine.faults import CURES, describe, kind_of
 from haikud.engine.machine.open_files import raise_open_files
@@ -46,6 +48,9 @@ from haikud.spool.store import Store
 __all__ = ["Secrets", "run_daemon"]
 
 Say = Callable[[str], None]
+
+GATEWAY_SECONDS = 10.0
+"""How long a gateway that nobody needs any more may take to end, where nothing hurries us."""
 
 
 async def run_daemon(
@@ -158,6 +163,15 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callabl
     finally:
         watcher.stop()
         await rounds.close()
+        await _leave_gateway(engine)
+
+
+async def _leave_gateway(engine: Engine) -> None:
+    """It ends with us, but for agents that go on and need it."""
+    running = (entry for entry in engine.board.in_state(TaskState.RUNNING))
+    is_needed = any(attempt_name(entry.ref, entry.decision.attempt) in engine.gateway.tokens for entry in running)
+    is_waited_for = not engine.stopping.detached.is_set()
+    await engine.gateway.leave(is_needed=is_needed, wait_seconds=GATEWAY_SECONDS if is_waited_for else 0.0)
 
 
 def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreground: bool) -> None:

@@ -25,6 +25,7 @@ from haikud.contracts.states import TaskState, check_move, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.board import Board, OpenTask
 from haikud.engine.day_spend import DaySpend
+from haikud.engine.gateway.gateway import Gateway
 from haikud.engine.launchers.protocol import Launcher
 from haikud.engine.machine.faults import NoThread, new_thread
 from haikud.engine.machine.trouble import Trouble
@@ -73,6 +74,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)
+        self.gateway = Gateway(self.layout, self.settings, self.secrets, self.trouble, self.wake, self.say)
+        self.gateway.on_day = lambda usd: self.day.hear(usd, utc_now())
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         with new_thread():
             self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later

@@ -13,13 +13,14 @@ from typing import Literal
 import haikud
 from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
-from haikud.contracts.live import DaemonStatus, LiveStatus, TaskStatus
+from haikud.contracts.live import DaemonStatus, GatewayStatus, LiveStatus, TaskStatus
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import OPEN_STATES, TaskState
 from haikud.costs.families import family_of
 from haikud.engine.attempts.results import Used
 from haikud.engine.board import FINISHED_LATELY, OpenTask
 from haikud.engine.engine import Engine
+from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.machine.status_file import write_status
 from haikud.engine.running_costs import costs_in_sight, without_ticking
 from haikud.spool.layout import SpoolLayout
@@ -81,6 +82,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     counts |= {str(state): board.finished_counts.get(state, 0) for state in TaskState if state not in OPEN_STATES}
     paused = engine.queue.paused and engine.pause_seconds_left() != 0
     live_cost = sum(entry.progress.cost_usd for entry in running)
+    gateway = engine.gateway
     return LiveStatus(
         spool_id=engine.spool_id,
         updated_at=now,
@@ -91,6 +93,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
             started_at=started_at,
             max_agents=engine.settings.max_agents,
             watcher=watcher,
+            gateway=GatewayStatus(state=gateway.state, pid=gateway.pid, base_url=gateway.base_url),
         ),
         counts={str(state): counts[str(state)] for state in TaskState},
         paused=engine.queue.reason if paused else None,
@@ -107,7 +110,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
             + sum(task.cost_usd for task in finished),
             9,
         ),
-        day_cost_usd=round(engine.day.at(now) + live_cost, 9),
+        day_cost_usd=round(engine.day.at(now) + unmetered_usd(engine), 9),
     )
 
 
@@ -186,6 +189,15 @@ def _state(engine: Engine, *, ended: bool) -> DaemonState:
     if engine.stopping.draining:
         return "draining"
     return "faulted" if engine.trouble.holds_work else "running"
+
+
+def unmetered_usd(engine: Engine) -> float:
+    """What running attempts have spent so far that have no gateway; of the others the day's sum tells."""
+    return sum(
+        entry.progress.cost_usd
+        for entry in engine.board.in_state(TaskState.RUNNING)
+        if attempt_name(entry.ref, entry.decision.attempt) not in engine.gateway.tokens
+    )
 
 
 def held_back(engine: Engine) -> str | None:

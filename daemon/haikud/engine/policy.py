@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from haikud.contracts.attempt import RECOVERABLE, FailureClass, Question, QuotaStop
+from haikud.contracts.gateway import Purse
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.settings import RetrySettings
 from haikud.contracts.states import AttemptOutcome, TaskState
+from haikud.engine.budgets import TOMORROW, next_midnight
 
 FAILED_STARTS = 3
 """So many attempts in a row may fail to start before the task fails; more where more runners may vanish."""
@@ -59,6 +61,7 @@ class Ending:
     question: Question | None = None
     quota: QuotaStop | None = None
     intervention: Intervention | None = None  # where a monitor ended it; how often it may was judged before
+    purse: Purse | None = None  # whose budget was used up, with the class `budget`
 
     @property
     def wants_restart(self) -> bool:
@@ -147,6 +150,9 @@ def decide_next(history: History, ending: Ending, now: datetime) -> Next:  # noq
 
 def _after_a_failure(history: History, ending: Ending, now: datetime) -> Next:
     kind = ending.failure_class or FailureClass.PERMANENT
+    if kind is FailureClass.BUDGET and ending.purse is Purse.DAY:
+        said = ending.message or "the budget of the day is spent"
+        return Retry(next_midnight(now), f"{said}; {TOMORROW}", history.failures, history.orphans)
     if kind is FailureClass.BUDGET:
         return _escalate(ending)
     if kind not in RECOVERABLE:

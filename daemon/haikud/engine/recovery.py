@@ -30,6 +30,8 @@ from haikud.engine.attempts.starting import model_of
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.drops.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.engine.engine import Engine
+from haikud.engine.gateway.accounts import had_token, spent_on
+from haikud.engine.gateway.tokens import drop_tokens
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.live_status import finished_status
 from haikud.engine.lost import WHY, decision_from_link, why_lost
@@ -84,6 +86,8 @@ async def recover_unread(engine: Engine) -> AsyncIterator[tuple[OpenTask, End]]:
                     engine.board.take_off(entry)
             engine.unread.add(plan_id)
             raise
+        if engine.gateway.tokens:
+            await engine.gateway.take_up()
         engine.say(f"{plan_id} can be read again")
         for entry, end in gone:
             yield entry, end
@@ -116,6 +120,17 @@ async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
         elif entry.lost and not is_final(decision.state):
             await finish_task(engine, entry, TaskState.FAILED, entry.lost)
     return gone
+
+
+async def recover_gateway(engine: Engine) -> None:
+    """Take up what an earlier daemon's gateway left, or the gateway itself: the day's sum, tokens, running calls.
+
+    A token is good as long as its attempt runs; those of plans that cannot be read are left alone.
+    """
+    paths, now = engine.layout.gateway, utc_now()
+    engine.day.hear(await engine.aside(spent_on, paths, now.date()), now)
+    await engine.write(drop_tokens, paths, engine.gateway.tokens, engine.unread)
+    await engine.gateway.take_up()
 
 
 async def recover_drops(engine: Engine, requests: DropFolder, others: Iterable[DropFolder]) -> None:
@@ -154,9 +169,11 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     """Watch a living runner, with the limits and orders it was given. False where its claim is free."""
     paths = current_paths(engine, entry)
     spec, orders, ordered_for = await engine.aside(_read_order, paths)
+    name = attempt_name(entry.ref, entry.decision.attempt)
+    if await engine.aside(had_token, paths, engine.layout.gateway, entry.ref, entry.decision.attempt):
+        engine.gateway.tokens.add(name)
     limits = spec.limits if spec else engine.settings.limits
     entry.grace_seconds = limits.grace_seconds
-    entry.allotted_usd = spec.budget_usd if spec else 0.0
     entry.role = spec.role.name if spec else entry.role
     entry.model = model_of(spec.role, spec.task) if spec else None
     if orders is not None and orders.end is not None:
@@ -166,7 +183,6 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     if orders and orders.intervene:
         entry.intervention = orders.intervene
         entry.seen = (*entry.seen, orders.intervene)
-    name = attempt_name(entry.ref, entry.decision.attempt)
     entry.handle = engine.launcher.adopt(name, paths.folder)
     if entry.handle is None:
         return False

@@ -35,7 +35,7 @@ from haikud.engine.machine.examining import Machine
 from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.monitors.monitors import Monitors
 from haikud.engine.queue import end_quota_pause
-from haikud.engine.recovery import recover_drops, recover_tasks, recover_unread
+from haikud.engine.recovery import recover_drops, recover_gateway, recover_tasks, recover_unread
 from haikud.engine.role_history import SECONDS_BETWEEN as BETWEEN_HISTORIES
 from haikud.engine.role_history import write_role_history
 from haikud.spool.durable import remove_if_there
@@ -117,6 +117,7 @@ class Rounds:
         # What an earlier daemon or a runner wrote just before it was killed is seen, and not yet durable.
         await engine.write(sync_filesystem, engine.layout.root)
         gone = await recover_tasks(engine)
+        await recover_gateway(engine)
         await recover_drops(engine, self._incoming.drops, [self._commands.drops, self._answers.drops])
         for folder in self.folders:  # as many as a scan brings; the others come with scans
             folder.pending.extend(await engine.write(folder.drops.left_over))
@@ -213,6 +214,7 @@ class Rounds:
 
     def _see_ends(self) -> None:
         engine = self._engine
+        engine.gateway.look()
         for name, end in engine.launcher.poll().items():
             ref, _, number = name.rpartition(".")
             entry = engine.board.tasks.get(ref)

@@ -60,11 +60,16 @@ def journal_days(paths: GatewayPaths) -> list[date]:
     return sorted(days)
 
 
-def read_charges(paths: GatewayPaths, since: date | None = None) -> Iterator[Charge]:
-    """All charges of calls that began on `since` or later, day by day."""
+def read_charges(paths: GatewayPaths, since: date | None = None, *, only: bytes = b"") -> Iterator[Charge]:
+    """All charges of calls that began on `since` or later, day by day. `only`: of lines that hold these bytes."""
     for day in journal_days(paths):
         if since is None or day >= since:
-            yield from fold(iter_lines(paths.journal(day), JournalLine))
+            yield from read_day(paths, day, only=only)
+
+
+def read_day(paths: GatewayPaths, day: date, *, only: bytes = b"") -> Iterator[Charge]:
+    """All charges of calls that began on that day."""
+    yield from fold(iter_lines(paths.journal(day), JournalLine, only=only))
 
 
 def used_by_attempt(charges: Iterable[Charge], ref: str, attempt: int) -> AttemptUsage:
@@ -74,7 +79,7 @@ def used_by_attempt(charges: Iterable[Charge], ref: str, attempt: int) -> Attemp
         if (charge.line.ref, charge.line.attempt) == (ref, attempt):
             total = total.plus_entry(charge.entry)
             by_model[charge.entry.model] = by_model.get(charge.entry.model, UsageTotal()).plus_entry(charge.entry)
-            estimated += charge.entry.cost_usd if charge.entry.estimated else 0.0
+            estimated += charge.entry.cost_usd if charge.entry.estimated or charge.is_open else 0.0
     return AttemptUsage(ref=ref, attempt=attempt, total=total, by_model=by_model, estimated_usd=estimated)
 
 

@@ -1,8 +1,9 @@
 """What follows a runner's end, off the loop: the claim, the process tree, the result. Nothing is decided here.
 
-Order: take the claim, so that nobody else can be the runner any more; end the tree and prove it empty; then look for
-the result. The claim is kept until the attempt is settled. Whoever still lives after KILL is trouble of the
-environment: the attempt stays unsettled, and no successor starts beside the survivor.
+Order: revoke the token; take the claim, so that nobody else can be the runner any more; end the tree and prove it
+empty; close the account of its model calls; then look for the result. The claim is kept until the attempt is settled.
+Whoever still lives after KILL is trouble of the environment: the attempt stays unsettled, and no successor starts
+beside the survivor.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.states import AttemptOutcome
 from haikud.contracts.usage import UsageTotal
+from haikud.contracts.usage_journal import AttemptUsage
+from haikud.engine.attempts.accounting import close_account_of, revoke_token_of
 from haikud.engine.attempts.clearing import clear_attempt
 from haikud.engine.attempts.results import NO_USAGE, read_result
 from haikud.engine.attempts.salvage import left_attached, salvage
@@ -59,6 +62,7 @@ class Aftermath:
     owes_fresh: bool = False  # it was to begin a conversation anew, and did not come to that
     claim: int | None = None  # its descriptor, to be closed after settling
     has_result: bool = False  # one that can be read
+    is_metered: bool = False  # its calls went through the gateway: `usage` is the journal's, and the day's sum has it
 
     @property
     def doing(self) -> str:
@@ -76,6 +80,7 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     attempt = entry.decision.attempt
     paths = engine.layout.task(entry.ref).attempt(attempt)
     cgroup = cgroup_name(engine.spool_id, attempt_name(entry.ref, attempt))
+    await revoke_token_of(engine, entry)
     while True:
         with engine.trouble.guard(f"ending what {entry.ref} left running"):
             if not entry.lost and not paths.folder.parent.is_dir():
@@ -84,13 +89,16 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
             claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
             break
         await asyncio.sleep(RETRY_SECONDS)
+    used = await close_account_of(engine, entry, paths)
     order = entry.ordered_end.order if entry.ordered_end else None
     workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
     while True:
         with engine.trouble.guard(f"reading the result of {entry.ref}"):
-            found = await engine.aside(_examine, engine.store, entry, paths, end=end, order=order, workspace=workspace)
+            found = await engine.aside(
+                _examine, engine.store, entry, paths, end=end, order=order, workspace=workspace, used=used
+            )
             if entry.lost and end.kind is not EndKind.NOT_STARTED:
-                found = replace(found, ending=_lost(entry), usage=_used_as_shown(entry))
+                found = replace(found, ending=_lost(entry), usage=used.total if used else _used_as_shown(entry))
             return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
 
@@ -120,7 +128,8 @@ def judge(  # noqa: C901, PLR0911, PLR0912 - a table
         return Ending(AttemptOutcome.KILLED, message="the runner was ended by a signal that haikud did not send")
     if result is not None:
         said, caught = _message(result), result.intervention
-        return Ending(result.outcome, result.failure_class, said, result.question, result.quota, caught)
+        purse = result.budget_purse
+        return Ending(result.outcome, result.failure_class, said, result.question, result.quota, caught, purse)
     if broken is not None:
         return Ending(AttemptOutcome.BAD_RESULT, message=f"its result cannot be read: {broken}")
     if order is not None:
@@ -162,6 +171,7 @@ def _examine(
     end: End,
     order: EndOrder | None,
     workspace: WorkspaceOrder | None,
+    used: AttemptUsage | None,
 ) -> Aftermath:
     attempt, task_paths = entry.decision.attempt, store.layout.task(entry.ref)
     # The runner is gone, and so is what it was writing; but we may be writing an order to it just now.
@@ -180,8 +190,13 @@ def _examine(
         evidence = salvage(workspace, entry.task)
     elif workspace is not None and left_attached(workspace):  # the runner could not; its result stands all the same
         salvage(workspace, entry.task)
-    usage = result.usage if result is not None else spent_by_transcript(task_paths.transcript, attempt)[0]
-    if result is None or ending.outcome is AttemptOutcome.ENVIRONMENT:
+    if used is not None:
+        usage = used.total
+    elif result is not None:
+        usage = result.usage
+    else:
+        usage = spent_by_transcript(task_paths.transcript, attempt)[0]
+    if result is None or used is not None or ending.outcome is AttemptOutcome.ENVIRONMENT:
         with suppress(OSError):  # the log is for people; the next runner makes up for it too
             make_up_tokens(task_paths.log, entry.spent_tokens + usage.tokens_used)
     decisions = store.decisions(entry.ref)
@@ -195,6 +210,7 @@ def _examine(
         evidence=evidence,
         owes_fresh=owes_fresh,
         has_result=result is not None,
+        is_metered=used is not None,
     )
 
 

@@ -1,4 +1,7 @@
-"""What a task's attempts left on disk: results, and where there is none, what the transcript says was spent.
+"""What a task's attempts left on disk: results, and what was spent.
+
+What an attempt spent through the gateway stands in its usage.json, whatever its result says. One that had no gateway
+(of an older daemon) spent what its result says, or its transcript where it left none.
 
 Reads only. A result that cannot be read counts as missing here; settlement has said so in the decision.
 """
@@ -13,6 +16,7 @@ from haikud.contracts.attempt import Result
 from haikud.contracts.decision import Decision
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.contracts.usage import UsageTotal
+from haikud.contracts.usage_journal import AttemptUsage
 from haikud.spool.layout import AttemptPaths, TaskPaths
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.spending import spent_by_transcript
@@ -35,6 +39,14 @@ class AttemptRecord:
 def read_result(paths: AttemptPaths) -> Result | None:
     """The attempt's result, None where it left none. Raises UnreadableFile."""
     return read_model(paths.result, Result)
+
+
+def read_usage(paths: AttemptPaths) -> AttemptUsage | None:
+    """What an attempt used by the journal; None where it had no gateway, or where that cannot be read."""
+    try:
+        return read_model(paths.usage, AttemptUsage)
+    except UnreadableFile:
+        return None
 
 
 def read_attempts(paths: TaskPaths, decisions: Sequence[Decision]) -> list[AttemptRecord]:
@@ -97,7 +109,13 @@ def _read_attempt(paths: TaskPaths, number: int, began: datetime | None, settled
         result = None
     if result is not None:
         seconds = (result.ended_at - result.began_at).total_seconds()
-        return AttemptRecord(number, result, settled.outcome, result.usage, result.usage_by_model, max(0.0, seconds))
-    usage, by_model = spent_by_transcript(paths.transcript, number)
-    seconds = (settled.at - began).total_seconds() if began else 0.0
-    return AttemptRecord(number, None, settled.outcome, usage, by_model, max(0.0, seconds))
+    else:
+        seconds = (settled.at - began).total_seconds() if began else 0.0
+    journal = read_usage(paths.attempt(number))
+    if journal is not None:
+        usage, by_model = journal.total, journal.by_model
+    elif result is not None:
+        usage, by_model = result.usage, result.usage_by_model
+    else:
+        usage, by_model = spent_by_transcript(paths.transcript, number)
+    return AttemptRecord(number, result, settled.outcome, usage, by_model, max(0.0, seconds))

@@ -2,7 +2,8 @@
 
 A person's word outranks policy: a cancelled task is cancelled however its attempt ended, and one that was to pause is
 not tried again before it is resumed. The claim is held until the decision is durable. Everything before that may be
-repeated after an OSError, and after a crash; what the day has cost is counted before, by the attempt's name.
+repeated after an OSError, and after a crash; what an attempt has used is durable before (usage.json, or for one without
+a gateway the day's record, by the attempt's name).
 """
 
 from __future__ import annotations
@@ -49,14 +50,13 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
     now = utc_now()
     following = what_follows(engine, entry, aftermath, now)
     entry.evidence = aftermath.evidence
-    if aftermath.usage.cost_usd > 0:
+    if aftermath.usage.cost_usd > 0 and not aftermath.is_metered:
         name = attempt_name(aftermath.ref, aftermath.attempt)
         await engine.write(engine.day.count, name, aftermath.usage.cost_usd, now)
     await _carry_out(engine, entry, aftermath, following)
     _count_money(engine, entry, aftermath)
     _tell_of_intervention(engine, entry, aftermath)
     entry.handle = None
-    entry.allotted_usd = 0.0
     entry.forget_attempt()
     aftermath.release()
 

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import haikud
 from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
 from haikud.contracts.decision import Decision
+from haikud.contracts.gateway import GatewayPlace
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import AttemptOutcome, is_final
 from haikud.contracts.usage import UsageTotal
+from haikud.engine.budgets import TOMORROW
 from haikud.engine.policy import BEGINS_AFRESH, VANISHED
 from haikud.spool.layout import TaskPaths
 
@@ -45,6 +47,7 @@ class Order:
     now: datetime
     accepted_files: list[str] = field(default_factory=list)  # undeclared ones that a question was about already
     guidance: list[GivenGuidance] = field(default_factory=list)  # all answers so far
+    gateway: GatewayPlace | None = None  # where its model calls go, if it makes any
 
     @property
     def attempt(self) -> int:
@@ -87,6 +90,7 @@ def build_spec(order: Order) -> Spec:
         resume_note=note.text if note else None,
         resume_key=f"note:after-{note.after}" if note else "",
         templates_dir=settings.templates_dir,
+        gateway=order.gateway,
         issues=settings.issues,
         github=settings.github,
         daemon_version=haikud.__version__,
@@ -146,8 +150,8 @@ def build_workspace(plan: Plan, task: Task, paths: TaskPaths, spool_id: str) -> 
 def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | None, int | None]:
     """Why the next attempt is a retry and which number the last one allowed will have; two None where it is none.
 
-    Attempts before a person's retry do not count; those that a pause, a question or a limit of the account ended
-    neither, so the last number is that of this attempt and those that may follow it.
+    Attempts before a person's retry do not count; those that a pause, a question, a limit of the account or the day's
+    budget ended neither, so the last number is that of this attempt and those that may follow it.
     """
     settled: Decision | None = None
     for decision in reversed(decisions):
@@ -158,7 +162,7 @@ def retry_of(decisions: Sequence[Decision], settings: Settings) -> tuple[str | N
             break
     if settled is not None and settled.restarts and settled.reason.startswith(BEGINS_AFRESH):
         return settled.reason, settled.attempt + 1
-    if settled is None or settled.outcome not in RETRIED:
+    if settled is None or settled.outcome not in RETRIED or settled.reason.endswith(TOMORROW):
         return None, None
     if settled.outcome is AttemptOutcome.EXITED_WITH_ERROR:
         left = settings.retries.attempts - settled.failures

@@ -1,5 +1,8 @@
 """Starting attempts: pick, allot, order, decide, launch; in this order, each step durable before the next.
 
+An attempt that calls models gets a token of the gateway in place of the API's key, before it is decided to run: a token
+whose attempt does not run is removed at the next start.
+
 A crash before the decision `running` leaves an attempt folder that the next try writes anew; a crash after it leaves a
 running task without a runner, which recovery settles as one that never began.
 """
@@ -12,23 +15,24 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from haikud.contracts.attempt import Assignment, Question, ResolvedRole, Spec
+from haikud.contracts.attempt import Assignment, ResolvedRole, Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.envelope import Response
+from haikud.contracts.gateway import GatewayPlace
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.attempts.given import LostGuidance, read_given
+from haikud.engine.attempts.money import allotment, issue_token, out_of_money, task_purse
 from haikud.engine.attempts.references import Unresolved, has_references, resolve_task
 from haikud.engine.attempts.results import asked_about, read_attempts, used_so_far
 from haikud.engine.attempts.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.attempts.settlement import escalate_task
 from haikud.engine.attempts.specs import Order, build_assignment, build_spec
 from haikud.engine.board import OpenTask
-from haikud.engine.budgets import Allotment, Purse, allot
-from haikud.engine.day_spend import next_midnight
+from haikud.engine.budgets import Allotment
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
 from haikud.engine.live_status import held_back
@@ -50,6 +54,9 @@ PASSED_ON = (
     *("XDG_CONFIG_HOME", "GH_CONFIG_DIR", "GH_HOST", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),  # gh's own login
 )
 """What a runner gets of the daemon's environment, beside what the settings name."""
+
+METERED = False
+"""Whether model calls go through the gateway."""
 
 
 async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTask, End]]:
@@ -124,30 +131,29 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         await escalate_task(engine, entry, question, question.reason, fresh=entry.decision.fresh)
         return None
     paid = calls_a_model(role, entry.task)
-    share = allotment(engine, entry, now)
-    if paid and share.exhausted is not None:
-        await _out_of_money(engine, entry, share.exhausted, now)
-        return None
-    if paid and share.wait:
+    share = await allotment(engine, entry, now) if paid else Allotment(max(0.0, task_purse(engine, entry).left))
+    if share.exhausted is not None:
+        await out_of_money(engine, entry, share.exhausted, now)
         return None
     number = entry.decision.attempt + 1
     paths = engine.layout.task(entry.ref).attempt(number)
-    usd = share.usd or max(0.0, task_purse(engine, entry).left)
-    spec = await engine.write(_write_order, engine, entry, task, role, given, usd=usd, now=now)
+    is_metered = paid and METERED and engine.gateway.is_possible
+    place = engine.gateway.place() if is_metered else None
+    spec = await engine.write(_write_order, engine, entry, task, role, given, usd=share.usd, now=now, place=place)
+    token = await issue_token(engine, entry, role, now) if is_metered else None
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
     entry.role, entry.model = role.name, model_of(role, task)
-    entry.allotted_usd = usd if paid else 0.0
     entry.forget_attempt()
     entry.ends_at = engine.clock() + spec.limits.attempt_seconds
     entry.grace_seconds = spec.limits.grace_seconds
-    needs_key = role.command is None or role.credential
+    needs_key = not METERED and (role.command is None or role.credential)
     order = LaunchOrder(
         ref=entry.ref,
         attempt=number,
         folder=paths.folder,
         log=engine.layout.task(entry.ref).log,
         environment=runner_environment(os.environ, engine.settings.environment.pass_names, paths),
-        key=engine.secrets.api_key if needs_key else None,
+        key=token or (engine.secrets.api_key if needs_key else None),
         tokens=engine.secrets.github_tokens if engine.settings.issues == "github" else {},
     )
     try:
@@ -187,40 +193,6 @@ def runner_environment(host: Mapping[str, str], pass_names: list[str], paths: At
     return fallback | {name: host[name] for name in names} | {"HAIKUD_OUT": str(paths.out)}
 
 
-def task_purse(engine: Engine, entry: OpenTask) -> Purse:
-    """The task's own budget."""
-    stated = entry.task.max_cost_usd
-    limit = engine.settings.budgets.task_usd
-    return Purse("task", limit if stated is None else min(stated, limit), entry.spent_usd)
-
-
-def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment:
-    """What the next attempt of a task may spend."""
-    budgets, board, plan = engine.settings.budgets, engine.board, entry.plan
-    return allot(
-        task_purse(engine, entry),
-        Purse("plan", budgets.plan_usd, board.plans[plan.id].cost_usd, board.reserved_usd(plan.id)),
-        Purse("day", budgets.day_usd, engine.day.at(now), board.reserved_usd()),
-    )
-
-
-async def _out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datetime) -> None:
-    said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.2f} USD"
-    if purse.name == "day":
-        await engine.decide(entry, TaskState.DEFERRED, f"{said}; goes on tomorrow (UTC)", retry_at=next_midnight(now))
-        return
-    question = Question(
-        reason=said,
-        blocker=f"No model call is left to {entry.ref}",
-        options=[
-            f"Raise budgets.{purse.name}_usd in haikud.yaml, restart the daemon and answer this",
-            "Take what is on its branch and cancel it",
-        ],
-        recommendation="Look at what is on its branch first: much may be done already",
-    )
-    await escalate_task(engine, entry, question, said, fresh=entry.decision.fresh)
-
-
 def with_results(store: Store, plan: Plan, task: Task) -> Task:
     """The task with the results that its texts name, from its dependencies' responses. Raises Unresolved."""
 
@@ -242,6 +214,7 @@ def _write_order(
     *,
     usd: float,
     now: datetime,
+    place: GatewayPlace | None,
 ) -> Spec:
     """Write spec.json and what belongs to it, durably. `task` has the results that it names."""
     store = engine.store
@@ -265,6 +238,7 @@ def _write_order(
         accepted_files=asked_about(attempts),
         guidance=given,
         now=now,
+        gateway=place,
     )
     spec = build_spec(order)
     paths = task_paths.attempt(order.attempt)

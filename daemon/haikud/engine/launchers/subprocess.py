@@ -179,7 +179,7 @@ class SubprocessLauncher:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env=order.environment | _import_path(),
+                env=order.environment | import_path(),
                 pass_fds=passed,
                 start_new_session=True,
             )
@@ -249,7 +249,7 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def _import_path() -> dict[str, str]:
-    """PYTHONPATH, where the runner would not find `haikud` without it: we run from a source tree."""
+def import_path() -> dict[str, str]:
+    """PYTHONPATH, where a process of ours would not find `haikud` without it: we run from a source tree."""
     installed = {Path(folder).resolve() for folder in [*site.getsitepackages(), site.getusersitepackages()]}
     return {} if SOURCE in installed else {"PYTHONPATH": str(SOURCE)}

@@ -1,0 +1,100 @@
+"""What an attempt may spend: its purses, its token with their limits, and what becomes of a task that has nothing left.
+
+A day that is spent ends by itself: the task is deferred to the next one (UTC), and no attempt counted. A task's or a
+plan's budget does not: somebody is asked.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from haikud.contracts import gateway
+from haikud.contracts.attempt import Question, ResolvedRole
+from haikud.contracts.gateway import AttemptToken
+from haikud.contracts.states import TaskState
+from haikud.engine.attempts.settlement import escalate_task
+from haikud.engine.board import OpenTask
+from haikud.engine.budgets import TOMORROW, Allotment, Purse, allot, next_midnight
+from haikud.engine.engine import Engine
+from haikud.engine.gateway.accounts import spent_on
+from haikud.engine.gateway.tokens import models_of, new_token, write_token
+from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.live_status import unmetered_usd
+
+
+def task_purse(engine: Engine, entry: OpenTask) -> Purse:
+    """The task's own budget."""
+    stated = entry.task.max_cost_usd
+    limit = engine.settings.budgets.task_usd
+    return Purse(gateway.Purse.TASK, limit if stated is None else min(stated, limit), entry.spent_usd)
+
+
+def plan_purse(engine: Engine, entry: OpenTask) -> Purse:
+    """Its plan's."""
+    board, plan_id = engine.board, entry.plan.id
+    spent = board.plans[plan_id].cost_usd + board.running_usd(plan_id)
+    return Purse(gateway.Purse.PLAN, engine.settings.budgets.plan_usd, spent)
+
+
+def day_purse(engine: Engine, now: datetime) -> Purse:
+    """The day's."""
+    spent = engine.day.at(now) + unmetered_usd(engine)
+    return Purse(gateway.Purse.DAY, engine.settings.budgets.day_usd, spent)
+
+
+async def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment:
+    """What the next attempt of a task may spend. Before a day counts as spent its journal is looked at."""
+
+    def look() -> Allotment:
+        return allot(task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now))
+
+    found = look()
+    if found.exhausted is not None and found.exhausted.name is gateway.Purse.DAY:
+        # What the gateway told last may have been of the day before, just when that ended.
+        engine.day.hear(await engine.aside(spent_on, engine.layout.gateway, now.date()), now)
+        found = look()
+    return found
+
+
+async def issue_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: datetime) -> str:
+    """A token for the task's next attempt, good from now on."""
+    attempt = entry.decision.attempt + 1
+    task, plan, day = task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now)
+    token, digest = new_token(entry.ref, attempt)
+    record = AttemptToken(
+        digest=digest,
+        ref=entry.ref,
+        plan=entry.plan.id,
+        task=entry.task.id,
+        attempt=attempt,
+        role=role.name,
+        issued_at=now,
+        plan_since=entry.plan.admitted_at,
+        models=models_of(role, engine.settings),
+        task_usd=task.limit,
+        plan_usd=plan.limit,
+        day_usd=day.limit,
+        task_spent_usd=task.spent,
+        plan_spent_usd=plan.spent,
+    )
+    await engine.write(write_token, engine.layout.gateway, record)
+    engine.gateway.tokens.add(attempt_name(entry.ref, attempt))
+    return token
+
+
+async def out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datetime) -> None:
+    """The task cannot go on: somebody is asked, or it goes on tomorrow."""
+    said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.2f} USD"
+    if purse.name is gateway.Purse.DAY:
+        await engine.decide(entry, TaskState.DEFERRED, f"{said}; {TOMORROW}", retry_at=next_midnight(now))
+        return
+    question = Question(
+        reason=said,
+        blocker=f"No model call is left to {entry.ref}",
+        options=[
+            f"Raise budgets.{purse.name}_usd in haikud.yaml, restart the daemon and answer this",
+            "Take what is on its branch and cancel it",
+        ],
+        recommendation="Look at what is on its branch first: much may be done already",
+    )
+    await escalate_task(engine, entry, question, said, fresh=entry.decision.fresh)
