@@ -162,6 +162,14 @@ def test_an_hours_cache_and_a_compaction_make_the_worst_case_dearer():
     assert checked(ask(**edits)).passes == 2
 
 
+def test_what_the_api_clears_is_not_counted_and_what_it_sums_up_is():
+    clears = {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}
+    sums_up = {"context_management": {"edits": [{"type": "compact_20260112"}]}}
+    assert json.loads(checked(ask(**clears)).counting()).get("context_management") == clears["context_management"]
+    for edits in (sums_up, {**clears, "compaction": {"type": "summarize"}}):
+        assert "context_management" not in json.loads(checked(ask(**edits)).counting())
+
+
 def test_pictures_and_documents_are_not_bounded_by_their_bytes():
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}
     document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}

@@ -99,7 +99,10 @@ class Asked:
 
     def counting(self) -> bytes:
         """The body that asks how many tokens it has."""
-        return write({name: self.body[name] for name in _COUNTED_FIELDS if name in self.body})
+        counted = {name: self.body[name] for name in _COUNTED_FIELDS if name in self.body}
+        if "context_management" in self.body and self.passes == 1:
+            counted["context_management"] = self.body["context_management"]  # what it clears is not paid for
+        return write(counted)
 
 
 def parse(data: bytes) -> Body:

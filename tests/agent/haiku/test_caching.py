@@ -26,6 +26,7 @@ from haikud.agent.haiku.conversation import with_cache_marks
 from haikud.agent.haiku.session import HaikuEnd, HaikuOrder, run_haiku
 from haikud.agent.haiku.tools.report import ESCALATE
 from haikud.contracts.base import utc_now
+from haikud.contracts.settings import ContextSettings
 from haikud.contracts.usage import UsageEntry
 from haikud.offline.scenario import Scenario, parse_scenario
 from haikud.offline.server import ScriptedApi
@@ -60,17 +61,12 @@ def share_read(usages: Usages) -> float:
     return sum(usage["cache_read_input_tokens"] for usage in usages) / sum(map(whole, usages))
 
 
-def ten_turn_task(folder: Path, **context: Any) -> Usages:
+def ten_turn_task(folder: Path) -> Usages:
     repository = make_repository(folder / "project", ten_turns.FILES)
     with ScriptedApi(parse_scenario(ten_turns.SCENARIO)) as api:
         order = order_for(folder, repository, api)
-        settings = order.spec.context.model_copy(update=context)
-        order = dataclasses.replace(
-            order,
-            spec=order.spec.model_copy(update={"context": settings}),
-            gather_context=partial(gather_context, repository, ten_turns.CONTEXT, 8_000),
-        )
-        end = run_to_its_end(order)
+        gather = partial(gather_context, repository, ten_turns.CONTEXT, 8_000)
+        end = run_to_its_end(dataclasses.replace(order, gather_context=gather))
         assert end.kind == "done", end
         assert git(repository, "log", "-1", "--format=%s") == "Give every shape a perimeter"
         return usages_of(api)
@@ -95,8 +91,12 @@ def test_without_the_marks_of_the_messages_it_is_missed(tmp_path: Path, monkeypa
 
 
 def test_with_caching_turned_off_nothing_is_marked_and_nothing_is_said_about_it(tmp_path: Path):
-    usages = ten_turn_task(tmp_path, cache_prompts=False)
-    assert [usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"] for usage in usages] == [0] * 10
+    context = ContextSettings.model_validate({"cache_prompts": False})
+    with ScriptedApi(parallel(9)) as api:
+        order = order_for(tmp_path, make_repository(tmp_path / "project"), api, context=context)
+        assert run_to_its_end(order).kind == "done"
+        usages = usages_of(api)
+    assert [usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"] for usage in usages] == [0] * 4
     assert "the prompt cache is not read" not in (tmp_path / "agent.log").read_text()
 
 

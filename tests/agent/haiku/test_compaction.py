@@ -16,7 +16,7 @@ from tests.agent.haiku.test_caching import order_for, run_to_its_end, share_read
 from tests.support.haiku_orders import make_order
 from tests.support.repository import make_repository
 
-from haikud.agent.haiku.compaction import choose_clearing
+from haikud.agent.haiku.compaction import Compaction, choose_clearing
 from haikud.agent.haiku.conversation import Clearing, Conversation
 from haikud.agent.haiku.session import HaikuEnd
 from haikud.agent.haiku.transcript import Transcript
@@ -26,6 +26,7 @@ from haikud.contracts.transcript import LineKind, TranscriptLine
 from haikud.offline.journal import Exchange
 from haikud.offline.scenario import Scenario, StatusFault, parse_scenario
 from haikud.offline.server import ScriptedApi
+from haikud.spool.agent_log import AgentLog
 
 EDITOR = "str_replace_based_edit_tool"
 
@@ -192,15 +193,27 @@ def test_what_cannot_be_compacted_ends_with_a_clear_error(tmp_path: Path):
     assert "split the task" in end.error.message
 
 
-def test_a_model_with_a_smaller_window_is_compacted_before_it_is_full(tmp_path: Path):
-    with ScriptedApi(looking(18, 60_000)) as api:
-        order = order_of(tmp_path, api)
-        role = order.spec.role.model_copy(update={"model": "claude-haiku-4-5"})
-        limits = order.spec.limits.model_copy(update={"tool_output_bytes": 80_000})
-        context = ContextSettings.model_validate({"compact_at_tokens": 500_000})
-        spec = order.spec.model_copy(update={"role": role, "limits": limits, "context": context, "budget_usd": 9.0})
-        assert run_to_its_end(dataclasses.replace(order, spec=spec)).kind == "done"
-        assert max(map(whole, usages_of(api))) < 160_000
+@pytest.mark.parametrize(
+    ("model", "at", "tokens", "is_compacted"),
+    [
+        ("claude-haiku-4-5", 500_000, 161_000, True),  # its window holds 200,000
+        ("claude-haiku-4-5", 500_000, 159_000, False),
+        ("claude-haiku-5-5", 500_000, 161_000, False),
+        ("claude-haiku-5-5", 80_000, 81_000, True),
+        ("claude-haiku-5-5", 0, 990_000, False),
+    ],
+)
+def test_the_limit_is_the_settings_and_never_beyond_the_models_window(
+    tmp_path: Path, model: str, at: int, tokens: int, is_compacted: bool
+):
+    log = AgentLog(tmp_path / "agent.log")
+    transcript = Transcript(tmp_path / "transcript.jsonl", 1)
+    for line in talked(*[200_000] * 4).lines:
+        transcript.conversation.add(line)
+    left = Compaction(model, at, log).before_call(transcript, tokens)
+    log.close()
+    assert (transcript.conversation.clearing != Clearing()) == is_compacted
+    assert (left < tokens) == is_compacted
 
 
 def talked(*sizes: int, inputs: int = 10) -> Conversation:
