@@ -45,7 +45,10 @@ def test_bad_settings_are_told_before_anything_is_made(spool: FakeSpool, tmp_pat
     [
         ("roles_dir: nowhere\n", "nowhere: the folder of roles cannot be read"),
         ("templates_dir: nowhere\n", "nowhere: cannot be read"),
-        ("default_role: nobody\n", "'nobody', and there is no such role\n  known are claude-code, issue-orchestrator, "),
+        (
+            "default_role: nobody\n",
+            "'nobody', and there is no such role\n  known are claude-code, issue-orchestrator, ",
+        ),
     ],
 )
 def test_roles_that_would_have_every_request_rejected_are_told_first(
