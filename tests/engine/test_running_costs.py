@@ -213,13 +213,14 @@ async def test_a_plan_at_work_is_listed_before_the_others(
     for number in range(4):
         admit(engine, "a", "b", plan_id=f"p{number}")
     run(engine, "p3.b", 0.01)
+    engine.board.count_money(engine.board.plans["p2"], "a", 0.02, 0.1)  # what it spent before it was retried
     engine.role_history.add(ROLE, FinishedTask(cost_usd=0.04, seconds=80))
     monkeypatch.setattr(running_costs, "MOST_PLANS", 2)
     status = picture(engine, NOW, "")
     assert [plan.id for plan in status.plans] == ["p3", "p0"]
     assert status.plans_left_out == 2
     assert status.all_plans is not None
-    assert status.all_plans.estimated_total_usd == 0.32
+    assert status.all_plans.cost_usd == 0.03
     assert status.all_plans.estimated_seconds_left == 80
     monkeypatch.setattr(running_costs, "MOST_IN_TURN", 2)  # as with thousands of tasks
     shared = picture(engine, NOW, "").all_plans

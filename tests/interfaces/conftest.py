@@ -162,7 +162,7 @@ def plain_environment(**more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(SOURCE), "HOME": "/nonexistent", **more}
 
 
-def on_terminal(spool: FakeSpool, *args: str) -> tuple[int, str]:
+def on_terminal(spool: FakeSpool, *args: str, **environment: str) -> tuple[int, str]:
     """Run a command on a terminal; its exit code and everything that was shown."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -170,7 +170,7 @@ def on_terminal(spool: FakeSpool, *args: str) -> tuple[int, str]:
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env=plain_environment(HAIKUD_SPOOL=str(spool.root), TERM="xterm"),
+        env=plain_environment(**{"HAIKUD_SPOOL": str(spool.root), "TERM": "xterm", **environment}),
     )
     os.close(terminal)
     shown = b""

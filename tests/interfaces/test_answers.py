@@ -135,9 +135,17 @@ def test_progress_is_shown_on_a_terminal_while_one_waits(spool: FakeSpool, daemo
     spool.admit("x", "running")
     task = {"ref": "x", "plan": "x", "state": "running", "phase": "validate", "percent": 80, "cost_usd": 0.02}
     spool.live({**task, "message": "Running tests", "title": ""}, pid=daemon)
-    code, shown = on_terminal(spool, "wait", "x", "--timeout", "0.3")
-    assert code == 4
-    assert shown.count("x: running, validate 80%: Running tests, $0.020 so far\n") == 1
+    for terminal in ("dumb", "xterm"):
+        code, shown = on_terminal(spool, "wait", "x", "--timeout", "0.3", TERM=terminal)
+        assert code == 4
+        if terminal == "dumb":  # it cannot redraw in place: a line whenever there is news
+            assert shown.count("x: running, validate 80%: Running tests, $0.020 so far\n") == 1
+            assert "\x1b" not in shown
+        else:
+            assert "\u23f3 x  \x1b[36mRunning" in shown or "\u23f3 x  Running - $0.020 so far, validate 80%" in shown
+            drawn, _, after = shown.rpartition("\x1b[2A\r\x1b[J")  # gone when the wait ends
+            assert drawn
+            assert after.startswith("haikud: no answer after 0.3 s: x is running")
 
 
 def test_where_a_task_is_can_be_told_without_a_daemon(spool: FakeSpool):

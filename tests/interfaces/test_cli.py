@@ -118,6 +118,6 @@ def test_on_a_terminal_there_are_colours_and_nothing_that_a_request_could_slip_i
     spool.live({"ref": "one", "plan": "one", "title": title, "state": "running", "cost_usd": 0.02}, pid=daemon)
     code, shown = on_terminal(spool, "status")
     assert code == 0
-    assert "\x1b[36mrunning" in shown
+    assert "\x1b[36mRunning" in shown
     assert r"red \x1b[31m bell \x07 and \x9b2J" in shown
     assert "$0.020 so far" in shown

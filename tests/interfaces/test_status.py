@@ -57,7 +57,7 @@ def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: in
     assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work"
     assert told[1] == "The queue is paused (the API's limits) until 2026-11-23T11:00:00Z"
     assert told[2] == "Fault: the disk is full"
-    assert told[4].startswith("  running   p.a  Auth page - validate 80%, $0.020 so far, 0 s, Running tests")
+    assert told[4].startswith("  running   p.a  Auth page - $0.020 so far, validate 80%, 0 s, Running tests")
     assert told[5] == '  escalated p.c  Charts - answer it: haikud answer p.c "TEXT", which?'
     assert told[6] == "  deferred  p.d  Later - until 2026-11-23T11:00:00Z"
     assert told[7] == "  succeeded p.b  Dashboard - $0.040"
@@ -140,7 +140,7 @@ def test_on_a_narrow_terminal_a_task_keeps_to_its_line_and_its_news_go_before_it
     line = list(picture_lines(picture, colour=False, width=width))[2]
     assert len(line) <= width
     assert line.startswith("  running   p.a  A title")
-    assert ("validate 80%, $0.020 so far" in line) == (width > 40)
+    assert ("$0.020 so far, validate 80%" in line) == (width > 40)
 
 
 def test_watch_needs_a_terminal(spool: FakeSpool):
@@ -174,7 +174,5 @@ def test_the_live_view_shows_every_cost_whole_and_starts_its_columns_in_one_plac
         console.print(draw(picture, rows=9, columns=width))
     rows = [line for line in shown.get().splitlines() if "$0.0012" in line]
     assert len(rows) == 3
-    places = {
-        cell_len(row[: row.index(state)]) for row, state in zip(rows, ("running", "queued", "failed"), strict=True)
-    }
+    places = {cell_len(row[: row.index(word)]) for row, word in zip(rows, ("Running", "Queued", "Failed"), strict=True)}
     assert places == {3}

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from haikud.interfaces.money import dollars
-from haikud.interfaces.picture import seconds_since
-from haikud.interfaces.plain import one_line, safe, span
+from haikud.interfaces.plain import one_line, safe, seconds_since, span
 
 HEAD = "Task Blocked: Requires Human Decision"
 CROSS = "\u274c "

@@ -7,16 +7,15 @@ status.json, where it has them.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from haikud.interfaces.looking import entries, open_escalations, plan_of, read_json, refs_by_state
+from haikud.interfaces.picture_costs import listed_plans, with_age
 from haikud.interfaces.picture_faults import all_faults, look_at_filesystem
+from haikud.interfaces.picture_task import OPEN
+from haikud.interfaces.plain import seconds_since
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.layout import SpoolLayout
-
-OPEN = ("running", "escalated", "queued", "deferred", "paused", "waiting")
-"""The states that are not final, in the order in which people want to see them."""
 
 STATES = (*OPEN, "succeeded", "failed", "cancelled")
 
@@ -30,7 +29,7 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
     live = read_json(layout.status_file) or {}
     told = live.get("daemon") if isinstance(live.get("daemon"), dict) else {}
     is_live = pid is not None and isinstance(told, dict) and told.get("pid") == pid
-    picture = dict(live) if is_live else _from_links(layout, live)
+    picture = as_of_now(live) if is_live else _from_links(layout, live)
     queue = read_json(layout.queue_file) or {}
     if not is_live and queue.get("paused"):
         picture |= {"paused": queue.get("reason") or "paused", "paused_until": queue.get("until")}
@@ -48,6 +47,30 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
         "incoming": len(dropped),
         "questions": [payload for payload in asked if isinstance(payload, dict)],
     }
+
+
+def live_picture(layout: SpoolLayout) -> dict[str, Any] | None:
+    """What the daemon at work says in status.json, as of now; None where none is, or it has not said anything yet."""
+    live = read_json(layout.status_file) or {}
+    told = live.get("daemon")
+    return as_of_now(live) if isinstance(told, dict) and told.get("pid") == daemon_pid(layout) else None
+
+
+def as_of_now(live: dict[str, Any]) -> dict[str, Any]:
+    """status.json with its clocks moved on: it is written when something happens, not when a second has passed."""
+    age, counts, whole = seconds_since(live.get("updated_at")), live.get("counts"), live.get("all_plans")
+    is_running = isinstance(counts, dict) and bool(counts.get("running"))
+    moved: dict[str, Any] = {}
+    if "plans" in live:
+        moved["plans"] = [with_age(plan, age, is_running=_runs(plan)) for plan in listed_plans(live)]
+    if isinstance(whole, dict):
+        moved["all_plans"] = with_age(whole, age, is_running=is_running)
+    return {**live, **moved}
+
+
+def _runs(plan: dict[str, Any]) -> bool:
+    counts = plan.get("counts")
+    return isinstance(counts, dict) and bool(counts.get("running"))
 
 
 def _from_links(layout: SpoolLayout, live: dict[str, Any]) -> dict[str, Any]:
@@ -71,14 +94,6 @@ def _from_links(layout: SpoolLayout, live: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def seconds_since(stamp: object, now: datetime | None = None) -> float | None:
-    """How long ago a time of status.json is; None where it is none."""
-    try:
-        return ((now or datetime.now(UTC)) - datetime.fromisoformat(str(stamp))).total_seconds()
-    except (ValueError, TypeError):
-        return None
 
 
 def listed_tasks(picture: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,24 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from haikud.interfaces.blocked import blocked_lines
-from haikud.interfaces.money import dollars
-from haikud.interfaces.picture import OPEN, STATES, listed_tasks, seconds_elapsed, seconds_since
+from haikud.interfaces.picture import STATES, listed_tasks, seconds_elapsed
+from haikud.interfaces.picture_costs import cost_lines, plan_lines
 from haikud.interfaces.picture_faults import fault_lines
-from haikud.interfaces.plain import one_line, span
+from haikud.interfaces.picture_task import task_line
+from haikud.interfaces.plain import one_line, seconds_since
 
-ICONS = {
-    "running": "\u23f3",
-    "succeeded": "\u2705",
-    "failed": "\u274c",
-    "escalated": "\u2753",
-    "cancelled": "\U0001f6ab",
-}
-"""What the guide puts before a task; the other states have none there."""
-
-_COLOURS = {"running": 36, "succeeded": 32, "failed": 31, "escalated": 33, "cancelled": 90, "paused": 33}
 _MOST_LINES = 40
 _MOST_QUESTIONS = 3
-_LEAST_ROOM = 12  # columns for a task's words, however narrow the terminal
 
 
 def picture_lines(picture: dict[str, Any], *, colour: bool, width: int = 0) -> Iterator[str]:
@@ -34,15 +24,18 @@ def picture_lines(picture: dict[str, Any], *, colour: bool, width: int = 0) -> I
     yield from head_lines(picture)
     tasks = listed_tasks(picture)
     shown = tasks[:_MOST_LINES]
+    if colour and _int(_counts(picture).get("running")):
+        yield "\U0001f680 Parallel Execution in Progress"
     if shown:
         yield "Tasks:"
     ref_width = min(max((len(one_line(task.get("ref"))) for task in shown), default=0), 60)
     for task in shown:
-        yield _task_line(task, ref_width, width, colour=colour)
+        yield task_line(task, ref_width, width, colour=colour)
     left = len(tasks) - len(shown) + _int(picture.get("tasks_left_out"))
     if left:
         yield f"  and {left} more: haikud status --json"
     yield from _question_lines(picture, colour=colour)
+    yield from plan_lines(picture, width)
     yield from foot_lines(picture)
 
 
@@ -88,65 +81,12 @@ def foot_lines(picture: dict[str, Any]) -> Iterator[str]:
     yield "Counts: " + (", ".join(told) or "no tasks")
     if picture.get("incoming"):
         yield f"In incoming/, not admitted yet: {picture['incoming']}"
-    cost = f"Running Cost: {dollars(picture.get('cost_usd'))}"
-    if "day_cost_usd" in picture:
-        cost += f" (today: {dollars(picture['day_cost_usd'])})"
-    yield cost
-    elapsed = seconds_elapsed(picture)
-    if elapsed is not None:
-        yield f"Time Elapsed: {span(elapsed)}"
-
-
-_ASKED = ("asked to pause", "ending: ")
-"""How the reason of a running task begins where someone has asked something of it: that goes before its message."""
-
-
-def task_news(task: dict[str, Any]) -> str:
-    """What there is to say of a task beside its state: phase and percent, cost, time, why it waits."""
-    state = task.get("state")
-    parts = []
-    if state == "running" and task.get("phase"):
-        percent = task.get("percent")
-        parts.append(one_line(task["phase"]) + (f" {percent}%" if isinstance(percent, int) else ""))
-    if "cost_usd" in task and (state in {"running", "succeeded", "failed"} or task["cost_usd"]):
-        parts.append(dollars(task["cost_usd"]) + (" so far" if state in OPEN else ""))
-    since = seconds_since(task.get("started_at") if state == "running" else None)
-    if since is not None:
-        parts.append(span(since))
-    if state == "escalated":
-        parts.append(f'answer it: haikud answer {one_line(task.get("ref"))} "TEXT"')
-        asked = seconds_since(task.get("since"))
-        parts += [f"asked {span(asked)} ago"] if asked is not None else []
-    if state == "deferred" and task.get("retry_at"):
-        parts.append(f"until {one_line(task['retry_at'])}")
-    if state == "running" and (seen := seen_by_monitors(task)):
-        parts.append(f"monitor: {seen}")
-    reason = str(task.get("reason") or "")
-    is_asked = reason.startswith(_ASKED)
-    words = one_line(task.get("message") if state == "running" and not is_asked else reason, 80 if is_asked else 60)
-    if words and words != "None":
-        parts.append(words)
-    return ", ".join(parts)
-
-
-def seen_by_monitors(task: dict[str, Any]) -> str:
-    """What monitors have seen in a running attempt, the latest; nothing where it gets on."""
-    seen = task.get("interventions")
-    last = seen[-1] if isinstance(seen, list) and seen else None
-    return one_line(last.get("message"), 80) if isinstance(last, dict) else ""
-
-
-def _task_line(task: dict[str, Any], ref_width: int, width: int, *, colour: bool) -> str:
-    state = one_line(task.get("state", "?"))
-    label = f"{state:<9}"
-    ref = f"{one_line(task.get('ref')):<{ref_width}}"
-    room = max(width - len(f"  {label} {ref}  ") - (3 if colour else 0), _LEAST_ROOM) if width else 0
-    if colour:
-        label = f"{ICONS.get(state, ' ' * 2)} \x1b[{_COLOURS.get(state, 0)}m{label}\x1b[0m"
-    news = task_news(task)
-    title_room = min(max(room - len(f" - {news}"), _LEAST_ROOM), 50) if room else 50  # news before the whole title
-    said = " - ".join(part for part in (one_line(task.get("title") or "", title_room), news) if part)
-    return f"  {label} {ref}  {one_line(said, room)}".rstrip()
+    whole = picture.get("all_plans")
+    if isinstance(whole, dict):
+        costs = whole
+    else:  # no plan is open, or nobody can say more than what tasks have cost
+        costs = {"cost_usd": picture.get("cost_usd"), "elapsed_seconds": seconds_elapsed(picture)}
+    yield from cost_lines(costs, today=picture.get("day_cost_usd"), questions=_int(counts.get("escalated")))
 
 
 def _counts(picture: dict[str, Any]) -> dict[str, Any]:

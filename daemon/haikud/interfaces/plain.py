@@ -1,8 +1,10 @@
-"""Words for people: text of unknown origin made harmless, durations."""
+"""Words for people: text of unknown origin made harmless, durations, and what fits in a terminal's line."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from datetime import UTC, datetime
 
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _DIRECTIONS = r"\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they reorder what a terminal shows
@@ -33,3 +35,42 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def seconds_since(stamp: object, now: datetime | None = None) -> float | None:
+    """How long ago a time of status.json is; None where it is none."""
+    try:
+        return ((now or datetime.now(UTC)) - datetime.fromisoformat(str(stamp))).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def can_show_marks(encoding: str | None) -> bool:
+    """Whether a terminal of that encoding has the guide's marks."""
+    return (encoding or "").lower().replace("-", "") == "utf8"
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes: marks and CJK take two, what combines none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells_of(character) for character in text)
+
+
+def cut(text: str, columns: int) -> str:
+    """One line of at most so many columns, with an ellipsis where it is cut; 0: as long as it is."""
+    if not columns or cells(text) <= columns:
+        return text
+    kept, room = "", columns - 1
+    for character in text:
+        room -= _cells_of(character)
+        if room < 0:
+            break
+        kept += character
+    return f"{kept}\u2026"
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

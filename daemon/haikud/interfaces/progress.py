@@ -1,4 +1,7 @@
-"""Progress of a plan or task on a terminal, while someone waits: a line on stderr whenever there is news."""
+"""Progress of a plan or task on a terminal, while someone waits: a line on stderr whenever there is news.
+
+Of a terminal that can redraw in place, `wait_block.py` makes better use.
+"""
 
 from __future__ import annotations
 

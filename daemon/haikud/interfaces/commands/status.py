@@ -11,6 +11,7 @@ import click
 
 from haikud.interfaces.picture import read_picture
 from haikud.interfaces.places import find_spool, spool_option
+from haikud.interfaces.plain import can_show_marks
 from haikud.interfaces.trouble import Trouble
 
 
@@ -41,7 +42,7 @@ def status(as_json: bool, live: bool, spool: Path | None) -> None:
         return
     from haikud.interfaces.picture_text import picture_lines
 
-    is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    text = "\n".join(picture_lines(picture, colour=sys.stdout.isatty() and is_utf8, width=width))
+    marks = sys.stdout.isatty() and can_show_marks(sys.stdout.encoding)
+    text = "\n".join(picture_lines(picture, colour=marks, width=width))
     click.echo(text.encode("utf-8", "replace"))

@@ -13,6 +13,7 @@ from haikud.interfaces.places import find_spool, spool_option, warn_without_daem
 from haikud.interfaces.progress import ProgressLines, describe_now
 from haikud.interfaces.progress_events import ProgressEvents
 from haikud.interfaces.trouble import note, warn
+from haikud.interfaces.wait_block import WaitBlock
 from haikud.interfaces.waiting import Dropped, EndKind, WaitEnd, look_for_answer, wait_for_answer
 from haikud.spool.layout import SpoolLayout
 
@@ -54,8 +55,13 @@ def wait_and_show(
 ) -> int:
     """Wait, print what came, and give the exit code."""
     events = ProgressEvents(layout, identifier, as_json=as_json) if progress else None
-    look = events.look if events else ProgressLines(layout, identifier).look
-    end = wait_for_answer(layout, identifier, timeout=timeout, dropped=dropped, each_look=look)
+    block = WaitBlock(layout, identifier) if events is None and WaitBlock.serves() else None
+    look = events.look if events else block.look if block else ProgressLines(layout, identifier).look
+    try:
+        end = wait_for_answer(layout, identifier, timeout=timeout, dropped=dropped, each_look=look)
+    finally:
+        if block:
+            block.clear()
     if events:
         events.look(last=True)
     return show_end(layout, end, timeout=timeout, as_json=as_json)
