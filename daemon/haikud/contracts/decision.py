@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from haikud.contracts.base import Model, Timestamp
+from haikud.contracts.gateway import PauseKind
 from haikud.contracts.ids import Ref
 from haikud.contracts.states import AttemptOutcome, TaskState
 
@@ -43,5 +44,6 @@ class QueueState(Model):
     paused: bool = False
     reason: str = ""
     until: Timestamp | None = None  # a quota pause ends by itself; a person's has none
+    kind: PauseKind | None = None  # where the gateway said so: it may end the pause earlier
     quota_refs: list[Ref] = Field(default_factory=list)
     token: str | None = None

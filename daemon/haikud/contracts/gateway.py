@@ -44,6 +44,10 @@ class Purse(StrEnum):
     DAY = "day"
 
 
+PauseKind = Literal["rate_limit", "overloaded", "billing", "unreachable"]
+"""Why nothing new is sent to the API for a while."""
+
+
 class Refusal(StrEnum):
     """Why the gateway does not make a call: `x-haikud-refusal`."""
 
@@ -104,9 +108,9 @@ class AttemptAccount(Model):
 class Pause(Model):
     """Nothing new is sent to the API for a while."""
 
-    until: Timestamp
-    reason: str
-    kind: Literal["rate_limit", "overloaded", "billing", "unreachable"]
+    until: Timestamp  # with `unreachable`: when it is looked for next
+    reason: str  # without its end
+    kind: PauseKind
 
 
 class GatewayOrder(Model):

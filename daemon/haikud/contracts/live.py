@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from haikud.contracts.base import Model, Timestamp
+from haikud.contracts.gateway import PauseKind
 from haikud.contracts.intervention import Intervention
 
 
@@ -152,6 +153,7 @@ class LiveStatus(Model):
     counts: dict[str, int]  # every state -> how many tasks (final ones: since this daemon began)
     paused: str | None = None  # why nothing starts
     paused_until: Timestamp | None = None
+    paused_kind: PauseKind | None = None  # where the API is the reason
     held: str | None = None  # why nothing new starts, though the queue is not paused: too many open questions
     trouble: list[str] = Field(default_factory=list)  # the same as `faults`, one line each
     faults: list[EnvironmentFault] = Field(default_factory=list)  # of the environment, while they last

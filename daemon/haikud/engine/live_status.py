@@ -98,6 +98,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         counts={str(state): counts[str(state)] for state in TaskState},
         paused=engine.queue.reason if paused else None,
         paused_until=engine.queue.until if paused else None,
+        paused_kind=engine.queue.kind if paused else None,
         held=held_back(engine),
         trouble=engine.trouble.texts,
         faults=engine.trouble.faults(),

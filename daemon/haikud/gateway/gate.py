@@ -26,11 +26,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
-from haikud.contracts.gateway import Pause
+from haikud.contracts.gateway import Pause, PauseKind
 from haikud.contracts.settings import ApiSettings
 from haikud.gateway.headers import read_retry_after, read_windows
 from haikud.gateway.limits import (
-    Kind,
     Need,
     Setback,
     View,
@@ -202,7 +201,7 @@ class Gate:
             return
         self._set_stop(setback.kind, setback.detail, max(until, self._stop.until if self._stop else until), now)
 
-    def _set_stop(self, kind: Kind, detail: str, until: float, now: float) -> None:
+    def _set_stop(self, kind: PauseKind, detail: str, until: float, now: float) -> None:
         self._call_off_probe()
         self._stop = Stop(kind, detail, until, self._clock.wall() + timedelta(seconds=until - now))
         self._go_on()

@@ -14,12 +14,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
+from haikud.contracts.gateway import PauseKind
 from haikud.contracts.settings import ApiSettings
 from haikud.gateway.headers import Measure, Window
-
-Kind = Literal["rate_limit", "overloaded", "billing", "unreachable"]
 
 LOW = 0.1
 """The share of a limit below which calls are spaced."""
@@ -103,7 +101,7 @@ def used_up(windows: Mapping[Measure, Window]) -> dict[Measure, Window]:
 class Setback:
     """What an answer means: nothing is sent for so many seconds, by its call or by all; whether it is sent again."""
 
-    kind: Kind
+    kind: PauseKind
     seconds: float
     for_all: bool
     again: bool
@@ -162,7 +160,7 @@ def probe_wait(number: int) -> float:
     return PROBE_WAITS[min(number, len(PROBE_WAITS) - 1)]
 
 
-def pause_words(kind: Kind, detail: str, until: datetime, now: datetime) -> str:
+def pause_words(kind: PauseKind, detail: str, until: datetime, now: datetime) -> str:
     """The reason of a pause with its end, in UTC: for a caller who sees nothing else."""
     moment = f"{until:%H:%M:%S} UTC" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M:%S} UTC"
     end = {"unreachable": "looked for again at", "billing": "tried again at"}.get(kind, "goes on at")

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from haikud.contracts.base import utc_now
-from haikud.gateway.limits import Kind
+from haikud.contracts.gateway import PauseKind
 
 
 class Timer(Protocol):
@@ -55,7 +55,7 @@ class Held(Exception):  # noqa: N818 - an answer, no error
     `kind` is the pause's, or `busy` where the gate has as many calls in flight as it may.
     """
 
-    def __init__(self, kind: Kind | Literal["busy"], reason: str, retry_after_seconds: float) -> None:
+    def __init__(self, kind: PauseKind | Literal["busy"], reason: str, retry_after_seconds: float) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
@@ -127,7 +127,7 @@ class Waiter:
 class Stop:
     """The pause that is on. `until` is monotonic, for waiting; `until_wall` for people."""
 
-    kind: Kind
+    kind: PauseKind
     detail: str
     until: float
     until_wall: datetime
