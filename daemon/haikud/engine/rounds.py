@@ -34,7 +34,7 @@ from haikud.engine.live_status import StatusWriter, held_back
 from haikud.engine.machine.examining import Machine
 from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.monitors.monitors import Monitors
-from haikud.engine.queue import end_quota_pause
+from haikud.engine.queue import end_quota_pause, follow_account
 from haikud.engine.recovery import recover_drops, recover_gateway, recover_tasks, recover_unread
 from haikud.engine.role_history import SECONDS_BETWEEN as BETWEEN_HISTORIES
 from haikud.engine.role_history import write_role_history
@@ -267,6 +267,7 @@ class Rounds:
         if engine.stopping.now:
             await interrupt_all(engine)
         await watch_limits(engine)
+        await follow_account(engine, engine.gateway.pause, is_linked=engine.gateway.state == "running")
         await end_quota_pause(engine)
         for entry in engine.board.in_state(TaskState.DEFERRED):
             doing = f"queueing {entry.ref} again"

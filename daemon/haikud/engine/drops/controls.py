@@ -115,6 +115,7 @@ class Controls:
                 await pause_queue(engine, "paused by all.pause", token=token)
             case "resume":
                 await resume_queue(engine, "all.resume", token=token)
+                await engine.gateway.resume()
             case "stop-now":
                 engine.say("stopping now: running attempts are ended, their tasks queued again")
                 engine.stopping.now = True

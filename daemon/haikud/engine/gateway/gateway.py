@@ -150,6 +150,7 @@ class Gateway:
 
     async def resume(self) -> None:
         """Somebody said to go on: it may call again at once."""
+        self.pause = None  # until it says otherwise
         if self._link is not None:
             with suppress(LinkLost):
                 await self._link.resume()
