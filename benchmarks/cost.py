@@ -48,7 +48,12 @@ def without_cut(spec: dict[str, Any]) -> None:
     spec["limits"]["tool_output_bytes"] = 10_000_000
 
 
-TECHNIQUES: dict[str, Change] = {"outputs cut": without_cut}
+def without_notes(spec: dict[str, Any]) -> None:
+    """What the conversation holds already is sent again."""
+    spec["context"]["note_repeats"] = False
+
+
+TECHNIQUES: dict[str, Change] = {"outputs cut": without_cut, "repeats noted": without_notes}
 
 
 def by_naive(task: ScriptedTask, model: str, folder: Path) -> list[UsageEntry]:

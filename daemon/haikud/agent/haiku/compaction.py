@@ -125,7 +125,8 @@ class Compaction:
     def _freed(self, conversation: Conversation) -> int:
         """Bytes that are cleared now and were not when the tokens were counted: in the last turn's request."""
         turn, now = conversation.last_turn, conversation.clearing
-        before = conversation.counted_clearing if turn is not None and turn.model == self._model else Clearing()
+        is_counted = turn is not None and turn.usage is not None and turn.model == self._model
+        before = conversation.counted_clearing if is_counted else Clearing()
         if before == now:
             return 0
         sizes = _sizes(conversation)
