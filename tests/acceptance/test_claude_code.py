@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 from tests.support.claude_code import claude_or_skip
 from tests.support.house import House
 from tests.support.repository import git
+from tests.support.waiting import wait_until
 
 from haikud.interfaces.demo_project import make_request, write_project
 from haikud.offline.server import ScriptedApi
@@ -56,6 +59,54 @@ def test_claude_code_completes_the_demo_task(house: House):
         assert own["usage"][name] == sum(usage[name] for usage in usages), name
     assert own["total_cost_usd"] == pytest.approx(sum(_cost(usage) for usage in usages), rel=1e-9)
     assert not any("sk-ant-scripted" in text for text in _texts(house))
+
+
+ASKING: dict[str, Any] = {
+    "name": "asking",
+    "conversations": [
+        {
+            "turns": [
+                {"tools": [{"name": "Bash", "input": {"command": "ls"}}]},
+                {"text": "I looked.\nESCALATE: Which sign?\nOption: minus\nOption: plus\nRecommendation: minus"},
+                {
+                    "branches": [
+                        {
+                            "when": "Guidance from the requester: minus",
+                            "tools": [{"name": "Bash", "input": {"command": "echo >> calc.py; git commit -qam Sign"}}],
+                        }
+                    ]
+                },
+                {"text": "Done with a minus."},
+            ]
+        }
+    ],
+}
+
+
+def test_its_question_is_answered_in_the_same_session(house: House):
+    folder = claude_or_skip()
+    with ScriptedApi(ASKING) as api:
+        house.environment = {
+            "PATH": f"{folder}:{house.base_environment()['PATH']}",
+            "ANTHROPIC_API_KEY": "sk-ant-scripted",
+            "ANTHROPIC_BASE_URL": api.base_url,
+        }
+        house.start()
+        house.request("sign", role="claude-code", files=["calc.py"])
+        question = wait_until(lambda: house.read("escalations/sign.json"), seconds=60, what=house.tail)
+        assert question is not None
+        report = question["payload"]
+        house.drop("guidance", "sign.txt", "minus")
+        response = house.response("sign")
+    assert "Which sign?" in json.dumps(report)
+    assert "plus" in json.dumps(report)
+    assert response["status"] == "success", (response, house.log("sign"))
+    own = response["payload"]["claude_code"]
+    assert own["resumed"] is True
+    assert own["session_cost_usd"] > own["total_cost_usd"] > 0
+    log = house.log("sign")
+    assert f"agent | goes on with the session {own['session_id']}" in log
+    assert "attempt 1's out/keep was taken over" in log
 
 
 def _cost(usage: dict[str, int]) -> float:
