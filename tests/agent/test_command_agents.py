@@ -152,3 +152,12 @@ def test_a_retry_is_a_fact_of_the_log(bench: Bench):
     bench.order("true", retry_reason="could not now", retry_of=3)
     bench.run()
     assert "\nretry 1/3 could not now\n" in "\n" + bench.log()
+
+
+def test_what_a_failed_agent_recommends_is_the_next_step(bench: Bench):
+    report = '{"reason": "no compiler", "recommendation": "Run: apt install gcc"}'
+    bench.order(f"echo '{report}' > {RESULT}; exit 127")
+    error = bench.run().error_report
+    assert error is not None
+    assert (error.error.code, error.next_steps.suggested_action) == ("COMMAND_NOT_FOUND", "Run: apt install gcc")
+    assert error.error.message == "The agent failed with exit code 127: no compiler"

@@ -158,6 +158,7 @@ def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:
             details=clean_text(outcome.tail),
             failure_class=found.failure_class,
             command=" ".join(command),
+            suggested_action=clean_text(report.recommendation),
         )
     )
 

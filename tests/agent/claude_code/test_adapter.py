@@ -145,6 +145,7 @@ def test_without_claude_it_says_how_to_get_it(fake: FakeClaude):
     assert code == 127
     assert "npm install -g @anthropic-ai/claude-code@latest" in said
     assert "npm install -g @anthropic-ai/claude-code@latest" in fake.report()["reason"]
+    assert fake.report()["recommendation"] == "Run: npm install -g @anthropic-ai/claude-code@latest"
 
 
 def test_a_claude_that_cannot_start_is_a_failure_that_says_why(fake: FakeClaude):

@@ -39,7 +39,15 @@ def test_each_shape_has_an_example_that_is_admitted(desk: Desk, stem: str, suffi
 def test_there_are_no_other_examples():
     known = {f"{stem}.{suffix}" for stem in SHAPES for suffix in ("json", "yaml")}
     others = {path.name for path in EXAMPLES.iterdir()} - known
-    assert others == {"hello-agent.sh", "hello-request.json", "hello-settings.yaml", "roles"}
+    assert others == {"claude-code-plan.yaml", "hello-agent.sh", "hello-request.json", "hello-settings.yaml", "roles"}
+
+
+def test_the_example_for_claude_code_is_admitted(desk: Desk):
+    path = EXAMPLES / "claude-code-plan.yaml"
+    desk.catalogue = find_roles()
+    plan = desk.prepare(path.read_bytes(), path.name)
+    assert [(task.role, task.dependencies) for task in plan.tasks] == [("claude-code", []), ("claude-code", ["divide"])]
+    assert (plan.warnings, plan.extra) == ([], {})
 
 
 def test_the_shell_agent_is_a_role_of_the_example_settings(desk: Desk):

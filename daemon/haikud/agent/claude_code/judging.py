@@ -65,12 +65,14 @@ def judge(run: Run) -> Verdict:
 def figures(said: Said, *, spent_before: float, resumed: bool) -> dict[str, Any]:
     """What Claude Code itself says of its run; `spent_before`: what its session had cost until then.
 
-    Its `total_cost_usd` is the session's, over all its runs; here it is this run's alone.
+    Its `total_cost_usd` is the session's, over all its runs; here it is this run's alone. Old versions, which do not
+    say the run's own, count each run from nothing.
     """
     result = said.result or {}
     total = number(result.get("total_cost_usd"))
     since = result.get("model_usage_since_last_result")
-    own = sum(number(one.get("costUSD")) for one in _objects(since)) if isinstance(since, dict) else None
+    is_new = isinstance(since, dict)
+    own = sum(number(one.get("costUSD")) for one in _objects(since)) if is_new else total
     usage = result.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     counts: dict[str, Any] = {name: int(number(usage.get(name))) for name in _COUNTS}
@@ -82,8 +84,8 @@ def figures(said: Said, *, spent_before: float, resumed: bool) -> dict[str, Any]
         "session_id": said.session_id,
         "resumed": resumed,
         "num_turns": int(number(result.get("num_turns"))),
-        "total_cost_usd": max(0.0, total - spent_before) if own is None else own,
-        "session_cost_usd": total,
+        "total_cost_usd": own,
+        "session_cost_usd": total if is_new else spent_before + total,
         "usage": counts,
         "api_retries": said.retries,
     }
@@ -159,8 +161,9 @@ def _failed(run: Run, result: dict[str, Any]) -> Verdict:
     if subtype == "error_max_budget_usd" or status == _PAID_UP:
         options = ["Raise the budget and answer `go on`", "Take what is committed", "Cancel the task"]
         return Verdict(ASK, _asking(run.said, f"Claude Code may not spend more: {words}", options))
-    interrupted = str(result.get("terminal_reason") or "").startswith("aborted")
-    if status in _TRANSIENT or result.get("api_error") == "connection_failed" or interrupted:
+    terminal = str(result.get("terminal_reason") or "")
+    no_answer = not status and terminal == "api_error"  # nobody there, broken streams, stalled ones
+    if status in _TRANSIENT or no_answer or terminal.startswith("aborted"):
         return Verdict(TRY_AGAIN, {"reason": words})
     return Verdict(FAILED, {"reason": words})
 

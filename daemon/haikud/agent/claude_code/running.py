@@ -28,7 +28,8 @@ DEFAULTS = {
     # Waits of 0.5, 1, 2, ... 32 s, and of what `retry-after` says: a gateway that starts anew is waited for.
     "CLAUDE_CODE_MAX_RETRIES": "6",
     "API_TIMEOUT_MS": "600000",
-    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "120000",
+    # A stream that has begun and stalls; without it nothing ends one. The wait for the first byte is not meant.
+    "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "120000",
     # A call's worst case is reserved in the budget: by default Claude Code asks for up to 128,000 tokens.
     "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "16000",
     # After broken streams it would ask once more without a stream: a call that is paid for twice.

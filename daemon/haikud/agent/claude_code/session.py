@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from haikud.agent.claude_code.judging import FAILED, MISSING, NOT_THERE, Verdict, figures, judge
+from haikud.agent.claude_code.judging import FAILED, HOW_TO_GET_IT, MISSING, NOT_THERE, Verdict, figures, judge
 from haikud.agent.claude_code.keeping import Keep, Session, digest
 from haikud.agent.claude_code.prompt import Task, follow_up, read_task, system_text, whole_prompt
 from haikud.agent.claude_code.running import Claude, environment_for
@@ -36,7 +36,7 @@ def carry_out(environment: Mapping[str, str]) -> int:
         if error.filename != "claude":
             raise
         say(MISSING)
-        write_report(out, Verdict(NOT_THERE, {"reason": MISSING}))
+        write_report(out, Verdict(NOT_THERE, {"reason": MISSING, "recommendation": f"Run: {HOW_TO_GET_IT}"}))
         return NOT_THERE
     except (OSError, ValueError, KeyError) as error:
         why = f"the task could not be handed to Claude Code: {error}"
