@@ -44,6 +44,15 @@ Counting = Callable[[], Awaitable[int | None]]
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many tokens of input a call has."""
+
+    most: int
+    likely: int
+    cost: float  # US dollars: the most that the call as it was asked for can cost
+
+
+@dataclass(frozen=True)
 class Grant:
     """A call for which there is money."""
 
@@ -61,102 +70,90 @@ class Budgets:
         self._prices = prices
         self._wait_seconds = wait_seconds
 
-    def require_price(self, model: str) -> None:
-        """Refused where calls of that model cannot be priced; the message says the cure."""
+    async def grant(self, token: AttemptToken, asked: Asked, count: Counting) -> Grant:
+        """Reserve what a call can cost at the most. `count` asks the API for its input; it is called where needed."""
+        began = time.monotonic()
+        end = began + self._wait_seconds
         try:
-            self._prices.require_price(model)
+            size = await self._size(token, asked, count)
         except UnknownPrice as error:
             raise Refused(400, str(error), Refusal.PRICE) from error
-
-    async def grant(self, token: AttemptToken, asked: Asked, count: Counting) -> Grant:
-        """Reserve what a call can cost at the most. `count` asks the API for its input, and is not always called."""
-        self.require_price(asked.model)
-        began, counted, context = time.monotonic(), None, asked.bound
-        is_exact = False
         while True:
             room = self._books.room(token, utc_now().date())
-            if not asked.must_count or is_exact:
-                granted = await self._try(token, asked, context, asked.max_tokens, room)
-                if granted is not None:
-                    tokens = counted if counted is not None else estimate_tokens(asked.data)
-                    return Grant(granted, asked, tokens, time.monotonic() - began)
-            if not is_exact:  # its bytes bound it too loosely: let the API count
-                counted, is_exact = await count(), True
-                context = self._context(asked, counted)
-                continue
-            clamped = self._clamp(asked, context, room)
-            if clamped is not None:
-                granted = await self._try(token, clamped, context, clamped.max_tokens, room)
-                if granted is not None:
-                    tokens = counted if counted is not None else estimate_tokens(asked.data)
-                    return Grant(granted, clamped, tokens, time.monotonic() - began)
-                continue
-            left = self._wait_seconds - (time.monotonic() - began)
-            if not self._would_fit(asked, context, room.usd_when_others_end):
-                raise self._too_dear(asked, context, room)
+            affordable = self._affordable(asked, size, room, may_wait=time.monotonic() < end)
+            if affordable is not None:
+                call = await self._books.reserve(token, self._most(affordable, size))
+                if call is not None:
+                    return Grant(call, affordable, size.likely, time.monotonic() - began)
+            elif not self._fits_within(asked, size, room.usd_when_others_end):
+                raise self._too_dear(asked, size, room)
+            left = end - time.monotonic()
             if left <= 0:
-                raise Refused(
-                    529,
-                    f"other calls hold {_OWNERS[room.purse]}: try again later",
-                    Refusal.LIMIT,
-                    retry_after=_RETRY_SECONDS,
-                )
+                text = f"other calls hold {_OWNERS[room.purse]}: try again later"
+                raise Refused(529, text, Refusal.LIMIT, retry_after=_RETRY_SECONDS)
             await self._books.changed(left)
 
-    def _context(self, asked: Asked, counted: int | None) -> int:
+    async def _size(self, token: AttemptToken, asked: Asked, count: Counting) -> Size:
+        """How long its input is. The API is asked where its bytes bound it too loosely, or not at all."""
+        size = self._sized(asked, asked.bound, estimate_tokens(asked.data))
+        room = self._books.room(token, utc_now().date())
+        if size.cost <= room.usd and not asked.must_count:
+            return size
+        counted = await count()
         if counted is not None:
             exact = math.ceil(counted * _COUNT_SLACK) + _COUNT_EXTRA
-            return exact if asked.must_count else min(asked.bound, exact)
+            return self._sized(asked, exact if asked.must_count else min(asked.bound, exact), counted)
         if asked.must_count:
-            raise Refused(
-                400,
-                "messages: the API cannot be asked how long a document is, so its cost cannot be bounded; try again",
-                Refusal.FEATURE,
-            )
+            text = "messages: the API cannot be asked how long a document is, so its cost has no bound; try again later"
+            raise Refused(529, text, Refusal.LIMIT, retry_after=_RETRY_SECONDS)
         beside = asked.bound - len(asked.data)
-        return min(asked.bound, len(asked.data) // _BYTES_PER_TOKEN + beside + _GUESS_EXTRA)
+        guess = len(asked.data) // _BYTES_PER_TOKEN + beside + _GUESS_EXTRA
+        return self._sized(asked, min(asked.bound, guess), size.likely)
 
-    async def _try(self, token: AttemptToken, asked: Asked, context: int, max_tokens: int, room: Room) -> Call | None:
-        """Reserve the worst case where there is room for it."""
-        cost = self._worst(asked, context, max_tokens)
-        if cost > room.usd:
-            return None
-        return await self._books.reserve(token, self._most(asked, context, max_tokens, cost))
+    def _sized(self, asked: Asked, most: int, likely: int) -> Size:
+        return Size(most, likely, self._worst(asked, most, asked.max_tokens))
 
-    def _clamp(self, asked: Asked, context: int, room: Room) -> Asked | None:
+    def _affordable(self, asked: Asked, size: Size, room: Room, *, may_wait: bool) -> Asked | None:
         """The call with the output that there is money for; None where that is too little, or more comes by waiting."""
-        fits = self._output_within(asked, context, room.usd)
-        later = self._output_within(asked, context, room.usd_when_others_end)
-        least = min(asked.max_tokens, _WORTH_WAITING_FOR if later > fits else LEAST_OUTPUT)
-        return asked.within(fits) if fits >= least and fits > 0 else None
+        if size.cost <= room.usd:
+            return asked
+        fits = self._output_within(asked, size, room.usd)
+        later = self._output_within(asked, size, room.usd_when_others_end)
+        least = min(asked.max_tokens, _WORTH_WAITING_FOR if later > fits and may_wait else LEAST_OUTPUT)
+        return asked.within(fits) if fits >= least else None
 
-    def _would_fit(self, asked: Asked, context: int, usd: float) -> bool:
-        fits = self._output_within(asked, context, usd)
-        return fits >= min(asked.max_tokens, LEAST_OUTPUT) and fits > 0 and asked.within(fits) is not None
+    def _fits_within(self, asked: Asked, size: Size, usd: float) -> bool:
+        fits = self._output_within(asked, size, usd)
+        return fits >= min(asked.max_tokens, LEAST_OUTPUT) and asked.within(fits) is not None
 
     def _worst(self, asked: Asked, context: int, max_tokens: int) -> float:
         one = self._prices.worst_case_cost(asked.model, context, max_tokens, utc_now(), one_hour=asked.one_hour)
         return one * asked.passes
 
-    def _output_within(self, asked: Asked, context: int, usd: float) -> int:
+    def _most(self, asked: Asked, size: Size) -> UsageEntry:
+        """The entry that is reserved."""
+        written = {"ephemeral_1h_input_tokens": size.most} if asked.one_hour else {}
+        usage = {
+            "cache_creation_input_tokens": size.most,
+            "cache_creation": written,
+            "output_tokens": asked.max_tokens,
+        }
+        entry = self._prices.price_message(asked.model, usage, utc_now(), estimated=True)
+        return entry.model_copy(update={"cost_usd": self._worst(asked, size.most, asked.max_tokens)})
+
+    def _output_within(self, asked: Asked, size: Size, usd: float) -> int:
         return self._prices.max_tokens_within(
-            asked.model, context, usd / asked.passes, asked.max_tokens, utc_now(), one_hour=asked.one_hour
+            asked.model, size.most, usd / asked.passes, asked.max_tokens, utc_now(), one_hour=asked.one_hour
         )
 
-    def _most(self, asked: Asked, context: int, max_tokens: int, cost: float) -> UsageEntry:
-        written = {"ephemeral_1h_input_tokens": context} if asked.one_hour else {}
-        usage = {"cache_creation_input_tokens": context, "cache_creation": written, "output_tokens": max_tokens}
-        entry = self._prices.price_message(asked.model, usage, utc_now(), estimated=True)
-        return entry.model_copy(update={"cost_usd": cost})
-
-    def _too_dear(self, asked: Asked, context: int, room: Room) -> Refused:
+    def _too_dear(self, asked: Asked, size: Size, room: Room) -> Refused:
         least = min(asked.max_tokens, LEAST_OUTPUT)
-        needed = self._worst(asked, context, least)
+        needed = self._worst(asked, size.most, least)
         purse, left = room.purse_when_others_end, max(0.0, room.usd_when_others_end)
         return Refused(
             402,
             f"{_OWNERS[purse]} has {left:.4f} USD left, and this call needs up to {needed:.4f} USD: "
-            f"about {context:,} tokens of input, {least:,} of output",
+            f"about {size.most:,} tokens of input, {least:,} of output",
             Refusal.BUDGET,
             purse=purse,
         )
