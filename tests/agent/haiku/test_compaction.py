@@ -21,7 +21,7 @@ from haikud.agent.haiku.conversation import Clearing, Conversation
 from haikud.agent.haiku.session import HaikuEnd
 from haikud.agent.haiku.transcript import Transcript
 from haikud.contracts.base import utc_now
-from haikud.contracts.settings import ContextSettings
+from haikud.contracts.settings import ContextSettings, LimitSettings
 from haikud.contracts.transcript import LineKind, TranscriptLine
 from haikud.offline.journal import Exchange
 from haikud.offline.scenario import Scenario, StatusFault, parse_scenario
@@ -97,8 +97,9 @@ def test_the_price_step_at_100000_tokens_is_never_reached(tmp_path: Path):
     for at in (80_000, 0):
         folder = tmp_path / str(at)
         folder.mkdir()
-        with ScriptedApi(looking(30, 16_000)) as api:
-            end = run_in(folder, api, at)
+        with ScriptedApi(looking(14, 36_000)) as api:
+            limits = LimitSettings.model_validate({"tool_output_bytes": 40_000, "grace_seconds": 0.5})
+            end = run_in(folder, api, at, limits=limits)
             assert end.kind == "done"
             longest = max(map(whole, usages_of(api)))
         assert (longest > 100_000) == (at == 0)
