@@ -162,6 +162,8 @@ def test_several_open_plans_have_a_line_each():
         "  other  0 of 2 complete, $0.000 so far",
         "  and 3 more plans: haikud status --json",
     ]
+    narrow = list(plan_lines({"plans": [PLAN, second]}, 30))
+    assert narrow[1:] == ["  p      Pages - 1 of 3 compl\u2026", "  other  0 of 2 complete, $0.\u2026"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

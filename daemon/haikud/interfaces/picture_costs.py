@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from haikud.interfaces.money import dollars
-from haikud.interfaces.plain import one_line, span
+from haikud.interfaces.plain import cut, one_line, span
 
 _MOST_ROLES = 3  # named in one line
 _MOST_PLANS = 10
@@ -56,8 +56,7 @@ def plan_lines(picture: dict[str, Any], width: int) -> Iterator[str]:
     for plan in plans[:_MOST_PLANS]:
         title = one_line(plan.get("title") or "", 40)
         said = " - ".join(part for part in (title, _plan_news(plan)) if part)
-        line = f"  {one_line(plan.get('id')):<{id_width}}  {said}"
-        yield one_line(line, width) if width and len(line) > width else line
+        yield cut(f"  {one_line(plan.get('id')):<{id_width}}  {said}", width)
     left_out = picture.get("plans_left_out")
     more = len(plans[_MOST_PLANS:]) + (left_out if isinstance(left_out, int) else 0)
     if more:
@@ -77,7 +76,7 @@ def _plan_news(plan: dict[str, Any]) -> str:
     parts[1] += " so far"
     total, left = _number(plan.get("estimated_total_usd")), _number(plan.get("estimated_seconds_left"))
     parts += [f"about {dollars(total)} in all"] if total is not None else []
-    parts += [f"about {span(left)} left"] if left is not None else []
+    parts += [f"about {span(left)} left"] if left else []
     return ", ".join(parts)
 
 

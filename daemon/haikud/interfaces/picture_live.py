@@ -87,6 +87,8 @@ def _phase(task: dict[str, Any]) -> Text:
     """A running task's phase, or why it is looked at closely; of any other why it is where it is."""
     if task.get("state") == "running" and (seen := seen_by_monitors(task)):
         return Text(f"monitor: {seen}", style="yellow")
+    if task.get("state") == "succeeded":
+        return Text("")  # its state says it all
     return Text(one_line(task.get("phase" if task.get("state") == "running" else "reason") or ""))
 
 

@@ -89,7 +89,7 @@ def task_news(task: dict[str, Any]) -> str:
     reason = str(task.get("reason") or "")
     is_asked = reason.startswith(_ASKED)
     words = one_line(task.get("message") if state == "running" and not is_asked else reason, 80 if is_asked else 60)
-    if words and words != "None":
+    if words and words != "None" and not (state == "succeeded" and words == "completed"):
         parts.append(words)
     return ", ".join(parts)
 
