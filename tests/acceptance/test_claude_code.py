@@ -15,6 +15,7 @@ from tests.support.waiting import wait_until
 from haikud.interfaces.demo_project import make_request, write_project
 from haikud.offline.server import ScriptedApi
 
+TOKENS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 STAMP = "2026-11-23T10:00:00Z"
 
 
@@ -55,9 +56,12 @@ def test_claude_code_completes_the_demo_task(house: House):
     assert own["num_turns"] > 0
     assert own["resumed"] is False
     usages = [one.usage for one in asked if one.usage]
-    for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"):
+    for name in TOKENS:
         assert own["usage"][name] == sum(usage[name] for usage in usages), name
     assert own["total_cost_usd"] == pytest.approx(sum(_cost(usage) for usage in usages), rel=1e-9)
+    if any((house.spool / "gateway" / "usage").glob("*.jsonl")):  # the gateway's books and Claude Code's own agree
+        assert response["metrics"]["cost_usd"] == pytest.approx(own["total_cost_usd"], rel=1e-9)
+        assert response["metrics"]["tokens_used"] == sum(own["usage"][name] for name in TOKENS)
     assert not any("sk-ant-scripted" in text for text in _texts(house))
 
 

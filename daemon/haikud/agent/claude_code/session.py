@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from haikud.agent.claude_code.judging import FAILED, HOW_TO_GET_IT, MISSING, NOT_THERE, Verdict, figures, judge
+from haikud.agent.claude_code.judging import DONE, FAILED, HOW_TO_GET_IT, MISSING, NOT_THERE, Verdict, figures, judge
 from haikud.agent.claude_code.keeping import Keep, Session, digest
 from haikud.agent.claude_code.prompt import Task, follow_up, read_task, system_text, whole_prompt
 from haikud.agent.claude_code.running import Claude, environment_for
@@ -67,7 +67,8 @@ class _Work:
 
     def _end(self, verdict: Verdict) -> int:
         write_report(self._out, verdict)
-        say(verdict.report.get("reason") or verdict.report.get("summary") or "ended")
+        if verdict.exit_code != DONE:  # what it said last stands there already
+            say(verdict.report.get("reason") or verdict.report.get("summary") or "ended")
         return verdict.exit_code
 
     def _run(self, session: Session) -> Verdict:
