@@ -30,12 +30,16 @@ from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.live_status import in_a_line
+from haikud.engine.log_levels import Alarm
 from haikud.engine.machine.faults import CURES, describe, kind_of
 from haikud.engine.machine.open_files import raise_open_files
 from haikud.engine.machine.trouble import Trouble
+from haikud.engine.reloading import Reread
 from haikud.engine.role_history import read_role_history
 from haikud.engine.rounds import Rounds
 from haikud.engine.secrets import Secrets
+from haikud.engine.supervisor import Supervisor
 from haikud.sandbox.prctl import make_undumpable
 from haikud.spool.daemon_lock import DaemonLock, SpoolIsTaken, hold_daemon_lock
 from haikud.spool.drops import ignore_sigio
@@ -60,12 +64,14 @@ async def run_daemon(
     secrets: Secrets,
     foreground: bool,
     say: Say,
-    ready: Callable[[], None] | None = None,
+    supervisor: Supervisor | None = None,
+    reread: Reread | None = None,
 ) -> int:
     """Serve a spool until told to end; the exit code.
 
     `foreground`: the first Ctrl-C drains, the second ends the agents, a third detaches. `say` gets a line an event.
-    `ready` is called once, when everything of an earlier daemon is taken up and drops are watched.
+    `supervisor` hears when everything of an earlier daemon is taken up and drops are watched, and more. SIGHUP has the
+    settings reread by `reread`; without one it detaches.
     """
     ignore_sigio()
     make_undumpable()
@@ -94,11 +100,12 @@ async def run_daemon(
             holds_spool=lock.holds,
             role_history=read_role_history(layout),
             queue_since=_written_at(layout.queue_file),
+            supervisor=supervisor or Supervisor(),
         )
-        _listen_to_signals(loop, engine, foreground=foreground)
+        _listen_to_signals(loop, engine, foreground=foreground, may_reload=reread is not None)
         say(f"haikud {haikud.__version__} pid {os.getpid()} serves {layout.root}")
         try:
-            await _serve(engine, loop, ready)
+            await _serve(engine, loop, reread)
         finally:
             engine.launcher.close()
             engine.close()
@@ -116,7 +123,7 @@ def _open(
         spool = open_spool(layout.root, group=settings.group)
         lock = hold_daemon_lock(layout)
     except (SpoolFormatError, SpoolIsTaken) as error:
-        say(str(error))
+        say(Alarm(error))
         return None
     except OSError as error:
         say(_cannot_serve(layout, error))
@@ -138,11 +145,11 @@ def _written_at(path: Path) -> datetime:
 
 def _cannot_serve(layout: SpoolLayout, error: Exception) -> str:
     kind = kind_of(error)
-    return f"{layout.root} cannot be served: {kind}: {describe(error)}; {CURES[kind]}; then start again"
+    return Alarm(f"{layout.root} cannot be served: {kind}: {describe(error)}; {CURES[kind]}; then start again")
 
 
-async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callable[[], None] | None) -> None:
-    rounds = Rounds(engine)
+async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, reread: Reread | None) -> None:
+    rounds = Rounds(engine, reread)
 
     def look(folder: Path) -> None:
         rounds.look(folder)
@@ -157,10 +164,11 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, ready: Callabl
         gc.freeze()
         gc.enable()
         if recovered:
-            if ready is not None:
-                ready()
+            engine.supervisor.tell(in_a_line(engine))
+            engine.supervisor.ready()
             await rounds.run()
     finally:
+        engine.supervisor.stopping()
         watcher.stop()
         await rounds.close()
         await _leave_gateway(engine)
@@ -174,11 +182,15 @@ async def _leave_gateway(engine: Engine) -> None:
     await engine.gateway.leave(is_needed=is_needed, wait_seconds=GATEWAY_SECONDS if is_waited_for else 0.0)
 
 
-def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreground: bool) -> None:
+def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreground: bool, may_reload: bool) -> None:
     stopping = engine.stopping
 
     def detach() -> None:
         stopping.detached.set()
+        engine.wake.set()
+
+    def reload() -> None:
+        engine.reload_wanted = True
         engine.wake.set()
 
     def interrupt() -> None:
@@ -194,5 +206,5 @@ def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreg
         engine.wake.set()
 
     loop.add_signal_handler(signal.SIGTERM, detach)
-    loop.add_signal_handler(signal.SIGHUP, detach)
+    loop.add_signal_handler(signal.SIGHUP, reload if may_reload else detach)
     loop.add_signal_handler(signal.SIGINT, interrupt if foreground else detach)

@@ -31,6 +31,7 @@ from haikud.engine.machine.faults import NoThread, new_thread
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.role_history import RoleHistory
 from haikud.engine.secrets import Secrets
+from haikud.engine.supervisor import Supervisor
 from haikud.engine.timers import Timers
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
@@ -71,6 +72,9 @@ class Engine:
     stopping: Stopping = field(default_factory=Stopping)
     queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written
     unread: set[str] = field(default_factory=set)  # plans that could not be read at the start
+    supervisor: Supervisor = field(default_factory=Supervisor)
+    reload_wanted: bool = False  # settings and roles are to be reread
+    settings_fault: str | None = None  # why the last reload changed nothing
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)

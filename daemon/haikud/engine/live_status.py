@@ -201,6 +201,25 @@ def unmetered_usd(engine: Engine) -> float:
     )
 
 
+def in_a_line(engine: Engine) -> str:
+    """All of it in a line, for who started the daemon."""
+    board = engine.board
+    waiting = sum(board.count(state) for state in (TaskState.WAITING, TaskState.QUEUED, TaskState.DEFERRED))
+    questions, paused = board.count(TaskState.ESCALATED), board.count(TaskState.PAUSED)
+    state = _state(engine, ended=False)
+    counts = [
+        *([] if state in {"running", "faulted"} else [state]),
+        *([f"{count} running"] if (count := board.count(TaskState.RUNNING)) else []),
+        *([f"{waiting} waiting"] if waiting else []),
+        *([f"{paused} paused"] if paused else []),
+        *([f"{questions} question{'s' if questions > 1 else ''}"] if questions else []),
+    ]
+    why = [engine.settings_fault] if engine.settings_fault else []
+    if engine.queue.paused and engine.pause_seconds_left() != 0:
+        why.append(f"the queue is paused: {engine.queue.reason}")
+    return "; ".join([", ".join(counts) or "idle", *why, *engine.trouble.texts])
+
+
 def held_back(engine: Engine) -> str | None:
     """Why nothing new starts, beside a pause and faults."""
     count, most = engine.board.count(TaskState.ESCALATED), engine.settings.max_open_escalations

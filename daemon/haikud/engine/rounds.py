@@ -30,14 +30,17 @@ from haikud.engine.drops.intake import Intake
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End
-from haikud.engine.live_status import StatusWriter, held_back
+from haikud.engine.live_status import StatusWriter, held_back, in_a_line
+from haikud.engine.log_levels import Alarm
 from haikud.engine.machine.examining import Machine
 from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.monitors.monitors import Monitors
 from haikud.engine.queue import end_quota_pause, follow_account
 from haikud.engine.recovery import recover_drops, recover_gateway, recover_tasks, recover_unread
+from haikud.engine.reloading import Reread, reload_settings
 from haikud.engine.role_history import SECONDS_BETWEEN as BETWEEN_HISTORIES
 from haikud.engine.role_history import write_role_history
+from haikud.roles.files import RoleError
 from haikud.spool.durable import remove_if_there
 from haikud.spool.taken import split_taken_name
 from haikud.workspace.durability import sync_filesystem
@@ -56,12 +59,13 @@ PATIENCE_SECONDS = 0.2
 class Rounds:
     """What the daemon does, again and again."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reread: Reread | None = None) -> None:
         layout, settings = engine.layout, engine.settings
         incoming = open_drop_folder(layout.incoming, settings)
         answers = open_drop_folder(layout.guidance, settings)
         commands = open_drop_folder(layout.control, settings, empty_is_fine=True)
         self._engine = engine
+        self._reread = reread
         self._roles = RoleLookup(settings)
         self._intake = Intake(engine, incoming, self._roles)
         self._guidance = GuidanceDrops(engine, answers, self._roles)
@@ -104,6 +108,7 @@ class Rounds:
             await self._machine.look()
             with engine.trouble.guard(STATUS):
                 await self._status.work()
+            engine.supervisor.waits(in_a_line(engine), RETRY_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(engine.stopping.detached.wait(), RETRY_SECONDS)
         return False
@@ -125,6 +130,8 @@ class Rounds:
             await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
         for entry, end in gone:
             self._look_after(entry, end)
+        with suppress(RoleError, OSError):  # a reload of what is broken by then keeps these; a request tells why not
+            await engine.aside(self._roles.catalogue)
 
     def _drop_old_stops(self) -> None:
         """A stop that was for an earlier daemon is removed, not obeyed; one that it had taken already too."""
@@ -142,6 +149,7 @@ class Rounds:
             if not await self._round_unless_detached():
                 engine.say("detaching: running agents go on, the next start takes them up")
                 return
+            engine.supervisor.alive()
             if self._is_over():
                 return
             with suppress(TimeoutError):
@@ -185,6 +193,9 @@ class Rounds:
     async def _round(self) -> None:
         engine = self._engine
         self._status_stale = True
+        if engine.reload_wanted and self._reread is not None:
+            engine.reload_wanted = False
+            await reload_settings(engine, self._reread, self._roles, self.folders)
         self._see_ends()
         await self._machine.look()
         await self._check_now_and_then()
@@ -242,7 +253,9 @@ class Rounds:
         with engine.trouble.guard("looking at the spool's lock"):
             holds = engine.holds_spool()
         if not holds:
-            engine.say(f"{engine.layout.root} is not the folder that was locked: the spool was replaced; leaving it")
+            engine.say(
+                Alarm(f"{engine.layout.root} is not the folder that was locked: the spool was replaced; leaving it")
+            )
             engine.stopping.detached.set()
             engine.wake.set()
             return
@@ -292,6 +305,7 @@ class Rounds:
     async def _write_status(self) -> None:
         if self._engine.clock() >= self._status.due_at():
             self._status_stale = False
+            self._engine.supervisor.tell(in_a_line(self._engine))
             await self._status.work()
 
     async def _keep_history(self, *, ended: bool = False) -> None:
@@ -321,6 +335,8 @@ class Rounds:
         deferred = engine.board.in_state(TaskState.DEFERRED)
         left = [engine.pause_seconds_left(), *(engine.deferred_seconds_left(entry) for entry in deferred)]
         times += [now + seconds for seconds in left if seconds is not None]
+        if (seconds := engine.supervisor.seconds_left()) is not None:
+            times.append(now + seconds)
         raised = self._questions.timers()
         times += [now + seconds for seconds in raised.values()]
         engine.timers.keep(

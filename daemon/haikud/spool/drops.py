@@ -116,12 +116,17 @@ class DropFolder:
     ) -> None:
         """`allowed_uids` come on top of root and this process's user; `empty_is_fine` is for control/."""
         self.path = path
-        self._settle_seconds = settle_seconds
-        self._terms = Terms(max_bytes, frozenset({0, os.geteuid(), *allowed_uids}), empty_is_fine)
+        self._empty_is_fine = empty_is_fine
+        self.follow(max_bytes=max_bytes, settle_seconds=settle_seconds, allowed_uids=allowed_uids)
         self._sights: dict[str, _Sight] = {}
         self._listed: deque[str] = deque()  # names of the last listing that were not looked at yet
         self._look_again: float | None = None  # monotonic: when the first of those looked at may be finished
         self._owed: list[Taken | OddEntry] = []  # taken by a scan that then failed
+
+    def follow(self, *, max_bytes: int, settle_seconds: float, allowed_uids: Iterable[int] = ()) -> None:
+        """Go by these limits from now on."""
+        self._settle_seconds = settle_seconds
+        self._terms = Terms(max_bytes, frozenset({0, os.geteuid(), *allowed_uids}), self._empty_is_fine)
 
     def scan(self) -> Scan:
         """`_scan`; what it took before it failed gets its name back, or else is brought by the next one."""

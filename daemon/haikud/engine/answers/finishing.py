@@ -15,6 +15,7 @@ from haikud.engine.answers.publication import Published, publish_final
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.live_status import task_status
+from haikud.engine.log_levels import Warn
 from haikud.engine.words import dependency_failed
 
 
@@ -94,7 +95,8 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
         detail={"metrics": metrics.model_dump(mode="json")},
     )
     why = "" if entry.state is TaskState.SUCCEEDED else f": {entry.decision.reason}"
-    engine.say(f"{entry.ref} {entry.state} in {metrics.duration_seconds:.1f} s, {metrics.cost_usd:.4f} USD{why}")
+    said = f"{entry.ref} {entry.state} in {metrics.duration_seconds:.1f} s, {metrics.cost_usd:.4f} USD{why}"
+    engine.say(Warn(said) if entry.state is TaskState.FAILED else said)
     if published.plan is not None and len(entry.plan.tasks) > 1:
         engine.say(f"{entry.plan.id} finished: {published.plan.status}")
 

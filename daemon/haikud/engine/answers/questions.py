@@ -23,6 +23,7 @@ from haikud.engine.answers.responses import escalation_message
 from haikud.engine.board import OpenTask
 from haikud.engine.drops.guidance import GuidanceDrops
 from haikud.engine.engine import Engine
+from haikud.engine.log_levels import Warn
 from haikud.engine.words import name_escalation
 from haikud.spool.durable import write_durably
 from haikud.spool.models import dump
@@ -95,7 +96,7 @@ class Questions:
         since = payload.open_since or record.timestamp
         asked = f"since {since:%Y-%m-%d %H:%M} UTC, raised {raised} time{'' if raised == 1 else 's'}"
         engine.note(entry.plan.id, "raised", payload.reason, ref=entry.ref, detail={"raised": raised})
-        engine.say(f"{entry.ref} still asks ({asked}): {payload.reason}")
+        engine.say(Warn(f"{entry.ref} still asks ({asked}): {payload.reason}"))
 
     def _record(
         self, entry: OpenTask, record: Response, payload: EscalationPayload, *, at: datetime, raised: int

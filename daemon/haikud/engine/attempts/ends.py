@@ -10,6 +10,7 @@ from haikud.contracts.states import TaskState
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.log_levels import Warn
 from haikud.spool.durable import write_quickly
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import dump
@@ -51,7 +52,7 @@ async def watch_limits(engine: Engine) -> None:
         if ordered is not None and ordered.kill_at is not None and ordered.kill_at <= now:
             ordered.kill_at = None
             engine.launcher.terminate(attempt_name(entry.ref, entry.decision.attempt), force=True)
-            engine.say(f"killed {entry.ref} attempt {entry.decision.attempt}: it outlived its grace period")
+            engine.say(Warn(f"killed {entry.ref} attempt {entry.decision.attempt}: it outlived its grace period"))
 
 
 async def interrupt_all(engine: Engine) -> None:

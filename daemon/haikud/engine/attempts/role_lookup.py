@@ -35,10 +35,20 @@ class RoleLookup:
     """The catalogue, kept while its folder does not change."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._folder = Path(settings.roles_dir) if settings.roles_dir else None
         self._seen: Fingerprint | None = None
         self._roles: dict[str, RoleFile] = {}
+        self.follow(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """Go by these from now on, and read every file again."""
+        self._settings = settings
+        self._folder = Path(settings.roles_dir) if settings.roles_dir else None
+        self._seen = None
+
+    def keep(self) -> None:
+        """Go on with the roles there are, whatever their folder holds by now, until it changes again."""
+        if self._seen is not None:
+            self._seen = _fingerprint(self._folder)
 
     def catalogue(self) -> Mapping[str, RoleFile]:
         """Role name -> role. Raises RoleError for a broken file."""

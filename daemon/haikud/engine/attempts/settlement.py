@@ -23,6 +23,7 @@ from haikud.engine.attempts.aftermath import Aftermath
 from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.log_levels import Warn
 from haikud.engine.policy import (
     Escalate,
     Finish,
@@ -106,7 +107,7 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
                 restarts=entry.decision.restarts + restarted,
                 fresh=fresh or restarted,
             )
-            engine.say(f"{entry.ref} attempt {aftermath.attempt}: {outcome}; {reason}")
+            engine.say(Warn(f"{entry.ref} attempt {aftermath.attempt}: {outcome}; {reason}"))
         case Escalate(question, reason):
             await escalate_task(engine, entry, question, reason, outcome=outcome, fresh=fresh)
         case Pause(reason, restarted):
@@ -149,7 +150,7 @@ async def escalate_task(
         entry, TaskState.ESCALATED, reason, outcome=outcome, escalation=number, guidance=None, fresh=fresh
     )
     entry.is_asked, entry.raised, entry.raised_at = False, 0, None
-    engine.say(f"{entry.ref} asks: {reason}")
+    engine.say(Warn(f"{entry.ref} asks: {reason}"))
 
 
 def _write_question(store: Store, entry: OpenTask, planned: Decision, question: Question, number: int) -> None:

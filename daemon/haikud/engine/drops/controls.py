@@ -20,6 +20,7 @@ from haikud.engine.attempts.ends import order_end, order_pause
 from haikud.engine.drops.setting_aside import set_aside
 from haikud.engine.drops.targets import NoSense, Target, UnknownPlan, bring_to_board, find_targets
 from haikud.engine.engine import Engine
+from haikud.engine.log_levels import Warn
 from haikud.engine.queue import pause_queue, resume_queue
 from haikud.engine.words import failed_by_dependency
 from haikud.spool.drops import DropFolder, OddEntry, Taken
@@ -98,7 +99,7 @@ class Controls:
             if isinstance(error, UnknownPlan) and self._requests_wait():
                 return False
             await engine.write(set_aside, engine.layout, "control", taken, str(error))
-            engine.say(f"set aside control/{printable(taken.name)}: {error}")
+            engine.say(Warn(f"set aside control/{printable(taken.name)}: {error}"))
             return True
         if refs:
             self._ordered[taken.token] = _Ordered(taken, refs)

@@ -70,6 +70,15 @@ class WatchedFolder:
             engine.trouble.heal(some)
 
 
+def follow_settings(drops: DropFolder, settings: Settings) -> None:
+    """Go by other limits from now on."""
+    drops.follow(
+        max_bytes=settings.max_request_bytes,
+        settle_seconds=settings.settle_seconds,
+        allowed_uids=settings.allowed_uids,
+    )
+
+
 def open_drop_folder(path: Path, settings: Settings, *, empty_is_fine: bool = False) -> DropFolder:
     """A drop folder with the settings' limits."""
     return DropFolder(

@@ -26,6 +26,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.drops.setting_aside import set_aside
 from haikud.engine.drops.targets import NoSense, find_targets
 from haikud.engine.engine import Engine
+from haikud.engine.log_levels import Warn
 from haikud.engine.words import name_escalation
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import write_durably
@@ -93,7 +94,7 @@ class GuidanceDrops:
     ) -> None:
         engine = self._engine
         stored = await engine.write(set_aside, engine.layout, "guidance", taken, why)
-        engine.say(f"set aside guidance/{printable(taken.name)}: {why}")
+        engine.say(Warn(f"set aside guidance/{printable(taken.name)}: {why}"))
         plan_id = plan_id or taken.name.partition(".")[0]
         if plan_id in engine.board.plans:
             engine.note(plan_id, "guidance", f"set aside: {why}", ref=ref, detail={"rejected": stored})

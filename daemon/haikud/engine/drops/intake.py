@@ -26,6 +26,7 @@ from haikud.engine.answers.publication import publish_again
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
+from haikud.engine.log_levels import Warn
 from haikud.roles.files import RoleError
 from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
 from haikud.spool.models import UnreadableFile, read_model
@@ -134,7 +135,7 @@ class Intake:
         engine.note(plan.id, "admitted", f"{taken.name}{count}", detail={"warnings": plan.warnings})
         engine.say(f"admitted {plan.id}{count}")
         for warning in plan.warnings:
-            engine.say(f"{plan.id}: warning: {warning}")
+            engine.say(Warn(f"{plan.id}: warning: {warning}"))
         await engine.write(self._drops.finish, taken)
 
     def _admit_on_disk(self, plan: Plan, taken: Taken) -> None:
@@ -169,7 +170,7 @@ class Intake:
     async def _reject(self, taken: Taken | OddEntry, rejected: Rejected) -> None:
         engine = self._engine
         name = await engine.write(reject_request, engine.layout, taken, rejected)
-        engine.say(f"rejected {printable(taken.name)} (responses/{name}): {rejected.reason}")
+        engine.say(Warn(f"rejected {printable(taken.name)} (responses/{name}): {rejected.reason}"))
 
 
 def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) -> None:

@@ -35,6 +35,7 @@ from watchdog.observers.polling import PollingObserver
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.log_levels import Warn
 from haikud.engine.machine.faults import new_thread
 from haikud.engine.machine.trouble import Trouble
 
@@ -86,7 +87,7 @@ class Watcher:
         """Begin, as well as the machine allows."""
         self._wanted, why = self._choose()
         if why:
-            self._say(f"watching by polling: {why}")
+            self._say(Warn(f"watching by polling: {why}"))
         self._begin_as_allowed()
 
     def check(self) -> None:
@@ -95,7 +96,7 @@ class Watcher:
         Raises OSError where a folder cannot be watched.
         """
         if self.kind != TIMER and not self._lives():
-            self._say(f"watching by {self.kind} had ended; it is started again, and everything is looked at")
+            self._say(Warn(f"watching by {self.kind} had ended; it is started again, and everything is looked at"))
             self._restart()
         elif self.kind != self._wanted:
             self._return_to_wanted()
@@ -108,7 +109,7 @@ class Watcher:
             self._watches[folder] = (None, None)
             if now is not None and self._observer is not None:
                 self._watch(folder)
-                self._say(f"{folder} was replaced and is watched again")
+                self._say(Warn(f"{folder} was replaced and is watched again"))
                 self._look(folder)
 
     def stop(self) -> None:

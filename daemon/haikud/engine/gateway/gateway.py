@@ -25,6 +25,7 @@ from haikud.contracts.settings import Settings
 from haikud.engine.gateway.link import Link, LinkLost, open_link
 from haikud.engine.gateway.process import Process, find_process, start_process
 from haikud.engine.gateway.sockets import Sockets, adopt_sockets, make_sockets
+from haikud.engine.log_levels import Warn
 from haikud.engine.machine.faults import describe
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.secrets import Secrets
@@ -135,6 +136,12 @@ class Gateway:
         elif self.tokens:
             self._keep_up()
 
+    def follow(self, settings: Settings, secrets: Secrets) -> None:
+        """Go by these from now on: one that runs by another order is replaced, as it is looked at again."""
+        old, self._order = self._order, _order(settings, secrets)
+        if self._order is not None and self._order != old and self._link is not None:
+            self._link.close()
+
     async def account_of(self, ref: str, attempt: int, since: datetime) -> AttemptAccount | None:
         """End an attempt's calls, and say what they cost in all; None where no gateway says so in time."""
         loop = asyncio.get_running_loop()
@@ -203,7 +210,7 @@ class Gateway:
             self._deaths = 1 if loop.time() - began >= STEADY_SECONDS else self._deaths + 1
             seconds = WAITS[min(self._deaths, len(WAITS)) - 1]
             if self._deaths == 1:
-                self._say(f"the gateway has ended: {why}; another is started")
+                self._say(Warn(f"the gateway has ended: {why}; another is started"))
             else:
                 again = f"{why}, {self._deaths} times in a row; tried again in {seconds:g} s"
                 self._trouble.mention(FaultKind.OTHER, KEEPING_UP, again)
@@ -255,7 +262,7 @@ class Gateway:
             else:
                 return True
             if loop.time() >= dumb_at:
-                self._say(f"killing the gateway pid {process.pid}: it does not answer: {why}")
+                self._say(Warn(f"killing the gateway pid {process.pid}: it does not answer: {why}"))
                 process.send(signal.SIGKILL)
                 await ended
             await asyncio.wait({ended}, timeout=pause)

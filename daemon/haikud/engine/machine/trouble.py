@@ -19,6 +19,7 @@ from datetime import datetime
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.live import EnvironmentFault, FaultKind
+from haikud.engine.log_levels import Alarm, Warn
 from haikud.engine.machine.faults import CURES, FAULTS, FOR_ALL, OF_OUR_PROCESS, OF_THE_MACHINE, describe, kind_of
 
 RETRY_SECONDS = 3.0
@@ -239,10 +240,11 @@ class Trouble:
                 return
             self._begun_at[key] = now
             held = "; no work is taken until it is over" if fault.holds_work else ""
-            self._say(f"fault: {_line(fault)}{held}; {fault.cure}")
+            grave = Alarm if fault.holds_work else Warn
+            self._say(grave(f"fault: {_line(fault)}{held}; {fault.cure}"))
         elif now - fault.said_at >= REMIND_SECONDS:
             tries = fault.failures - fault.last_told
-            self._say(f"fault for {_span(now - fault.since)}, {tries} more times: {_line(fault)}")
+            self._say(Warn(f"fault for {_span(now - fault.since)}, {tries} more times: {_line(fault)}"))
         else:
             return
         fault.said_at, fault.last_told = now, fault.failures

@@ -19,6 +19,7 @@ from haikud.engine.attempts.ends import current_paths, write_orders
 from haikud.engine.attempts.tail import read_on
 from haikud.engine.board import OpenTask, Progress
 from haikud.engine.engine import Engine
+from haikud.engine.log_levels import Warn
 from haikud.engine.monitors.judge import choose_action, judge
 from haikud.spool.layout import AttemptPaths
 
@@ -91,7 +92,7 @@ class Monitors:
             attempt=attempt,
             detail=found.model_dump(mode="json"),
         )
-        engine.say(f"{entry.ref} attempt {attempt}: a monitor {what}: {found.message}")
+        engine.say(Warn(f"{entry.ref} attempt {attempt}: a monitor {what}: {found.message}"))
 
     def _tell_undeclared(self, entry: OpenTask) -> None:
         """The ledger names each file once."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,30 +24,66 @@ if TYPE_CHECKING:
     default=None,
     help="The settings file.  [default: $HAIKUD_CONFIG, ./haikud.yaml, the user's, the system's]",
 )
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line: time, level, message.")
 @spool_option
 @click.pass_context
-def run(ctx: click.Context, config: Path | None, spool: Path | None) -> None:
+def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | None) -> None:
     """Run the daemon in the foreground; it makes the spool where there is none.
 
     Ctrl-C lets running agents finish and then ends; a second Ctrl-C ends them. SIGTERM ends the daemon alone: its
-    agents go on, and the next daemon takes them up.
+    agents go on, and the next daemon takes them up. SIGHUP has settings and roles reread; where the daemon was started
+    at a terminal, which may hang up, it means SIGTERM.
 
     The agents' key is read from $ANTHROPIC_API_KEY.
     """
     from haikud.engine.daemon import Secrets, run_daemon
+    from haikud.engine.log_levels import Warn
+    from haikud.engine.reloading import SettingsRefused
+    from haikud.interfaces.service.log_lines import choose_dress, log_to_stderr
+    from haikud.interfaces.service.notify import take_supervisor
     from haikud.workspace.gh import github_tokens
 
     settings = settings_or_trouble(config)
     _check_roles(settings)
+    say = log_to_stderr(choose_dress(os.environ, as_json=log_json))
+    supervisor = take_supervisor(os.environ)
+    os.environ.pop("JOURNAL_STREAM", None)
     secrets = Secrets(
         api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
-        base_url=settings.api.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None,
+        base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         github_tokens=github_tokens(os.environ),
     )
     if secrets.api_key is None:
-        say("there is no ANTHROPIC_API_KEY: agents that ask a model will fail; export it and start again")
+        say(Warn("there is no ANTHROPIC_API_KEY: agents that ask a model will fail; export it and start again"))
     layout = SpoolLayout(chosen_root(spool))
-    ctx.exit(asyncio.run(run_daemon(layout, settings, secrets=secrets, foreground=True, say=say)))
+
+    def reread() -> Settings:
+        try:
+            new = settings_or_trouble(config)
+            _check_roles(new)
+        except Trouble as refused:
+            raise SettingsRefused(" ".join(refused.message.split())) from None
+        return new
+
+    serving = run_daemon(
+        layout,
+        settings,
+        secrets=secrets,
+        foreground=True,
+        say=say,
+        supervisor=supervisor,
+        reread=reread if supervisor is not None or not _has_terminal() else None,
+    )
+    ctx.exit(asyncio.run(serving))
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal's hang-up would reach us. Redirections change nothing about that, `setsid` does."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def settings_or_trouble(config: Path | None) -> Settings:
@@ -87,13 +121,3 @@ def _check_roles(settings: Settings) -> None:
             f"the settings' default_role is {settings.default_role!r}, and there is no such role",
             advice=f"known are {known}; your own lie in roles_dir",
         )
-
-
-def say(text: str) -> None:
-    """One line of the daemon's log; lost where that cannot be written (it may lie on the disk that is full)."""
-    from haikud.contracts.base import format_time, utc_now
-
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
-    with suppress(OSError):
-        sys.stderr.write(f"{format_time(utc_now())} {line}\n")
-        sys.stderr.flush()
