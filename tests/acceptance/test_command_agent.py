@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.support.house import House
 from tests.support.repository import TEST_COMMAND, git
@@ -84,8 +85,9 @@ def test_the_agent_sees_every_variable_and_no_credential_but_what_its_role_asks_
     assert not any("of-the-daemon" in value for value in plain.values())
 
     caller = seen_environment(house, "see-caller")
-    assert caller["ANTHROPIC_API_KEY"] == "sk-ant-of-the-daemon"
-    assert caller["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:9"
+    assert caller["ANTHROPIC_API_KEY"].startswith("haikud.see-caller.1.")  # a token, and not the key
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]{4,5}", caller["ANTHROPIC_BASE_URL"])  # the gateway's
+    assert not any("of-the-daemon" in value for value in caller.values())
     assert not {"GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY"} & set(caller)
 
     assignment = json.loads((house.spool / "plans/see-plain/see-plain/attempt-1/out/plan-as-seen.json").read_bytes())

@@ -140,7 +140,7 @@ class House:
             if process.poll() is None:
                 process.kill()
             process.wait(timeout=20)
-        for left in self.leftovers():
+        for left in [*self.gateways(), *self.leftovers()]:
             with suppress(psutil.NoSuchProcess):
                 left.kill()
         spool, cgroup = self.read("FORMAT"), own_cgroup()
@@ -150,10 +150,20 @@ class House:
                 wait_until(partial(is_empty, folder), what=f"{folder} to be empty")
                 remove_cgroup(folder)
 
+    def gateways(self) -> list[psutil.Process]:
+        """The gateways of this spool that are alive."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                argv = process.cmdline()
+                if "haikud.gateway" in argv and str(self.spool) in argv and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
     def leftovers(self) -> list[psutil.Process]:
         """Runners and agents of this spool that are alive."""
         found = []
-        daemons = {process.pid for process in self.processes}
+        daemons = {process.pid for process in [*self.processes, *self.gateways()]}
         for process in psutil.process_iter():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid in daemons:

@@ -55,9 +55,6 @@ PASSED_ON = (
 )
 """What a runner gets of the daemon's environment, beside what the settings name."""
 
-METERED = False
-"""Whether model calls go through the gateway."""
-
 
 async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTask, End]]:
     """Start queued tasks as long as there is room; those that could not be started come back to be settled."""
@@ -137,7 +134,7 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         return None
     number = entry.decision.attempt + 1
     paths = engine.layout.task(entry.ref).attempt(number)
-    is_metered = paid and METERED and engine.gateway.is_possible
+    is_metered = paid and engine.gateway.is_possible
     place = engine.gateway.place() if is_metered else None
     spec = await engine.write(_write_order, engine, entry, task, role, given, usd=share.usd, now=now, place=place)
     token = await issue_token(engine, entry, role, now) if is_metered else None
@@ -146,14 +143,13 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     entry.forget_attempt()
     entry.ends_at = engine.clock() + spec.limits.attempt_seconds
     entry.grace_seconds = spec.limits.grace_seconds
-    needs_key = not METERED and (role.command is None or role.credential)
     order = LaunchOrder(
         ref=entry.ref,
         attempt=number,
         folder=paths.folder,
         log=engine.layout.task(entry.ref).log,
         environment=runner_environment(os.environ, engine.settings.environment.pass_names, paths),
-        key=token or (engine.secrets.api_key if needs_key else None),
+        key=token,
         tokens=engine.secrets.github_tokens if engine.settings.issues == "github" else {},
     )
     try:
