@@ -163,7 +163,7 @@ class House:
     def leftovers(self) -> list[psutil.Process]:
         """Runners and agents of this spool that are alive."""
         found = []
-        daemons = {process.pid for process in [*self.processes, *self.gateways()]}
+        daemons = {process.pid for process in self.processes} | {process.pid for process in self.gateways()}
         for process in psutil.process_iter():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid in daemons:
