@@ -14,6 +14,15 @@ _SETTINGS = {
 }
 
 
+_MOST_WORDS = 2_000
+"""Characters of an agent's last words in a question; log and transcript have the rest."""
+
+
+def no_further_call(why: str) -> str:
+    """The message, from what the gateway said when it refused a call."""
+    return f"The budget does not allow another model call: {why.rstrip('.')}."
+
+
 def over_budget(
     message: str, spent_usd: float, purse: Purse | None, last_words: str = ""
 ) -> tuple[Question, AgentError]:
@@ -25,7 +34,7 @@ def over_budget(
         blocker=message,
         context=[
             f"Spent on this task so far: {spent_usd:.4f} USD.",
-            *([f"The agent's last words: {last_words}"] if last_words else []),
+            *([f"The agent's last words: {last_words[:_MOST_WORDS]}"] if last_words else []),
         ],
         options=[
             f"Raise the budget ({setting}) and let it go on",

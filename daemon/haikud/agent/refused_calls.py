@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.endings import Deferred, Ending, Failed
-from haikud.agent.over_budget import over_budget
+from haikud.agent.over_budget import no_further_call, over_budget
 from haikud.contracts.attempt import QuotaStop
 from haikud.contracts.gateway import AttemptAccount, Refusal
 
@@ -30,11 +30,7 @@ def ending_of_refused(attempt: Attempt, words: str, *, asks: bool = False) -> En
         return None
     refused = told.refused
     if refused.refusal is Refusal.BUDGET:
-        whose = f" of the {refused.purse.value}" if refused.purse else ""
-        message = (
-            f"The budget{whose} did not allow the agent's last model call: {max(0.0, told.left_usd):.4f} USD are left."
-            f" {refused.message}"
-        )
+        message = no_further_call(refused.message)
         attempt.say(message)
         spent = attempt.spec.spent.cost_usd + account.charges.total.cost_usd
         question, error = over_budget(message, spent, refused.purse, words)

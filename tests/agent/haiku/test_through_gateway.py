@@ -137,7 +137,7 @@ def test_a_refusal_for_a_budget_is_a_question(desk, purse):
     assert (end.kind, end.purse, len(gateway.journal)) == ("budget", purse, 2)
     assert end.error.failure_class is FailureClass.BUDGET
     assert f"budgets.{purse.value}_usd" in end.error.suggested_action
-    assert "0.2500 USD are left. said by the gateway" in end.error.message
+    assert end.error.message == "The budget does not allow another model call: said by the gateway."
     assert end.question.reason == f"The {purse.value} has used up its budget."
     assert end.question.context == ["Spent on this task so far: 0.0100 USD.", "The agent's last words: I begin."]
     assert desk.retries() == []

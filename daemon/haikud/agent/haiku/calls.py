@@ -26,7 +26,7 @@ from haikud.agent.haiku.metering import LEAST_OUTPUT, Metering, estimate_context
 from haikud.agent.haiku.order import AgentEnds, HaikuOrder
 from haikud.agent.haiku.retries import GiveUp, StopForQuota, TryAgain, decide_retry
 from haikud.agent.haiku.transcript import Transcript
-from haikud.agent.over_budget import over_budget
+from haikud.agent.over_budget import no_further_call, over_budget
 from haikud.contracts.attempt import FailureClass, QuotaStop
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.gateway import Purse, Refusal
@@ -169,12 +169,7 @@ class Caller:
     def _obey_refusal(self, fault: Fault, conversation: Conversation) -> None:
         """Leave where the gateway says that nothing further is to be called."""
         if fault.refusal is Refusal.BUDGET:
-            whose = f" of the {fault.purse.value}" if fault.purse else ""
-            message = (
-                f"The budget{whose} does not allow another model call: {max(0.0, self._meter.left_usd):.4f} USD are"
-                f" left. {fault.message}"
-            )
-            raise self._over_budget(conversation, message, fault.purse)
+            raise self._over_budget(conversation, no_further_call(fault.message), fault.purse)
         if fault.refusal is Refusal.TOKEN:
             self._order.log.line(f"the attempt is over for haikud's gateway: {fault.message}")
             self._order.stop.wait(_TERM_SECONDS)
