@@ -70,18 +70,6 @@ def test_a_lasting_fault_ends_in_a_failure_that_says_what_happened(house: House)
             assert len(asked) == 1 + 3  # the first turn, then three tries of the second
 
 
-def test_a_refused_connection_is_retried_and_then_told(house: House):
-    house.settings = {"api": {"quota_wait_seconds": 0.2}}  # so long the gateway holds calls back that it cannot make
-    start(house, "http://127.0.0.1:9")
-    request(house, "nobody")
-    response = house.response("nobody")
-    assert response["status"] == "failure"
-    assert response["payload"]["attempts"] == 3
-    assert house.log("nobody").count("\nretry ") == 3 * 2 + 2  # two more tries in each of three attempts
-    assert response["payload"]["error_report"]["type"] == "api_error"
-    assert "127.0.0.1:9" in str(response["payload"]["error_report"])
-
-
 def test_a_request_that_the_api_refuses_ends_at_once(house: House):
     conversations = [
         conversation(*add_sub({"kind": "status", "status": status, "times": None}, at=0), match=f"Task s{status}\\.")

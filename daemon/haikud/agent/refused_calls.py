@@ -35,11 +35,12 @@ def ending_of_refused(attempt: Attempt, words: str, *, asks: bool = False) -> En
         spent = attempt.spec.spent.cost_usd + account.charges.total.cost_usd
         question, error = over_budget(message, spent, refused.purse, words)
         return Failed(error, question, refused.purse)
-    if refused.refusal is Refusal.LIMIT and not asks:
+    if refused.refusal in {Refusal.LIMIT, Refusal.UNREACHABLE} and not asks:
         seconds = refused.retry_after_seconds
         pause = attempt.spec.api.quota_pause_seconds if seconds is None else seconds
         attempt.say(f"stopped by the API's limits for {pause:g} s: {refused.message}")
-        return Deferred(QuotaStop(status=429, message=refused.message, retry_after_seconds=pause))
+        status = 429 if refused.refusal is Refusal.LIMIT else 502
+        return Deferred(QuotaStop(status=status, message=refused.message, retry_after_seconds=pause))
     return None
 
 

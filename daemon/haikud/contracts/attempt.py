@@ -192,9 +192,9 @@ class Question(Model):
 
 
 class QuotaStop(Model):
-    """The account's limits stopped the attempt: the whole queue waits."""
+    """The account's limits stopped the attempt, or an outage: the whole queue waits."""
 
-    status: int  # 429, 529 or 402
+    status: int  # 429, 529 or 402; 502: the API cannot be reached
     message: str
     retry_after_seconds: float
 

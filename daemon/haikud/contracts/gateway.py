@@ -58,7 +58,7 @@ class Refusal(StrEnum):
     REQUEST = "request"  # 400, 413: no request of the Messages API
     BUDGET = "budget"  # 402: its worst case would cross a budget
     LIMIT = "limit"  # 429 or 529: the account's limits last longer than a call may be held; retry-after says how long
-    UNREACHABLE = "unreachable"  # 502: the API cannot be reached
+    UNREACHABLE = "unreachable"  # 502: the API cannot be reached (an outage: with retry-after), or its answer was cut
     STALLED = "stalled"  # 504: the API was silent for longer than api.stall_seconds
 
 
@@ -89,7 +89,7 @@ class RefusedCall(Model):
     refusal: Refusal
     message: str
     purse: Purse | None = None  # with `budget`
-    retry_after_seconds: float | None = None  # with `limit`
+    retry_after_seconds: float | None = None  # with `limit`, and an outage's `unreachable`
 
 
 class AttemptAccount(Model):
@@ -102,7 +102,7 @@ class AttemptAccount(Model):
     estimated_usd: float = 0.0  # of `total.cost_usd`: calls that were cut or lost
     in_flight: int = 0
     left_usd: float = 0.0  # in the tightest purse, reservations counted as spent
-    refused: RefusedCall | None = None  # the last one that was refused for a budget or a limit
+    refused: RefusedCall | None = None  # the last one that was refused for a budget, a limit or an outage
 
 
 class Pause(Model):

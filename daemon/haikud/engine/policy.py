@@ -142,6 +142,8 @@ def decide_next(history: History, ending: Ending, now: datetime) -> Next:  # noq
             seconds = ending.quota.retry_after_seconds if ending.quota else history.quota_pause_seconds
             until = now + timedelta(seconds=seconds if seconds > 0 else history.quota_pause_seconds)
             said = ending.quota.message if ending.quota else ending.message
+            if ending.quota and ending.quota.status == 502:
+                return PauseQueue(until, said)
             return PauseQueue(until, f"the account's limits: {said}" if said else "the account's limits")
         case AttemptOutcome.ENVIRONMENT:
             return _after_a_fault_of_the_machine(history, ending, now)

@@ -24,6 +24,7 @@ from haikud.gateway.bill import Bill
 from haikud.gateway.books import Books
 from haikud.gateway.budget import Budgets, Grant
 from haikud.gateway.gate import Gate
+from haikud.gateway.limits import unreachable_words
 from haikud.gateway.refusals import Refused
 from haikud.gateway.relay import read_at_most, relay
 from haikud.gateway.requests import MOST_BODY_BYTES, Asked, check_call, check_model, parse, write
@@ -193,9 +194,8 @@ class Calls:
         verdict = self._gate.unreachable(error, turn)
         if isinstance(verdict, SendAgain):
             return verdict
-        raise Refused(
-            502, "the API cannot be reached", Refusal.UNREACHABLE, retry_after=verdict.retry_after_seconds
-        ) from error
+        text = unreachable_words(error)
+        raise Refused(502, text, Refusal.UNREACHABLE, retry_after=verdict.retry_after_seconds) from error
 
     async def _hear_refusal(self, answer: aiohttp.ClientResponse, turn: Turn) -> tuple[PassOn | SendAgain, Answered]:
         async with answer:

@@ -169,8 +169,10 @@ def pause_words(kind: PauseKind, detail: str, until: datetime, now: datetime) ->
 
 def unreachable_words(error: BaseException | str) -> str:
     """Why the API cannot be reached; never more than a line."""
-    said = str(error).strip()
-    text = said if isinstance(error, str) else f"{type(error).__name__}: {said}" if said else type(error).__name__
+    cause = getattr(error, "os_error", error)  # what a client's own error stands for
+    said = getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__
+    host, port = getattr(error, "host", None), getattr(error, "port", None)
+    text = f"{host}:{port}: {said}" if host and port else str(said)
     return f"the API cannot be reached ({' '.join(text.split())[:200]})"
 
 

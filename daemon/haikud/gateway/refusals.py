@@ -50,9 +50,11 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
         return self.refusal is Refusal.TOKEN
 
     def record(self) -> RefusedCall | None:
-        """For the attempt's account; None where it is not for that: only budgets and limits are."""
-        if self.refusal not in {Refusal.BUDGET, Refusal.LIMIT}:
+        """For the attempt's account; None where it is not for that: only budgets, limits and outages are."""
+        is_outage = self.refusal is Refusal.UNREACHABLE and self.retry_after is not None
+        if self.refusal not in {Refusal.BUDGET, Refusal.LIMIT} and not is_outage:
             return None
+        assert self.refusal is not None  # noqa: S101 - see above
         return RefusedCall(
             at=utc_now(),
             refusal=self.refusal,

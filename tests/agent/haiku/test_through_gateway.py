@@ -173,6 +173,12 @@ def test_an_api_that_the_gateway_cannot_reach_is_tried_again(desk, refusal, stat
     assert desk.retries() == ["retry 1/3 API_UNREACHABLE: said by the gateway; again in 0.01 s"]
 
 
+def test_an_outage_that_the_gateway_has_waited_for_costs_no_try(desk):
+    end, gateway = run(desk, [refuses("unreachable", 502, retry_after="60")] * 4, api={"quota_wait_seconds": 0.1})
+    assert (end.kind, len(gateway.journal)) == ("quota", 1)
+    assert (end.quota.status, end.quota.message) == (502, "said by the gateway")
+
+
 @pytest.mark.parametrize("status", [429, 529])
 def test_limits_that_last_stop_the_attempt_and_cost_no_try(desk, status):
     end, gateway = run(desk, [refuses("limit", status, retry_after="500")])

@@ -146,8 +146,12 @@ def retry_after_of(headers: Mapping[str, str], now: float | None = None) -> floa
 
 def _refused(error: anthropic.APIStatusError, refusal: Refusal) -> Fault:
     said = (error.api_message or error.message).rstrip(".")
+    retry_after = retry_after_of(error.response.headers)
     if refusal is Refusal.LIMIT:
         kind, code, cure = FaultKind.QUOTA, f"API_{error.status_code}", _UNREACHABLE_CURE
+    elif refusal is Refusal.UNREACHABLE and retry_after is not None:
+        # An outage: the gateway has waited for the API, and goes on looking for it. No attempt is to blame.
+        kind, code, cure = FaultKind.QUOTA, "API_UNREACHABLE", _UNREACHABLE_CURE
     elif refusal in {Refusal.UNREACHABLE, Refusal.STALLED}:
         kind, code, cure = FaultKind.NETWORK, "API_UNREACHABLE", _UNREACHABLE_CURE
     else:
@@ -159,7 +163,7 @@ def _refused(error: anthropic.APIStatusError, refusal: Refusal) -> Fault:
         said,
         status=error.status_code,
         request_id=error.request_id,
-        retry_after=retry_after_of(error.response.headers),
+        retry_after=retry_after,
         cure=cure,
         refusal=refusal,
         purse=Purse(purse) if purse in set(Purse) else None,
