@@ -8,16 +8,14 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.gateway import AttemptAccount, AttemptToken, RefusedCall
 from haikud.gateway.books import Books
 from haikud.gateway.tokens import Name
-from haikud.spool.layout import GatewayPaths
-from haikud.spool.usage_journal import read_charges, used_by_attempt
+from haikud.spool.usage_journal import used_by_attempt
 
 
 class Accounts:
     """The accounts of all attempts."""
 
-    def __init__(self, books: Books, paths: GatewayPaths) -> None:
+    def __init__(self, books: Books) -> None:
         self._books = books
-        self._paths = paths
         self._refused: dict[Name, RefusedCall] = {}
 
     def note_refusal(self, token: AttemptToken, refused: RefusedCall) -> None:
@@ -41,7 +39,7 @@ class Accounts:
     def close(self, name: Name, token: AttemptToken | None, since: datetime) -> AttemptAccount:
         """The last account of an attempt that is over, without entries; from the journal where none is in memory."""
         if token is None:
-            used = used_by_attempt(read_charges(self._paths, since.date()), *name)
+            used = used_by_attempt(self._books.charges_of(*name, since), *name)
             account = AttemptAccount(
                 count=used.total.requests,
                 total=used.total,

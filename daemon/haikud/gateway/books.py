@@ -121,18 +121,18 @@ class Books:
         if name not in self._accounts:
             account = Account()
             if token.issued_at < self._began:
-                for charge in self._charges_of(token):
+                for charge in self.charges_of(token.ref, token.attempt, token.issued_at):
                     account.add(charge.entry)
             self._accounts[name] = account
         return self._accounts[name]
 
-    def _charges_of(self, token: AttemptToken) -> list[Charge]:
-        # Its calls under way are ours, and not in the account before they end; those of a gateway before us are `lost`.
-        mark = json.dumps(token.ref).encode()
-        found, day = [], min(token.issued_at.date(), utc_now().date())
+    def charges_of(self, ref: str, attempt: int, since: datetime) -> list[Charge]:
+        """What the journal says of an attempt's calls. Not those under way: they are not over, and in no account."""
+        mark = json.dumps(ref).encode()
+        found, day = [], min(since.date(), utc_now().date())
         while day <= utc_now().date():
             for charge in fold(iter_lines(self._paths.journal(day), JournalLine, only=mark)):
-                its = (charge.line.ref, charge.line.attempt) == (token.ref, token.attempt)
+                its = (charge.line.ref, charge.line.attempt) == (ref, attempt)
                 found += [charge] if its and charge.line.call not in self._calls else []
             day += timedelta(days=1)
         return found

@@ -54,12 +54,13 @@ class Size:
 
 @dataclass(frozen=True)
 class Grant:
-    """A call for which there is money."""
+    """A call for which there is money. It does not hold the request's body, which is large and soon sent."""
 
     call: Call
-    asked: Asked  # with the `max_tokens` that it may have
+    max_tokens: int  # that it may have
+    is_clamped: bool
     tokens: int  # of input, about: as counted, else estimated
-    waited_seconds: float = 0.0
+    waited_seconds: float
 
 
 class Budgets:
@@ -70,8 +71,11 @@ class Budgets:
         self._prices = prices
         self._wait_seconds = wait_seconds
 
-    async def grant(self, token: AttemptToken, asked: Asked, count: Counting) -> Grant:
-        """Reserve what a call can cost at the most. `count` asks the API for its input; it is called where needed."""
+    async def grant(self, token: AttemptToken, asked: Asked, count: Counting) -> tuple[Grant, Asked]:
+        """Reserve what a call can cost at the most; the grant, and the call with the `max_tokens` that it may have.
+
+        `count` asks the API for its input; it is called where needed.
+        """
         began = time.monotonic()
         end = began + self._wait_seconds
         try:
@@ -84,7 +88,8 @@ class Budgets:
             if affordable is not None:
                 call = await self._books.reserve(token, self._most(affordable, size))
                 if call is not None:
-                    return Grant(call, affordable, size.likely, time.monotonic() - began)
+                    clamped, waited = affordable is not asked, time.monotonic() - began
+                    return Grant(call, affordable.max_tokens, clamped, size.likely, waited), affordable
             elif not self._fits_within(asked, size, room.usd_when_others_end):
                 raise self._too_dear(asked, size, room)
             left = end - time.monotonic()

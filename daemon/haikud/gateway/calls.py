@@ -32,7 +32,7 @@ from haikud.gateway.tokens import Name
 from haikud.gateway.upstream import Upstream, passed_back
 from haikud.gateway.waiting import Held, PassOn, SendAgain, Turn
 
-_BODY_SECONDS = 60.0
+BODY_SECONDS = 60.0
 _MOST_ERROR_BYTES = 1024 * 1024
 _STALE_SECONDS = 1.0
 """A kept connection that the API has closed meanwhile says so at once: then the request is sent again."""
@@ -130,25 +130,28 @@ class Calls:
 
     async def make(self, request: web.Request, token: AttemptToken, one: UnderWay) -> web.StreamResponse:
         """POST /v1/messages."""
-        asked = check_call(parse(await _read_body(request)), token)
-        grant = await self._budgets.grant(
-            token, asked, lambda: self._upstream.count(asked, request.query_string, request.headers)
-        )
+        grant, asked = await self._grant(request, token)
         bill = Bill(self._books, self._prices, grant, self._on_end)
         try:
             async with self._gate.turn(_line_of(token), grant.tokens, asked.model) as turn:
                 one.sent = True
-                answer = await self._send(request, grant.asked, turn, bill)
+                answer = await self._send(request, asked, turn, bill)
+                del asked  # its body: the answer may take minutes
                 bill.request_id = answer.headers.get("request-id")
-                marks = _marks(asked, grant, turn)
                 try:
-                    return await relay(request, answer, bill, marks, patience=self._api.stall_seconds)
+                    return await relay(request, answer, bill, _marks(grant, turn), patience=self._api.stall_seconds)
                 finally:
                     answer.close()  # kept where it was read to its end; else the API need not go on
         except Held as held:
             raise _refused_by_limit(held) from held
         finally:
             bill.settle()
+
+    async def _grant(self, request: web.Request, token: AttemptToken) -> tuple[Grant, Asked]:
+        asked = check_call(parse(await _read_body(request)), token)
+        return await self._budgets.grant(
+            token, asked, lambda: self._upstream.count(asked, request.query_string, request.headers)
+        )
 
     async def _send(self, request: web.Request, asked: Asked, turn: Turn, bill: Bill) -> aiohttp.ClientResponse:
         """Send it, as often as the gate says; the answer that is to be passed on. Refused, Answered."""
@@ -157,7 +160,7 @@ class Calls:
             began = time.monotonic()
             try:
                 answer = await self._post(request, asked, bill)
-                if answer.status < 400:
+                if 200 <= answer.status < 300:
                     self._gate.heard(answer.status, answer.headers, None, turn)
                     return answer
                 verdict, refused = await self._hear_refusal(answer, turn)
@@ -212,16 +215,21 @@ class Calls:
 
 
 async def _read_body(request: web.Request) -> bytes:
-    length = request.content_length
-    if length is not None and length > MOST_BODY_BYTES:
-        raise _too_large()
+    """The whole body. `request.read` would keep it as long as the request lives."""
+    pieces, received, size = [], 0, request.content_length or 0
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await request.read()
+        async with asyncio.timeout(BODY_SECONDS):
+            while size <= MOST_BODY_BYTES and (piece := await request.content.readany()):
+                pieces.append(piece)
+                received += len(piece)
+                size = max(size, received)
     except TimeoutError as error:
         raise Refused(408, "the request body did not come", Refusal.REQUEST) from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise _too_large() from error
+    except web.RequestPayloadError as error:
+        raise Refused(400, "the request body is broken", Refusal.REQUEST) from error
+    if size > MOST_BODY_BYTES:
+        raise _too_large()
+    return b"".join(pieces)
 
 
 def _too_large() -> Refused:
@@ -232,10 +240,10 @@ def _line_of(token: AttemptToken) -> str:
     return f"{token.ref}.{token.attempt}"
 
 
-def _marks(asked: Asked, grant: Grant, turn: Turn) -> dict[str, str]:
+def _marks(grant: Grant, turn: Turn) -> dict[str, str]:
     marks = {}
-    if grant.asked.max_tokens != asked.max_tokens:
-        marks["x-haikud-max-tokens"] = str(grant.asked.max_tokens)
+    if grant.is_clamped:
+        marks["x-haikud-max-tokens"] = str(grant.max_tokens)
     waited = grant.waited_seconds + turn.waited_seconds
     if waited >= 0.1:
         marks["x-haikud-waited"] = f"{waited:.1f}"

@@ -36,10 +36,10 @@ from haikud.spool.layout import SpoolLayout
 END_SECONDS = 60.0
 """How long calls under way may take to end by themselves."""
 
-_LOOK_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 """Between looks for live attempts, while no daemon is connected."""
 
-_FIRST_LOOK_SECONDS = 30.0
+FIRST_LOOK_SECONDS = 30.0
 """A daemon that has just started its gateway may be slow to connect."""
 
 _BACKLOG = 1024
@@ -57,7 +57,7 @@ class Gateway:
         self._upstream = Upstream(order)
         self._gate = Gate(order.api, self._on_news, reachable=self._upstream.is_reachable)
         self._tokens = Tokens(layout)
-        self._accounts = Accounts(self._books, layout.gateway)
+        self._accounts = Accounts(self._books)
         self._calls = Calls(self._books, self._prices, self._gate, self._upstream, order.api, self._on_news)
         self._link = Link(
             layout, order, listening, self._books, self._tokens, self._calls, self._accounts, lambda: self._gate
@@ -119,11 +119,11 @@ class Gateway:
             task.cancel()
 
     async def _wait_until_unneeded(self) -> None:
-        await asyncio.sleep(_FIRST_LOOK_SECONDS)
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
         looks = 0
         while looks < 2:
             await self._link.is_alone.wait()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             looks = looks + 1 if self._link.is_alone.is_set() and not self._tokens.any_live() else 0
         log("no daemon and no attempt is left")
 
