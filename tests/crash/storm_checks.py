@@ -26,7 +26,7 @@ _TASK = (
 _PLAN = rf"request\.(json|yaml)|plan\.json|response\.json|ledger\.jsonl|{_ID}(/({_TASK}))?"
 _STATES = "waiting|queued|running|deferred|paused|escalated|succeeded|failed|cancelled"
 LEGAL = re.compile(
-    r"FORMAT|daemon\.lock|status\.json|\.status\.reserve|queue\.json|day-spend\.json"
+    r"FORMAT|daemon\.lock|status\.json|\.status\.reserve|queue\.json|day-spend\.json|role-history\.json"
     rf"|incoming|guidance|control|escalations|issues|gateway|plans(/\.pruned|/{_ID}(/({_PLAN}))?)?"
     rf"|tasks(/({_STATES})(/{_ID})?)?|responses(/{_ID}\.json)?|rejected(/{_ID})?|logs(/agent-{_ID}\.log)?"
 )

@@ -32,7 +32,7 @@ from tests.crash.scenario import SCENARIOS
 
 TRIES = 3
 
-BY_TIME = (".status", "status.json", "ledger.jsonl")
+BY_TIME = (".status", "status.json", "ledger.jsonl", "role-history.json")
 """Written when a second has passed, or by and by: of equal calls the first two are points. Of writes, three."""
 
 
