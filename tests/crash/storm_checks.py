@@ -230,9 +230,9 @@ def _check_worktree(worktree: Path, task: AskedTask) -> list[str]:
 
 
 def check_doctor(stage: Stage) -> tuple[list[str], str]:
-    """`haikud doctor` has nothing to say but that there is no sandbox; what it says otherwise, and one word."""
+    """`haikud doctor` has nothing to say but that there is no sandbox, nor Claude Code; what it says otherwise, and one word."""
     ran = stage.house.haikud("doctor", "--spool", str(stage.house.spool))
-    said = re.findall(r"^ +(?!ok )\w+ +(?!sandbox:)\w+: .*$", ran.stdout, re.MULTILINE)
+    said = re.findall(r"^ +(?!ok )\w+ +(?!sandbox:|claude:)\w+: .*$", ran.stdout, re.MULTILINE)
     if ran.returncode == 0 and not said and "ok: 0 faults" in ran.stdout:
         return [], "clean"
     return [
