@@ -78,10 +78,10 @@ class FakeClaude:
             text=True,
         )
 
-    def run(self, **more: str) -> tuple[int, str]:
+    def run(self, *, seconds: float = 60.0, **more: str) -> tuple[int, str]:
         """Run the adapter; its exit code and what it printed."""
         process = self.start(**more)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=seconds)
         return process.returncode, said
 
     def report(self) -> dict[str, Any]:

@@ -11,7 +11,11 @@ import pytest
 from tests.support.fake_claude import RECORDED, FakeClaude
 from tests.support.waiting import wait_until
 
+from haikud.agent.claude_code import running
+from haikud.agent.claude_code.judging import judge
 from haikud.agent.claude_code.prompt import system_text
+from haikud.agent.claude_code.running import SECONDS_AFTER_RESULT
+from haikud.agent.claude_code.stream import Follower
 
 
 @pytest.fixture
@@ -189,9 +193,30 @@ def test_term_is_handed_on_and_waited_for(fake: FakeClaude, number: int):
 def test_a_command_that_holds_its_pipe_does_not_hold_us(fake: FakeClaude):
     fake.next(1, f"sleep 60 & echo $! > left; cat {RECORDED}/resumed.jsonl; exit 0")
     try:
-        assert fake.run()[0] == 0
+        assert fake.run(seconds=SECONDS_AFTER_RESULT - 5)[0] == 0
     finally:
         os.kill(int((fake.folder / "left").read_text(encoding="utf-8")), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
+def test_a_claude_that_does_not_end_after_its_result_is_ended(
+    fake: FakeClaude, monkeypatch: pytest.MonkeyPatch, trap: str
+):
+    monkeypatch.setattr(running, "SECONDS_AFTER_RESULT", 0.2)
+    monkeypatch.setattr(running, "SECONDS_TO_END", 0.2)
+    fake.next(1, f"{trap}cat {RECORDED}/resumed.jsonl; exec 2>&-; while :; do sleep 0.05; done")
+    before = {number: signal.getsignal(number) for number in running.SIGNALS}
+    prompt = fake.root / "prompt.txt"
+    prompt.touch()
+    said: list[str] = []
+    try:
+        claude = running.Claude([str(fake.folder / "claude")], prompt=prompt, environment=fake.environment())
+        run = claude.follow(Follower(said.append, lambda _percent, _message: None), said.append)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert run.exit_code == (-signal.SIGKILL if trap else -signal.SIGTERM)
+    assert judge(run).exit_code == 0
 
 
 def test_a_prompt_longer_than_a_pipe_holds_arrives(fake: FakeClaude):

@@ -39,11 +39,11 @@ DEFAULTS = {
 
 MOST_ERROR_CHARACTERS = 4000
 SECONDS_AFTER_RESULT = 20.0
-_SECONDS_TO_END = 5.0
+SECONDS_TO_END = 5.0
 _SECONDS_OF_ERRORS = 1.0  # after its end: a command in the background may hold that pipe too
 _TICK = 0.2
 _CHUNK = 65_536
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def environment_for(environment: Mapping[str, str], config: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ class Claude:
     def __init__(self, argv: Sequence[str], *, prompt: Path, environment: Mapping[str, str]) -> None:
         self._told_to_end = False
         self._process: subprocess.Popen[bytes] | None = None
-        for one in _SIGNALS:
+        for one in SIGNALS:
             signal.signal(one, self._hand_on)
         with prompt.open("rb") as stdin:
             self._process = subprocess.Popen(
@@ -74,6 +74,7 @@ class Claude:
         """Listen to it until it has ended."""
         process = self._process
         assert process is not None  # noqa: S101 -- for the type checker
+        assert process.stdout is not None  # noqa: S101
         assert process.stderr is not None  # noqa: S101
         errors: list[str] = []
         listener = threading.Thread(target=_relay_errors, args=(process.stderr.fileno(), errors, say), daemon=True)
@@ -81,7 +82,10 @@ class Claude:
         for line in lines_of(self._chunks(process, follower)):
             follower.take(line)
         code = self._wait(process)
+        process.stdout.close()
         listener.join(_SECONDS_OF_ERRORS)
+        if not listener.is_alive():
+            process.stderr.close()
         return Run(follower.said, code, "\n".join(errors)[-MOST_ERROR_CHARACTERS:], self._told_to_end)
 
     def _hand_on(self, _number: int, _frame: FrameType | None) -> None:
@@ -115,7 +119,7 @@ class Claude:
         except subprocess.TimeoutExpired:
             process.terminate()
         try:
-            return process.wait(_SECONDS_TO_END)
+            return process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
