@@ -20,9 +20,9 @@ class LineKind(StrEnum):
     ASSISTANT = "assistant"  # one whole turn of the model, durable before its tools run
     TOOL_RESULT = "tool_result"  # one result, durable as soon as it is there
     REFUSED = "refused"  # a turn that the model refused; never sent back
-    CALL = "call"  # a model call begins; `usage` is the most that it can cost; no message
+    CALL = "call"  # a model call begins that no gateway notes; `usage` is the most that it can cost; no message
     CLEARED = "cleared"  # from here on the API is asked to clear old tool results; no message
-    PAID = "paid"  # that call has ended without a turn; `usage` is what it cost, absent: nothing; no message
+    PAID = "paid"  # a call has ended without a turn; `usage` is what it cost, absent: nothing; no message
 
 
 class TranscriptLine(Model):

@@ -132,8 +132,9 @@ class Meter:
 class GatewayMeter:
     """Mirrors the attempt's account at the gateway. A gateway that is away is asked again after the next call."""
 
-    def __init__(self, account: GatewayAccount) -> None:
+    def __init__(self, account: GatewayAccount, grace_seconds: float) -> None:
         self._account = account
+        self._patience = min(_END_SECONDS, grace_seconds / 4)  # whoever ends us with a signal waits no longer
 
     @property
     def usage(self) -> UsageTotal:
@@ -164,7 +165,7 @@ class GatewayMeter:
     def unpaid(self, incoming: Incoming, *, whole: bool) -> list[UsageEntry]:
         """What the gateway has charged since it was asked last."""
         try:
-            entries = self._account.entries(0.0 if whole else _END_SECONDS)
+            entries = self._account.entries(0.0 if whole else self._patience)
         except GatewayAway:
             return []
         return sorted(

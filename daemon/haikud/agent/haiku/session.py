@@ -50,7 +50,7 @@ def run_haiku(order: HaikuOrder, meter: Metering | None = None) -> HaikuEnd:
 def meter_of(order: HaikuOrder) -> Metering:
     """The meter that fits the way on which the order's calls go."""
     if order.account is not None:
-        return GatewayMeter(order.account)
+        return GatewayMeter(order.account, order.spec.limits.grace_seconds)
     return Meter(order.spec, order.log, order.events)
 
 

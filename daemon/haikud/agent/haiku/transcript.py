@@ -1,6 +1,7 @@
 """`transcript.jsonl`: every turn durable before its tools run, every tool result as soon as it is there.
 
-Every model call is noted before it is made and when it has ended, with its cost: see spool/spending.py.
+What a model call has cost is noted when it has ended, and, where no gateway does that, what it can cost before it is
+made: see spool/spending.py.
 
 Promises: what a method here has recorded survives a crash and a power cut, and nothing is done on account of a turn
 that is not recorded. Fails with OSError (the disk), or UnreadableFile where a whole line is broken: a conversation
