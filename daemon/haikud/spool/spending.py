@@ -3,9 +3,9 @@
 Behind the gateway its journal is the truth (usage.json), and a transcript tells only what was charged until then.
 
 Without one every call is noted durably before it is made, with the most that it can cost, and again when it has ended,
-with what it did cost. A call whose end is not there was under way when the runner died: the API counts it, nobody can say how
-much, so it counts as the most. That way no budget is ever crossed because money was forgotten. Reads only; a line that
-a bad disk broke is left out.
+with what it did cost. A call whose end is not there was under way when the runner died: the API counts it, nobody can
+say how much, so it counts as the most. That way no budget is ever crossed because money was forgotten. Reads only; a
+line that a bad disk broke is left out.
 """
 
 from __future__ import annotations
