@@ -18,16 +18,19 @@ from tests.support.repository import CLEAN_GIT, git
 Found = dict[str, dict[str, Any]]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_ATTEMPT = r"(spec|assignment|dependencies|orders|runner|result)\.json|guidance\.txt|claim|events\.jsonl|out(/.*)?"
+_ATTEMPT = (
+    r"(spec|assignment|dependencies|orders|runner|result|usage)\.json|guidance\.txt|claim|events\.jsonl|out(/.*)?"
+)
 _TASK = (
     r"agent\.log|decision-\d{4}\.json|response\.json|escalation-\d{4}\.json|guidance-\d{4}\.json|transcript\.jsonl"
     rf"|\.setup-done|git(/.*)?|attempt-\d+(/({_ATTEMPT}))?"
 )
 _PLAN = rf"request\.(json|yaml)|plan\.json|response\.json|ledger\.jsonl|{_ID}(/({_TASK}))?"
+_GATEWAY = r"gateway\.lock|address\.json|(messages|daemon)\.sock|tokens|usage(/\d{4}-\d\d-\d\d\.jsonl)?"
 _STATES = "waiting|queued|running|deferred|paused|escalated|succeeded|failed|cancelled"
 LEGAL = re.compile(
     r"FORMAT|daemon\.lock|status\.json|\.status\.reserve|queue\.json|day-spend\.json|role-history\.json"
-    rf"|incoming|guidance|control|escalations|issues|gateway|plans(/\.pruned|/{_ID}(/({_PLAN}))?)?"
+    rf"|incoming|guidance|control|escalations|issues|gateway(/({_GATEWAY}))?|plans(/\.pruned|/{_ID}(/({_PLAN}))?)?"
     rf"|tasks(/({_STATES})(/{_ID})?)?|responses(/{_ID}\.json)?|rejected(/{_ID})?|logs(/agent-{_ID}\.log)?"
 )
 """Every name that a spool may hold when nothing runs in it, relative to its root (DESIGN, section 3)."""
@@ -230,7 +233,7 @@ def _check_worktree(worktree: Path, task: AskedTask) -> list[str]:
 
 
 def check_doctor(stage: Stage) -> tuple[list[str], str]:
-    """`haikud doctor` has nothing to say but that there is no sandbox, nor Claude Code; what it says otherwise, and one word."""
+    """`haikud doctor` has nothing to say but of the sandbox and Claude Code; what it says otherwise, and one word."""
     ran = stage.house.haikud("doctor", "--spool", str(stage.house.spool))
     said = re.findall(r"^ +(?!ok )\w+ +(?!sandbox:|claude:)\w+: .*$", ran.stdout, re.MULTILINE)
     if ran.returncode == 0 and not said and "ok: 0 faults" in ran.stdout:
