@@ -106,7 +106,7 @@ def test_a_429_pauses_all_attempts_once_fails_none_and_ends_by_itself(house: Hou
     assert "retry " not in house.log("one"), "the gateway waits, and the agent does not notice"
 
     assert paused["paused_kind"] == "rate_limit"
-    assert paused["paused"] == f"the API's rate limit (429 rate_limit_error): it asks to wait {RETRY_AFTER:.0f} s"
+    assert paused["paused"] == "the API's rate limit (429 rate_limit_error): This request would exceed your rate limit"
     ends = seconds_of(paused["paused_until"])
     assert ends - arrivals[limited] == pytest.approx(RETRY_AFTER, abs=1.0)
     assert "The queue is paused (the API's rate limit (429 rate_limit_error)" in listing

@@ -113,6 +113,8 @@ async def test_who_was_deferred_at_the_account_s_limit_goes_on_with_it(engine: E
     await follow_account(engine, pause(300), is_linked=True)
     await pause_queue(engine, "the account's limits", until=utc_now() + timedelta(seconds=300), ref="p0.t0")
     assert (engine.queue.kind, engine.queue.quota_refs) == ("rate_limit", ["p0.t0"])
+    assert engine.queue.reason == "the API's rate_limit", "what the gateway said stands"
+    assert read_queue_state(engine.layout) == engine.queue
     await follow_account(engine, None, is_linked=True)
     assert engine.may_start()
 

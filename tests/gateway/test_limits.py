@@ -198,6 +198,19 @@ def test_a_429_without_retry_after_waits_for_the_limit_that_is_used_up() -> None
     assert setback.detail.endswith("input tokens used up (0 of 50,000 left)")
 
 
+def test_the_apis_own_words_are_the_reason() -> None:
+    told = {"retry_after": 20.0, "windows": {}, "refused": 1, "overloads": 0, "api": API}
+    setback = judge(429, "rate_limit_error", message="This would exceed\n50,000 input tokens per minute.", **told)
+    assert setback is not None
+    assert (
+        setback.detail
+        == "the API's rate limit (429 rate_limit_error): This would exceed 50,000 input tokens per minute"
+    )
+    setback = judge(402, "billing_error", **told)
+    assert setback is not None
+    assert setback.detail.endswith("(402 billing_error): look at its credit and its spending limits")
+
+
 def test_waits_double_up_to_what_a_call_may_wait() -> None:
     assert [backoff(number, API) for number in range(1, 8)] == [2, 4, 8, 16, 32, 60, 60]
     assert backoff(1, ApiSettings(retry_waits=[])) == 2

@@ -31,14 +31,19 @@ async def pause_queue(
     token: str | None = None,
     kind: PauseKind | None = None,
 ) -> None:
-    """Start nothing any more, durably. A person's pause (without an end) is never shortened by a limit's."""
+    """Start nothing any more, durably. A person's pause (without an end) is never shortened by a limit's.
+
+    An attempt that ends at a limit adds nothing to what the gateway said of that: it only goes on with the others.
+    """
     now = engine.queue
     if until is not None and now.paused and now.until is None:
         return
     refs = [*now.quota_refs, ref] if ref is not None and ref not in now.quota_refs else list(now.quota_refs)
+    if until is not None and kind is None and now.paused and now.kind is not None:
+        await _set(engine, now.model_copy(update={"quota_refs": refs}))
+        return
     if until is not None and now.until is not None:
         until = max(until, now.until)
-    kind = kind or (now.kind if now.paused and until is not None else None)
     token = token or now.token
     await _set(engine, QueueState(paused=True, reason=reason, until=until, kind=kind, quota_refs=refs, token=token))
     engine.say(f"queue paused{f' until {until:%H:%M:%S} UTC' if until else ''}: {reason}")

@@ -204,7 +204,7 @@ class Calls:
         async with answer:
             body = await read_at_most(answer, _MOST_ERROR_BYTES)
         error_type, message = _error_in(body)
-        verdict = self._gate.heard(answer.status, answer.headers, error_type, turn)
+        verdict = self._gate.heard(answer.status, answer.headers, error_type, turn, message=message)
         after = verdict.retry_after_seconds if isinstance(verdict, PassOn) else None
         headers = passed_back(answer.headers)
         if after is not None:

@@ -109,8 +109,10 @@ class Gate:
 
     # -- what is heard
 
-    def heard(self, status: int, headers: Mapping[str, str], error_type: str | None, turn: Turn) -> PassOn | SendAgain:
-        """The API has answered a call with that status."""
+    def heard(
+        self, status: int, headers: Mapping[str, str], error_type: str | None, turn: Turn, *, message: str = ""
+    ) -> PassOn | SendAgain:
+        """The API has answered a call with that status, and an error with that message."""
         now, wall = self._clock.now(), self._clock.wall()
         self._failures = self._probes = 0
         windows = read_windows(headers, now, wall)
@@ -123,6 +125,7 @@ class Gate:
             refused=turn.refused + 1,
             overloads=self._overloads,
             api=self._api,
+            message=message,
         )
         self._overloads = self._overloads + 1 if setback is not None and setback.kind == "overloaded" else 0
         self._is_no_longer_alone(turn, well=setback is None)

@@ -117,22 +117,24 @@ def judge(
     refused: int,
     overloads: int,
     api: ApiSettings,
+    message: str = "",
 ) -> Setback | None:
     """What an answer means; None where it is no limit's.
 
     `refused`: how often the limits have refused this call, this time included; `overloads`: the answers just before
-    this one, of all calls, that spoke of an overload.
+    this one, of all calls, that spoke of an overload; `message`: the API's own words.
     """
     name = f"{status} {error_type}" if error_type else str(status)
     may_again = refused < api.quota_tries
     if status == 402 or error_type == "billing_error":
-        detail = f"the API refuses to work for this account ({name}): look at its credit and its spending limits"
+        said = _short(message) or "look at its credit and its spending limits"
+        detail = f"the API refuses to work for this account ({name}): {said}"
         return Setback("billing", retry_after or api.quota_pause_seconds, for_all=True, again=False, detail=detail)
     if status == 429:
         empty = used_up(windows)
         asked = retry_after or max((one.reset_at - one.heard_at for one in empty.values()), default=None)
         seconds = asked or (backoff(refused, api) if may_again else api.quota_pause_seconds)
-        detail = f"the API's rate limit ({name}): {_limit_words(empty, retry_after)}"
+        detail = f"the API's rate limit ({name}): {_short(message) or _limit_words(empty, retry_after)}"
         return Setback("rate_limit", seconds, for_all=True, again=may_again, detail=detail)
     if status == 529 or (error_type == "overloaded_error" and status >= 400):
         seconds = (
@@ -173,7 +175,12 @@ def unreachable_words(error: BaseException | str) -> str:
     said = getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__
     host, port = getattr(error, "host", None), getattr(error, "port", None)
     text = f"{host}:{port}: {said}" if host and port else str(said)
-    return f"the API cannot be reached ({' '.join(text.split())[:200]})"
+    return f"the API cannot be reached ({_short(text)})"
+
+
+def _short(text: str) -> str:
+    """On one line, without its last full stop: more follows."""
+    return " ".join(text.split())[:200].rstrip(".")
 
 
 def _limit_words(empty: Mapping[Measure, Window], retry_after: float | None) -> str:

@@ -132,7 +132,7 @@ class Gateway:
         reason = pause.reason if pause else ""
         if reason != self._pause_told:
             self._pause_told = reason
-            log(f"paused: {reason}" if reason else "no longer paused")
+            log(f"paused until {pause.until:%H:%M:%S} UTC: {reason}" if pause else "no longer paused")
         self._link.tell_news()
 
 
