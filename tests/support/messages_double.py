@@ -30,6 +30,7 @@ class Answer:
     broken: str | None = None  # cut, stall, truncate, corrupt or error (an error event)
     events: int = 3
     error: str = "overloaded_error"
+    gate: threading.Event | None = None  # waited for after `events` events
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -187,7 +188,9 @@ class MessagesDouble:
         handler.end_headers()
         events = events_of(answer, number, model)
         try:
-            for kind, data in events[: answer.events] if answer.broken else events:
+            for place, (kind, data) in enumerate(events[: answer.events] if answer.broken else events):
+                if answer.gate is not None and place == answer.events:
+                    answer.gate.wait()
                 _send_chunk(handler, f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n")
             if answer.broken == "corrupt":
                 _send_chunk(handler, 'event: content_block_delta\ndata: {"type": "content_bl\n\n')
