@@ -181,7 +181,7 @@ def test_a_killed_claude_is_tried_again_in_its_session(fake: FakeClaude):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_term_is_handed_on_and_waited_for(fake: FakeClaude, number: int):
-    fake.next(1, "trap 'touch ended; exit 143' TERM; touch here; while :; do sleep 0.05; done")
+    fake.next(1, "trap 'touch ended; exit 143' TERM; touch here; for i in {1..400}; do sleep 0.05; done")
     process = fake.start()
     wait_until((fake.folder / "here").exists, what="claude to be at work")
     process.send_signal(number)
@@ -204,7 +204,7 @@ def test_a_claude_that_does_not_end_after_its_result_is_ended(
 ):
     monkeypatch.setattr(running, "SECONDS_AFTER_RESULT", 0.2)
     monkeypatch.setattr(running, "SECONDS_TO_END", 0.2)
-    fake.next(1, f"{trap}cat {RECORDED}/resumed.jsonl; exec 2>&-; while :; do sleep 0.05; done")
+    fake.next(1, f"{trap}cat {RECORDED}/resumed.jsonl; exec 2>&-; for i in {{1..400}}; do sleep 0.05; done")
     before = {number: signal.getsignal(number) for number in running.SIGNALS}
     prompt = fake.root / "prompt.txt"
     prompt.touch()
