@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.attempts import Bench
+from tests.support.attempts import SOURCE, Bench
 from tests.support.gateway_double import TOKEN, GatewayDouble, an_entry
 from tests.support.messages_double import calls, says
 from tests.support.waiting import wait_until
@@ -46,7 +46,10 @@ def run(bench: Bench, gateway: GatewayDouble, script: str | None, **order: Any) 
 
 
 def test_the_built_in_agent_needs_no_prices(bench: Bench, gateway: GatewayDouble):
-    result = run(bench, gateway, None, role={"tools": ["bash"], "model": "a-model-without-a-price"})
+    (bench.root / "genai_prices.py").write_text("raise RuntimeError('a quarter of a second is spent on prices')\n")
+    role = {"tools": ["bash"], "model": "a-model-without-a-price"}
+    bench.order(None, gateway=gateway.place, with_worktree=False, role=role)
+    result = bench.run(key=TOKEN, PYTHONPATH=f"{bench.root}:{SOURCE}")
     assert result.outcome is AttemptOutcome.COMPLETED, bench.log()
     assert result.usage == told(bench, gateway)
     assert result.usage.requests == 2
