@@ -157,7 +157,7 @@ def check(exchanges: list[Exchange], spool: Path) -> None:
             assert not entry.estimated
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=rounds)
 def test_no_sequence_of_calls_crosses_it(api: ScriptedApi, script: list[list[Move]]):
     with tempfile.TemporaryDirectory() as folder:

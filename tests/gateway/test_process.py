@@ -37,6 +37,13 @@ def gateway(tmp_path: Path, api: ScriptedApi) -> Iterator[GatewayProcess]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory, api: ScriptedApi) -> Iterator[GatewayProcess]:
+    """One for all the tests that leave it running."""
+    with GatewayProcess(tmp_path_factory.mktemp("steady") / "spool", api.base_url) as one:
+        yield one
+
+
 class Call:
     """One call: what comes is read when it is asked for. Closed at the test's end."""
 
@@ -96,15 +103,15 @@ def hear(peer: socket.socket, kind: str) -> dict[str, Any]:
     return heard
 
 
-def test_the_credential_is_nowhere_to_be_read(gateway: GatewayProcess, api: ScriptedApi):
-    key = gateway.token("plan.one")
-    Call(gateway, key).begin().read()
-    assert gateway.process is not None
-    folder = Path(f"/proc/{gateway.process.pid}")
+def test_the_credential_is_nowhere_to_be_read(steady: GatewayProcess, api: ScriptedApi):
+    key = steady.token("secret.one")
+    Call(steady, key).begin().read()
+    assert steady.process is not None
+    folder = Path(f"/proc/{steady.process.pid}")
     shown = [
         folder / "environ",
         folder / "cmdline",
-        *(path for path in gateway.layout.root.rglob("*") if path.is_file()),
+        *(path for path in steady.layout.root.rglob("*") if path.is_file()),
     ]
     for path in shown:
         content = path.read_bytes()
@@ -112,31 +119,31 @@ def test_the_credential_is_nowhere_to_be_read(gateway: GatewayProcess, api: Scri
         assert key.encode() not in content, path
     open_now = {path.name: str(path.readlink()) for path in (folder / "fd").iterdir()}
     assert not {name for name, what in open_now.items() if "pipe:" in what} - {"1", "2"}  # the order's is closed
-    assert json.loads(gateway.layout.gateway.address.read_text())["pid"] == gateway.process.pid
+    assert json.loads(steady.layout.gateway.address.read_text())["pid"] == steady.process.pid
 
 
-def test_the_daemon_gets_the_sockets_and_closes_attempts(gateway: GatewayProcess, api: ScriptedApi):
-    key = gateway.token("plan.one")
+def test_the_daemon_gets_the_sockets_and_closes_attempts(steady: GatewayProcess, api: ScriptedApi):
+    key = steady.token("plan.one")
     began = utc_now()
-    with hold_daemon_lock(gateway.layout), linked(gateway) as peer:
+    with hold_daemon_lock(steady.layout), linked(steady) as peer:
         say(peer, kind="hello")
         data, descriptors, _, _ = socket.recv_fds(peer, 65_536, 4)
         hello = json.loads(data)
         sockets = [socket.socket(fileno=one) for one in descriptors]
-        assert [one.getsockname() for one in sockets] == [one.getsockname() for one in gateway._sockets]
+        assert [one.getsockname() for one in sockets] == [one.getsockname() for one in steady._sockets]
         assert [one.family for one in sockets] == [socket.AF_UNIX, socket.AF_INET]
         for one in sockets:
             one.close()
-        assert gateway.process is not None
-        assert (hello["pid"], hello["order_digest"]) == (gateway.process.pid, gateway.order.digest)
-        assert (hello["pause"], hello["day_spent_usd"]) == (None, 0.0)
+        assert steady.process is not None
+        assert (hello["pid"], hello["order_digest"]) == (steady.process.pid, steady.order.digest)
+        assert hello["pause"] is None
 
-        Call(gateway, key).begin().read()
+        Call(steady, key).begin().read()
         news = hear(peer, "news")
-        assert news["day_spent_usd"] > 0
+        assert news["day_spent_usd"] > hello["day_spent_usd"]
 
         api.inject(StallFault(kind="stall", after_events=5, seconds=60))
-        cut = Call(gateway, key).begin()
+        cut = Call(steady, key).begin()
         say(peer, kind="close", ref="plan.one", attempt=1, since=format_time(began))
         closed = hear(peer, "closed")
         with pytest.raises((http.client.HTTPException, OSError)):
@@ -144,8 +151,8 @@ def test_the_daemon_gets_the_sockets_and_closes_attempts(gateway: GatewayProcess
         account = closed["account"]
         assert (closed["ref"], account["count"], account["in_flight"], account["entries"]) == ("plan.one", 2, 0, [])
         assert 0 < account["estimated_usd"] < account["total"]["cost_usd"]
-        assert closed["day_spent_usd"] == pytest.approx(account["total"]["cost_usd"])
-        assert Call(gateway, key).status() == 401  # its file is still there
+        assert closed["day_spent_usd"] == pytest.approx(hello["day_spent_usd"] + account["total"]["cost_usd"])
+        assert Call(steady, key).status() == 401  # its file is still there
 
         say(peer, kind="close", ref="plan.one", attempt=1, since=format_time(began))  # told again, from the journal
         again = hear(peer, "closed")["account"]
@@ -153,30 +160,30 @@ def test_the_daemon_gets_the_sockets_and_closes_attempts(gateway: GatewayProcess
         assert again["estimated_usd"] == account["estimated_usd"]
 
 
-def test_a_pause_is_news_and_resume_ends_it(gateway: GatewayProcess, api: ScriptedApi):
-    key = gateway.token("plan.one")
-    with hold_daemon_lock(gateway.layout), linked(gateway) as peer:
+def test_a_pause_is_news_and_resume_ends_it(steady: GatewayProcess, api: ScriptedApi):
+    key = steady.token("paused.one")
+    with hold_daemon_lock(steady.layout), linked(steady) as peer:
         say(peer, kind="hello")
         hear(peer, "hello")
         api.inject(StatusFault(kind="status", status=429, retry_after=900))
-        assert Call(gateway, key, stream=False).status() == 429
+        assert Call(steady, key, stream=False).status() == 429
         assert hear(peer, "news")["pause"]["kind"] == "rate_limit"
         say(peer, kind="resume")
         while hear(peer, "news")["pause"] is not None:
             pass
-        assert Call(gateway, key, stream=False).status() == 200
+        assert Call(steady, key, stream=False).status() == 200
 
 
-def test_only_the_daemon_is_listened_to(gateway: GatewayProcess):
-    with linked(gateway) as peer:  # nobody holds the lock
+def test_only_the_daemon_is_listened_to(steady: GatewayProcess):
+    with linked(steady) as peer:  # nobody holds the lock
         assert peer.recv(1) == b""
     code = "import socket,sys; s=socket.socket(1); s.connect(sys.argv[1]); sys.exit(len(s.recv(1)))"
-    with hold_daemon_lock(gateway.layout), linked(gateway) as peer:
-        said = subprocess.run([sys.executable, "-c", code, gateway.layout.gateway.daemon], check=False, timeout=30)
+    with hold_daemon_lock(steady.layout), linked(steady) as peer:
+        said = subprocess.run([sys.executable, "-c", code, steady.layout.gateway.daemon], check=False, timeout=30)
         assert said.returncode == 0  # hung up on, though the true daemon is connected
         say(peer, kind="hello")
         assert hear(peer, "hello")["pid"]
-        with linked(gateway) as newer:
+        with linked(steady) as newer:
             say(newer, kind="hello")
             assert hear(newer, "hello")["pid"]
             assert peer.recv(1) == b""
@@ -231,14 +238,14 @@ def test_a_second_term_cuts_what_is_under_way(gateway: GatewayProcess, api: Scri
     assert gateway.charges()[0].entry.estimated
 
 
-def test_an_order_that_is_none_is_not_shown(gateway: GatewayProcess):
+def test_an_order_that_is_none_is_not_shown(steady: GatewayProcess):
     reading, writing = os.pipe()
     os.write(writing, b'{"credential": "the-secret", "version": 7}')
     os.close(writing)
-    fds = [reading, *(one.fileno() for one in gateway._sockets)]
+    fds = [reading, *(one.fileno() for one in steady._sockets)]
     names = ["--order-fd", "--messages-fd", "--tcp-fd"]
     arguments = [part for pair in zip(names, map(str, fds), strict=True) for part in pair]
-    command = [sys.executable, "-P", "-m", "haikud.gateway", "--spool", str(gateway.layout.root), *arguments]
+    command = [sys.executable, "-P", "-m", "haikud.gateway", "--spool", str(steady.layout.root), *arguments]
     said = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, check=False, timeout=60)
     os.close(reading)
     assert said.returncode == 1
