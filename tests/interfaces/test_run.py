@@ -62,6 +62,18 @@ def test_roles_that_would_have_every_request_rejected_are_told_first(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_key_file_that_others_can_read_is_refused_and_not_shown(spool: FakeSpool, tmp_path: Path):
+    (tmp_path / "haikud.yaml").write_text("api: {key_file: key}\n")
+    (tmp_path / "key").write_text("sk-very-secret")
+    (tmp_path / "key").chmod(0o644)
+    with spool.start("run", "--spool", str(tmp_path / "new"), cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"the key file {tmp_path}/key is open to others" in err
+    assert "sk-very-secret" not in err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("content", ['{"format": 99, "spool_id": "x"}', "{"])
 def test_a_spool_that_is_not_for_us_is_refused(spool: FakeSpool, tmp_path: Path, content: str):
     spool.layout.format_file.write_text(content)

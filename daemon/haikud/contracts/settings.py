@@ -36,9 +36,10 @@ class SettingsModel(BaseModel):
 
 
 class ApiSettings(SettingsModel):
-    """How the built-in agent talks to the Messages API."""
+    """How the Messages API is called, and by which key."""
 
-    base_url: str | None = None  # default: ANTHROPIC_BASE_URL of the daemon, else the SDK's
+    base_url: str | None = None  # default: ANTHROPIC_BASE_URL of the daemon, else the API's own
+    key_file: str | None = None  # that holds the key, where ANTHROPIC_API_KEY of the daemon does not
     max_output_tokens: int = Field(16_000, ge=256)  # per call; clamped to the budget
     tries: int = Field(3, ge=1, le=10)  # of one call, for network faults (the guide: 3 attempts)
     retry_waits: list[float] = Field(default_factory=lambda: [2.0, 4.0])  # seconds between them

@@ -54,7 +54,10 @@ __all__ = ["Secrets", "run_daemon"]
 Say = Callable[[str], None]
 
 GATEWAY_SECONDS = 10.0
-"""How long a gateway that nobody needs any more may take to end, where nothing hurries us."""
+"""How long a gateway that nobody needs any more may take to end, where nothing hurries us; then it is killed."""
+
+HURRIED_SECONDS = 2.0
+"""How long it is waited for where something does: it ends by itself."""
 
 
 async def run_daemon(
@@ -178,8 +181,9 @@ async def _leave_gateway(engine: Engine) -> None:
     """It ends with us, but for agents that go on and need it."""
     running = (entry for entry in engine.board.in_state(TaskState.RUNNING))
     is_needed = any(attempt_name(entry.ref, entry.decision.attempt) in engine.gateway.tokens for entry in running)
-    is_waited_for = not engine.stopping.detached.is_set()
-    await engine.gateway.leave(is_needed=is_needed, wait_seconds=GATEWAY_SECONDS if is_waited_for else 0.0)
+    hurries = engine.stopping.detached.is_set()
+    seconds = HURRIED_SECONDS if hurries else GATEWAY_SECONDS
+    await engine.gateway.leave(is_needed=is_needed, wait_seconds=seconds, kill=not hurries)
 
 
 def _listen_to_signals(loop: asyncio.AbstractEventLoop, engine: Engine, *, foreground: bool, may_reload: bool) -> None:

@@ -38,7 +38,7 @@ NO_SETTINGS = frozenset(
 )
 """Variables that mean something else: where to look, and what an attempt tells its agent."""
 
-PATHS = ("default_repository", "worktree_root", "roles_dir", "templates_dir")
+PATHS = (("default_repository",), ("worktree_root",), ("roles_dir",), ("templates_dir",), ("api", "key_file"))
 """The settings that are paths."""
 
 Location = tuple[str | int, ...]
@@ -222,10 +222,13 @@ def _is_in_a_table(parts: tuple[str, ...]) -> bool:
 
 
 def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
-    for name in PATHS:
-        value = values.get(name)
+    for *groups, name in PATHS:
+        group: Any = values
+        for part in groups:
+            group = group.get(part) if isinstance(group, dict) else None
+        value = group.get(name) if isinstance(group, dict) else None
         if isinstance(value, str) and value:
-            values[name] = os.path.normpath(folder / Path(value).expanduser())
+            group[name] = os.path.normpath(folder / Path(value).expanduser())
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def build_spec(order: Order) -> Spec:
         role=order.role,
         workspace=build_workspace(order.plan, task, order.paths, order.spool_id),
         limits=settings.limits,
-        api=api if api.base_url else api.model_copy(update={"base_url": order.base_url}),
+        api=api.model_copy(update={"base_url": api.base_url or order.base_url, "key_file": None}),
         git=settings.git,
         monitors=settings.monitors,
         context=settings.context,

@@ -169,8 +169,11 @@ class Gateway:
 
     # -- the daemon's end
 
-    async def leave(self, *, is_needed: bool, wait_seconds: float) -> None:
-        """The daemon ends. A gateway that no attempt needs any more is ended too, and waited for so long."""
+    async def leave(self, *, is_needed: bool, wait_seconds: float, kill: bool) -> None:
+        """The daemon ends. A gateway that no attempt needs any more is ended too, and waited for so long.
+
+        `kill`: one that has not ended by then.
+        """
         self._leaving = True
         if self._task is not None:
             self._task.cancel()
@@ -178,7 +181,7 @@ class Gateway:
         process, self._process = self._process, None
         if process is not None:
             if not is_needed:
-                await _end(process, wait_seconds)
+                await _end(process, wait_seconds, kill=kill)
             process.let_go()
         if self._sockets is not None:
             self._sockets.close()
@@ -331,16 +334,15 @@ async def _ended(process: Process) -> None:
         loop.remove_reader(process.pidfd)
 
 
-async def _end(process: Process, seconds: float) -> None:
-    """Ask it to end; where it is waited for, and does not, kill it."""
+async def _end(process: Process, seconds: float, *, kill: bool) -> None:
+    """Ask it to end, and wait for that."""
     process.send(signal.SIGTERM)
-    if not seconds:
-        return
-    for number in (signal.SIGKILL, None):
+    for is_last in (not kill, True):
         try:
             await asyncio.wait_for(_ended(process), seconds)
         except TimeoutError:
-            if number is not None:
-                process.send(number)
+            if is_last:
+                return
+            process.send(signal.SIGKILL)
         else:
             return

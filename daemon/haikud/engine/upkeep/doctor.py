@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from haikud.engine.upkeep.answer_check import check_answers
 from haikud.engine.upkeep.files_check import check_files
 from haikud.engine.upkeep.findings import Finding, Severity, in_both
+from haikud.engine.upkeep.gateway_check import check_gateway_files
 from haikud.engine.upkeep.look import Look, look_at_spool
 from haikud.engine.upkeep.machine import Surroundings, check_machine, check_permissions
 from haikud.engine.upkeep.process_check import check_processes
@@ -53,6 +54,7 @@ def findings_of(look: Look) -> list[Finding]:
     """What one look shows."""
     checks: Iterable[Callable[[Look], Iterable[Finding]]] = (
         check_files,
+        check_gateway_files,
         check_tasks,
         check_answers,
         check_processes,

@@ -41,12 +41,15 @@ class Code(StrEnum):
     BOOT_ID = "boot_id"
     FORMAT = "format"
     PERMISSIONS = "permissions"
+    GATEWAY = "gateway"
     DAEMON = "daemon"
     # the spool's own files
     FOLDER_MISSING = "folder_missing"
     QUEUE_UNREADABLE = "queue_unreadable"
     DAY_SPEND_UNREADABLE = "day_spend_unreadable"
     STATUS_UNREADABLE = "status_unreadable"
+    TOKEN_LEFT = "token_left"  # noqa: S105 - a code
+    JOURNAL_UNREADABLE = "journal_unreadable"
     TEMPORARY_LEFT = "temporary_left"
     BUILD_LEFT = "build_left"
     TAKEN_LEFT = "taken_left"

@@ -19,8 +19,10 @@ from pathlib import Path
 
 from haikud.contracts.settings import Settings
 from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.gateway.credential import CredentialFault, find_credential
 from haikud.engine.upkeep.claude_check import check_claude
 from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
+from haikud.engine.upkeep.gateway_check import check_gateway
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
 from haikud.sandbox.modes import MODES
@@ -67,6 +69,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
         lambda: _descriptors(around.settings),
         lambda: _clock(layout),
         _sandbox,
+        lambda: check_gateway(layout),
         lambda: _daemon(layout),
     ]
     return [finding for check in checks for finding in check()]
@@ -95,11 +98,19 @@ def _git() -> Iterator[Finding]:
 
 
 def _key(around: Surroundings) -> Iterator[Finding]:
-    if around.environ.get("ANTHROPIC_API_KEY", "").strip():
-        yield ok(Code.API_KEY, "ANTHROPIC_API_KEY is set here (the daemon reads its own environment)")
+    try:
+        found = find_credential(around.environ, around.settings.api.key_file)
+    except CredentialFault as error:
+        yield fault(
+            Code.API_KEY, f"no daemon starts: {error}", cure="mend it, or take api.key_file out of the settings"
+        )
+        return
+    if found is not None:
+        yield ok(Code.API_KEY, f"there is a key in {found.where} (the daemon looks in its own environment)")
     else:
         why = "there is no ANTHROPIC_API_KEY here: agents that ask a model fail under a daemon started like this"
-        yield note(Code.API_KEY, why, cure="export it before `haikud run`; command agents do without")
+        cure = "export it before `haikud run`, or name a file in api.key_file; command agents do without"
+        yield note(Code.API_KEY, why, cure=cure)
 
 
 def _format(layout: SpoolLayout) -> Iterator[Finding]:

@@ -310,6 +310,7 @@ CURES: dict[Code, Cure] = {
     Code.DAY_SPEND_UNREADABLE: _torn,
     Code.STATUS_UNREADABLE: _remove,
     Code.TEMPORARY_LEFT: _remove,
+    Code.TOKEN_LEFT: _remove,
     Code.BUILD_LEFT: _builds,
     Code.TAKEN_LEFT: _taken,
     Code.PRUNE_UNFINISHED: _prune,

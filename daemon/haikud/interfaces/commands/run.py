@@ -34,7 +34,8 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
     agents go on, and the next daemon takes them up. SIGHUP has settings and roles reread; where the daemon was started
     at a terminal, which may hang up, it means SIGTERM.
 
-    The agents' key is read from $ANTHROPIC_API_KEY.
+    The API's key is read from $ANTHROPIC_API_KEY, else from the file that `api.key_file` names, else from systemd's
+    $CREDENTIALS_DIRECTORY/anthropic_api_key. It stays in haikud: agents get tokens of its gateway.
     """
     from haikud.engine.daemon import Secrets, run_daemon
     from haikud.engine.log_levels import Warn
@@ -49,12 +50,13 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
     supervisor = take_supervisor(os.environ)
     os.environ.pop("JOURNAL_STREAM", None)
     secrets = Secrets(
-        api_key=os.environ.pop("ANTHROPIC_API_KEY", "").strip() or None,
+        api_key=_take_key(settings),
         base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         github_tokens=github_tokens(os.environ),
     )
     if secrets.api_key is None:
-        say(Warn("there is no ANTHROPIC_API_KEY: agents that ask a model will fail; export it and start again"))
+        why = "there is no ANTHROPIC_API_KEY, and no api.key_file: agents that ask a model will fail"
+        say(Warn(f"{why}; give one and start again"))
     layout = SpoolLayout(chosen_root(spool))
 
     def reread() -> Settings:
@@ -75,6 +77,19 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
         reread=reread if supervisor is not None or not _has_terminal() else None,
     )
     ctx.exit(asyncio.run(serving))
+
+
+def _take_key(settings: Settings) -> str | None:
+    """The API's key, no longer in our environment; `Trouble` where one is named and cannot be used."""
+    from haikud.engine.gateway.credential import VARIABLE, CredentialFault, find_credential
+
+    try:
+        found = find_credential(os.environ, settings.api.key_file)
+    except CredentialFault as error:
+        raise Trouble(str(error), advice="mend it, or take `api.key_file` out of the settings") from None
+    finally:
+        os.environ.pop(VARIABLE, None)
+    return found.value if found else None
 
 
 def _has_terminal() -> bool:
