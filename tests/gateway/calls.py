@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.support.hand_clock import HandClock, settle
@@ -104,3 +105,6 @@ class World:
             made.task.cancel()
         await asyncio.gather(*(made.task for made in self.calls if made.task), return_exceptions=True)
         self.gate.close()
+
+
+MakeWorld = Callable[..., World]

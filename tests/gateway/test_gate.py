@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
-import pytest
-from tests.gateway.calls import World
+from tests.gateway.calls import MakeWorld
 from tests.gateway.headers import limit_headers
 from tests.support.hand_clock import settle
 
-from haikud.contracts.settings import ApiSettings
 from haikud.gateway.waiting import PassOn, SendAgain
-
-MakeWorld = Callable[..., World]
-
-
-@pytest.fixture
-async def made() -> AsyncIterator[MakeWorld]:
-    worlds = []
-
-    def make(**api: Any) -> World:
-        worlds.append(World(ApiSettings.model_validate(api)))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        await world.close()
 
 
 async def test_without_limits_calls_go_at_once_and_nothing_wakes_up(made: MakeWorld) -> None:
@@ -261,6 +242,35 @@ async def test_an_answerless_first_call_hands_its_place_on(made: MakeWorld) -> N
     assert all(len(one.sent_at) for one in (second, third)), "an answer that takes long does not hold the others up"
 
 
+async def test_an_answer_that_takes_long_lets_all_follow_when_it_comes(made: MakeWorld) -> None:
+    world = made(quota_wait_seconds=300)
+    await (await world.call("plan.z.1")).answer(429, retry_after="5")
+    calls = [await world.call(f"plan.t{number}.1") for number in range(5)]
+    await world.clock.go(5 + 12)
+    assert sum(call.is_sent for call in calls) == 1, "one every ten seconds, and z's own"
+    await next(call for call in world.calls if call.sent_at[-1:] == [1005.0]).answer()
+    assert all(call.is_sent for call in calls)
+
+
+async def test_after_each_pause_for_a_limit_fewer_calls_go_at_once(made: MakeWorld) -> None:
+    world = made(max_calls=16)
+    calls = [await world.call(f"plan.t{number}.1") for number in range(16)]
+    unheard = []
+    for _ in range(3):
+        flying = [call for call in calls if call.is_under_way]
+        for call in flying:
+            await call.answer(429, retry_after="1", end=False)
+        await world.clock.go(1)
+        first = next(call for call in calls if call.is_under_way)
+        await first.answer(end=False)
+        calls.remove(first)
+        unheard.append(sum(call.is_under_way for call in calls))
+    assert unheard == [8, 4, 2]
+    world.gate.resume()
+    await world.clock.go(1)
+    assert all(call.is_under_way for call in calls), "a person's word lets all go"
+
+
 async def test_a_clock_that_is_set_changes_no_wait(made: MakeWorld) -> None:
     world = made()
     call = await world.call()
@@ -332,53 +342,3 @@ async def test_without_patience_limits_are_answered_at_once(made: MakeWorld) -> 
     assert (await world.call()).held is not None
     await world.clock.go(5)
     assert (await world.call()).is_sent
-
-
-async def test_an_outage_pauses_the_account_and_its_end_is_found(made: MakeWorld) -> None:
-    world = made()
-    world.there = False
-    first, second = await world.call("plan.a.1"), await world.call("plan.b.1")
-    await first.answer(None)
-    assert world.gate.pause is None, "one failed connection is none of the account's"
-    await second.answer(None)
-    pause = world.gate.pause
-    assert pause is not None
-    assert pause.kind == "unreachable"
-    assert pause.reason == "the API cannot be reached (Connection refused)"
-    await world.clock.go(40)
-    assert world.probed_at == [2.0, 6.0, 14.0, 30.0]
-    assert world.changes == 5, "the pause's end moves with each look"
-    world.there = True
-    await world.clock.go(22)
-    assert world.probed_at[-1] == 62.0
-    assert world.gate.pause is None
-    assert first.held is not None, "nobody waits for longer than api.quota_wait_seconds"
-    assert first.held.kind == "unreachable"
-    assert world.clock.pending == []
-
-
-async def test_connections_that_fail_now_and_then_are_no_outage(made: MakeWorld) -> None:
-    world = made()
-    first, second = await world.call("plan.a.1"), await world.call("plan.b.1")
-    await first.answer(None)
-    assert first.verdicts == [SendAgain(2.0)]
-    await (await world.call("plan.c.1")).answer()
-    await second.answer(None)
-    assert (world.gate.pause, world.probed_at) == (None, [])
-    await world.clock.go(2)
-    assert len(first.sent_at) == len(second.sent_at) == 2
-
-
-async def test_calls_go_on_when_the_api_is_back(made: MakeWorld) -> None:
-    world = made()
-    world.there = False
-    first, second = await world.call("plan.a.1"), await world.call("plan.b.1")
-    await first.answer(None)
-    await second.answer(None)
-    await world.clock.go(3)
-    world.there = True
-    await world.clock.go(3)
-    assert world.gate.pause is None
-    assert sorted(len(call.sent_at) for call in (first, second)) == [1, 2]
-    await max(first, second, key=lambda call: len(call.sent_at)).answer()
-    assert first.sent_at == second.sent_at == [1000.0, 1006.0]

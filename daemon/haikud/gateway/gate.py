@@ -10,10 +10,11 @@
             await turn.again()                                       # Held: as above
 
 Promises: attempts take turns, each has a line of its own, so that none waits for longer than a round; at most
-api.max_calls calls are in flight. What one call hears of the account's limits holds for all: there is one pause,
-it ends by itself, and then one call goes alone before the others follow. Calls in flight are never touched. A call
-waits for api.quota_wait_seconds in all at most. The estimates of limits.View only delay. Who is cancelled while
-waiting leaves nothing behind. While nothing waits and no pause is on, nothing wakes up.
+api.max_calls calls are in flight. What one call hears of the account's limits holds for all: there is one pause, it
+ends by itself, and then one call goes alone before the others follow, half as many at once as before where the pause
+was for a limit (the width comes back with good answers). Calls in flight are never touched. A call waits for
+api.quota_wait_seconds in all at most. The estimates of limits.View only delay. Who is cancelled while waiting leaves
+nothing behind. While nothing waits and no pause is on, nothing wakes up.
 
 One event loop; `on_change` is called on it when the pause begins, moves or ends.
 """
@@ -41,8 +42,11 @@ from haikud.gateway.limits import (
 )
 from haikud.gateway.waiting import Clock, Held, LoopClock, PassOn, Probe, SendAgain, Stop, Timer, Turn, Waiter
 
-ALONE_SECONDS = 10.0
-"""How long the others wait for the answer to the first call after a pause; what does not stream may take longer."""
+UNANSWERED_SECONDS = 10.0
+"""How long others wait for the answer to a call before them; what does not stream may take longer."""
+
+WIDER = 0.25
+"""By so many calls more may be unanswered at once, after each good answer."""
 
 SLACK_SECONDS = 1.0
 """Ends of pauses that differ by less are the same; so much longer than it may a call wait, rather than be refused."""
@@ -80,9 +84,9 @@ class Gate:
         self._failures = 0  # connections in a row
         self._probes = 0  # looks for the API since it last answered
         self._probing: asyncio.Task[None] | None = None
-        self._alone = False  # the next call goes alone
-        self._first: Turn | None = None  # the one that does
-        self._alone_until = 0.0
+        self._unanswered: dict[Turn, float] = {}  # when they were sent; since the last pause
+        self._is_proven = True  # since the last pause a call was answered well: until then one goes alone
+        self._width = float(api.max_calls)  # so many calls may be unanswered at once
         self._timer: Timer | None = None
 
     @property
@@ -128,8 +132,10 @@ class Gate:
             message=message,
         )
         self._overloads = self._overloads + 1 if setback is not None and setback.kind == "overloaded" else 0
-        self._is_no_longer_alone(turn, well=setback is None)
+        is_known = self._unanswered.pop(turn, None) is not None
         if setback is None:
+            self._is_proven = self._is_proven or is_known
+            self._width = min(float(self._api.max_calls), self._width + WIDER)
             if status < 400:
                 self._remember(turn, now)
             self._go_on()
@@ -141,7 +147,7 @@ class Gate:
         """No connection for a call came about."""
         now = self._clock.now()
         self._failures += 1
-        self._is_no_longer_alone(turn, well=False)
+        self._unanswered.pop(turn, None)
         if self._failures < 2:
             setback = Setback("unreachable", backoff(1, self._api), for_all=False, again=True, detail="")
             return self._meet(setback, turn, now)
@@ -180,6 +186,7 @@ class Gate:
     def resume(self) -> None:
         """Somebody said to go on: forget the pause, and what was heard of the limits."""
         self._views.clear()
+        self._width = float(self._api.max_calls)
         self._failures = self._overloads = self._probes = 0
         if self._stop is not None:
             self._end_pause()
@@ -202,6 +209,8 @@ class Gate:
         if self._stop is not None and until <= self._stop.until + SLACK_SECONDS and setback.kind != "billing":
             self._go_on()
             return
+        if self._stop is None and setback.kind in {"rate_limit", "overloaded"}:
+            self._width = max(1.0, self._width / 2)
         self._set_stop(setback.kind, setback.detail, max(until, self._stop.until if self._stop else until), now)
 
     def _set_stop(self, kind: PauseKind, detail: str, until: float, now: float) -> None:
@@ -212,7 +221,8 @@ class Gate:
 
     def _end_pause(self) -> None:
         self._call_off_probe()
-        self._stop, self._alone, self._first = None, True, None
+        self._stop, self._is_proven = None, False
+        self._unanswered.clear()
         self._go_on()
         self._on_change()
 
@@ -260,7 +270,7 @@ class Gate:
     def let_go(self, turn: Turn) -> None:
         """The call is over."""
         self._in_flight.discard(turn)
-        self._is_no_longer_alone(turn, well=False)
+        self._unanswered.pop(turn, None)
         self._go_on()
 
     def _leave(self, waiter: Waiter) -> None:
@@ -273,11 +283,6 @@ class Gate:
 
     def _patience(self, turn: Turn) -> float:
         return max(0.0, self._api.quota_wait_seconds - turn.waited_seconds)
-
-    def _is_no_longer_alone(self, turn: Turn, *, well: bool) -> None:
-        if self._first is turn:
-            self._first = None
-            self._alone = not well
 
     def _go_on(self) -> None:
         """Do all that is due, and see to it that the clock calls for the rest."""
@@ -339,8 +344,9 @@ class Gate:
                     continue
                 turn, overdue = waiter.turn, now >= waiter.deadline
                 if not overdue:
-                    if self._first is not None and now < self._alone_until:
-                        times.append(self._alone_until)
+                    waits = [sent for sent in self._unanswered.values() if sent + UNANSWERED_SECONDS > now]
+                    if len(waits) >= (int(self._width) if self._is_proven else 1):
+                        times.append(min(waits) + UNANSWERED_SECONDS)
                         continue
                     if turn.model in blocked:
                         continue  # who comes later does not overtake: a large call would starve
@@ -373,6 +379,5 @@ class Gate:
         turn.order = self._sent
         self._in_flight.add(turn)
         self._views[turn.model].send(turn.order, self._need(turn, now), now)
-        if self._alone:
-            self._alone, self._first, self._alone_until = False, turn, now + ALONE_SECONDS
+        self._unanswered[turn] = now
         waiter.told.set_result(None)
