@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("haikud.interfaces.commands.stop:stop", "Stop the daemon, gently or now."),
     "doctor": ("haikud.interfaces.commands.doctor:doctor", "Examine the machine and the spool; --repair mends."),
     "prune": ("haikud.interfaces.commands.prune:prune", "Remove old finished plans whose work is safe elsewhere."),
+    "install-service": ("haikud.interfaces.commands.service:install_service", "Have systemd run the daemon."),
+    "uninstall-service": ("haikud.interfaces.commands.service:uninstall_service", "Take it from systemd again."),
     "schema": ("haikud.interfaces.commands.schema:schema", "Write the JSON Schemas of every file in a spool."),
     "demo": ("haikud.interfaces.commands.demo:demo", "Show it all once, on a spool and a repository made for it."),
 }

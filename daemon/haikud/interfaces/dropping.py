@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from pathlib import Path
@@ -18,8 +19,15 @@ def random_suffix(length: int = 6) -> str:
 
 
 def _mode_in(folder: Path) -> int:
-    """In a folder that is open to a group (its set-group-id bit says so) the daemon may read by the group only."""
-    return 0o660 if folder.stat().st_mode & stat.S_ISGID else 0o600
+    """In a folder that is open to a group (its set-group-id bit says so) the daemon may read by the group only.
+
+    Whoever may write to another user's folder that is not is root, and the daemon is that user: it may read as others
+    do, who cannot get there.
+    """
+    status = folder.stat()
+    if status.st_mode & stat.S_ISGID:
+        return 0o660
+    return 0o600 if status.st_uid == os.geteuid() else 0o644
 
 
 def drop(folder: Path, name: str, data: bytes, *, replace: bool = True) -> None:

@@ -1,0 +1,79 @@
+"""The shipped units: what systemd thinks of them, and that agents' tools work under them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tests.systemd.machine import Machine
+from tests.systemd.service import Service
+
+pytestmark = pytest.mark.systemd
+
+SHIPPED = {
+    "system": "/opt/source-1/haikud/interfaces/service/units/system/haikud.service",
+    "user": "/opt/source-1/haikud/interfaces/service/units/haikud.service",
+}
+
+TOOLS = {
+    "git": "git init -q r && cd r && echo a > a && git add a && git commit -qm a && git gc -q && git stash list",
+    "gcc": "echo 'int main(void){return 0;}' > a.c && gcc -O2 -o a a.c && ./a",
+    "node": 'node -e \'new Function("return 1")(); require("os").networkInterfaces(); console.log(1)\'',
+    "bwrap": "bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-all --die-with-parent true",
+    "tar": "mkdir d && touch d/f && tar cf d.tar d && tar xf d.tar -C d && mktemp && test -w /var/tmp",
+    "python3": "python3 -c 'import multiprocessing as m; m.get_context(\"fork\").Lock()'",
+}
+
+
+@pytest.mark.parametrize("scope", SHIPPED)
+def test_systemd_finds_nothing_wrong_with_the_shipped_units(machine: Machine, scope: str):
+    options = ["--user"] if scope == "user" else []
+    said = machine.run("env", "XDG_RUNTIME_DIR=/run", "systemd-analyze", "verify", *options, SHIPPED[scope])
+    assert said.stdout + said.stderr == ""
+
+
+def test_nor_with_what_is_placed(installed: Service):
+    for path in ("/etc/systemd/system/haikud.service",):
+        said = installed.machine.run("systemd-analyze", "verify", path)
+        assert said.stdout + said.stderr == ""
+    assert installed.machine.run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/haikud.conf").stderr == ""
+
+
+def test_the_system_unit_is_exposed_by_three_point_three_at_most(machine: Machine):
+    machine.run("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=33", SHIPPED["system"])
+
+
+def test_what_agents_run_works_under_the_system_unit(service: Service):
+    there = {name: script for name, script in TOOLS.items() if shutil.which(name)}
+    lines = [
+        f"(set -e; mkdir -p t/{name}; cd t/{name}; {script}) > {name}.log 2>&1 || {{ cat {name}.log; exit 1; }}"
+        for name, script in there.items()
+    ]
+    identity = "export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t"
+    service.role("tools", "\n".join(['cd "$(mktemp -d)"', identity, *lines, "echo all work"]))
+    asked = service.ask("tools")
+    response = service.answer(asked)
+    log = (service.spool / f"logs/agent-{asked}.log").read_text() if response["status"] != "success" else ""
+    assert response["status"] == "success", log
+    assert {"git", "tar"} <= set(there)
+
+
+def test_the_attempts_have_cgroups_of_their_own_and_nothing_else_is_to_be_written(service: Service):
+    asked = service.ask_gated()
+    runner = service.runner(asked)
+    unified = next(
+        line
+        for line in (service.machine.root / f"proc/{runner}/cgroup").read_text().splitlines()
+        if line.startswith("0::")
+    )
+    assert "/haikud.service/haikud-" in unified
+    assert unified.endswith(f"-{asked}.1")
+    service.role(
+        "hides",
+        'touch /tmp/private; for place in /etc/x /usr/x /opt/x /var/lib/x; do touch $place 2>/dev/null && exit 1; done; [ -z "$(ls -A /home)" ] && ! cat /etc/haikud/anthropic_api_key 2>/dev/null',
+    )
+    service.succeeds(service.ask("hides"))
+    assert not (service.machine.root / "tmp/private").exists()
+    assert (service.machine.root / "var/lib/haikud/tmp/private").exists()
+    service.open_gate()
+    service.succeeds(asked)
