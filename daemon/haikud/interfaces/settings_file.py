@@ -34,9 +34,10 @@ NO_SETTINGS = frozenset(
         *("HAIKUD_REF", "HAIKUD_PLAN_ID", "HAIKUD_ROLE", "HAIKUD_AGENT_ID", "HAIKUD_ATTEMPT", "HAIKUD_OUT"),
         *("HAIKUD_GUIDANCE_FILE", "HAIKUD_DEPENDENCIES_FILE", "HAIKUD_MODEL", "HAIKUD_MAX_COST_USD"),
         *("HAIKUD_MAX_TURNS", "HAIKUD_RESUME_NOTE"),
+        "HAIKUD_TEST_CLAUDE",
     }
 )
-"""Variables that mean something else: where to look, and what an attempt tells its agent."""
+"""Variables that mean something else: where to look, what an attempt tells its agent, what CI tells the tests."""
 
 PATHS = (("default_repository",), ("worktree_root",), ("roles_dir",), ("templates_dir",), ("api", "key_file"))
 """The settings that are paths."""
