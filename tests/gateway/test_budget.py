@@ -68,6 +68,16 @@ async def test_a_long_input_is_counted_before_it_is_called_too_dear(tmp_path: Pa
     assert all(most.cost_usd >= true.cost_usd for most, true in zip(reserved, used, strict=True))
 
 
+async def test_what_asks_for_more_than_anybody_needs_is_clamped_without_counting(tmp_path: Path, api: ScriptedApi):
+    async with gateway_here(tmp_path, api.base_url) as gateway:
+        key = gateway.token("plan.one")
+        async with gateway.client(key) as client, client.post("/v1/messages", json=ask(max_tokens=128_000)) as answer:
+            await answer.read()
+    assert answer.status == 200
+    assert 90_000 < int(answer.headers["x-haikud-max-tokens"]) < 100_000
+    assert [one.path for one in api.journal] == ["/v1/messages"]
+
+
 async def test_a_call_waits_for_what_others_hold_rather_than_be_refused(tmp_path: Path, api: ScriptedApi):
     api.inject(StallFault(kind="stall", after_events=3, seconds=0.5))
     async with gateway_here(tmp_path, api.base_url) as gateway:

@@ -8,16 +8,21 @@ it, costs nothing. Never raises for what the API says.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from haikud.contracts.usage import UsageEntry
 from haikud.costs.prices import PriceList
 from haikud.costs.stream_usage import StreamUsage
-from haikud.costs.tokens import estimate_tokens
 from haikud.gateway.books import Books
 from haikud.gateway.budget import Grant
 from haikud.gateway.sse import EventReader
+
+_FIRST_OUTPUT = 256
+_OUTPUT_A_SECOND = 400
+"""Tokens: faster than models write."""
 
 _MALFORMED = (KeyError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
@@ -33,11 +38,10 @@ class Bill:
         self._reader = EventReader()
         self._streamed = StreamUsage()
         self._whole: Mapping[str, Any] | None = None
-        self._unread = 0  # tokens of output in an answer that tells no usage
         self._is_over = False
         self.request_id: str | None = None
-        self.reached_api = False
-        """Whether the API may be at work on it: then it costs at least its input."""
+        self.reached_api_at: float | None = None
+        """Since when (monotonic) the API may be at work on it: then it costs at least its input. None: it is not."""
 
     @property
     def is_final(self) -> bool:
@@ -52,16 +56,15 @@ class Bill:
             except _MALFORMED:
                 continue
             if event["type"] == "error" and self._streamed.usage is None:
-                self.reached_api = False  # refused before a message began
+                self.reached_api_at = None  # refused before a message began
 
     def hear_whole(self, body: bytes) -> None:
         """An answer that was not streamed."""
         try:
-            self._whole = json.loads(body)["usage"]
+            usage = json.loads(body)["usage"]
         except _MALFORMED:
-            self._whole = None
-        if not isinstance(self._whole, dict):
-            self._whole, self._unread = None, estimate_tokens(body)
+            usage = None
+        self._whole = usage if isinstance(usage, dict) else None
 
     def settle(self) -> None:
         """End the call in the books. Only the first time counts."""
@@ -81,9 +84,17 @@ class Bill:
         usage = self._usage_streamed()
         if usage is not None:
             return self._price(usage, estimated=self._streamed.is_estimated)
-        if self.reached_api:
-            return self._price({"input_tokens": self._grant.tokens, "output_tokens": self._unread}, estimated=True)
+        if self.reached_api_at is not None:
+            return self._price(self._unheard(self.reached_api_at), estimated=True)
         return None
+
+    def _unheard(self, since: float) -> dict[str, int]:
+        """Usage of a call of whose answer nothing was heard: its input, and what can have been written meanwhile.
+
+        Rather too much: whoever hangs up before the answer comes must not get it for less.
+        """
+        written = _FIRST_OUTPUT + math.ceil((time.monotonic() - since) * _OUTPUT_A_SECOND)
+        return {"input_tokens": self._grant.input_at_most, "output_tokens": min(self._grant.max_tokens, written)}
 
     def _usage_streamed(self) -> Mapping[str, Any] | None:
         try:

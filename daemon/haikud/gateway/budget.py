@@ -28,6 +28,9 @@ LEAST_OUTPUT = 256
 _WORTH_WAITING_FOR = 4_096
 """Tokens of output: rather than take less, a call waits for the ends of others."""
 
+_AMPLE_OUTPUT = 16_384
+"""Tokens of output: where so many fit beside the longest that the input can be, counting it would change little."""
+
 _WAIT_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
 
@@ -49,6 +52,7 @@ class Size:
 
     most: int
     likely: int
+    dear: int  # rather too many, where the API did not count
     cost: float  # US dollars: the most that the call as it was asked for can cost
 
 
@@ -60,6 +64,7 @@ class Grant:
     max_tokens: int  # that it may have
     is_clamped: bool
     tokens: int  # of input, about: as counted, else estimated
+    input_at_most: int  # tokens, as good as certainly
     waited_seconds: float
 
 
@@ -89,7 +94,7 @@ class Budgets:
                 call = await self._books.reserve(token, self._most(affordable, size))
                 if call is not None:
                     clamped, waited = affordable is not asked, time.monotonic() - began
-                    return Grant(call, affordable.max_tokens, clamped, size.likely, waited), affordable
+                    return Grant(call, affordable.max_tokens, clamped, size.likely, size.dear, waited), affordable
             elif not self._fits_within(asked, size, room.usd_when_others_end):
                 raise self._too_dear(asked, size, room)
             left = end - time.monotonic()
@@ -100,23 +105,24 @@ class Budgets:
 
     async def _size(self, token: AttemptToken, asked: Asked, count: Counting) -> Size:
         """How long its input is. The API is asked where its bytes bound it too loosely, or not at all."""
-        size = self._sized(asked, asked.bound, estimate_tokens(asked.data))
+        dear = len(asked.data) // _BYTES_PER_TOKEN
+        size = self._sized(asked, asked.bound, estimate_tokens(asked.data), dear)
         room = self._books.room(token, utc_now().date())
-        if size.cost <= room.usd and not asked.must_count:
+        ample = min(asked.max_tokens, _AMPLE_OUTPUT)
+        if not asked.must_count and (size.cost <= room.usd or self._output_within(asked, size, room.usd) >= ample):
             return size
         counted = await count()
         if counted is not None:
             exact = math.ceil(counted * _COUNT_SLACK) + _COUNT_EXTRA
-            return self._sized(asked, exact if asked.must_count else min(asked.bound, exact), counted)
+            return self._sized(asked, exact if asked.must_count else min(asked.bound, exact), counted, counted)
         if asked.must_count:
             text = "messages: the API cannot be asked how long a document is, so its cost has no bound; try again later"
             raise Refused(529, text, Refusal.LIMIT, retry_after=_RETRY_SECONDS)
         beside = asked.bound - len(asked.data)
-        guess = len(asked.data) // _BYTES_PER_TOKEN + beside + _GUESS_EXTRA
-        return self._sized(asked, min(asked.bound, guess), size.likely)
+        return self._sized(asked, min(asked.bound, dear + beside + _GUESS_EXTRA), size.likely, dear)
 
-    def _sized(self, asked: Asked, most: int, likely: int) -> Size:
-        return Size(most, likely, self._worst(asked, most, asked.max_tokens))
+    def _sized(self, asked: Asked, most: int, likely: int, dear: int) -> Size:
+        return Size(most, likely, dear, self._worst(asked, most, asked.max_tokens))
 
     def _affordable(self, asked: Asked, size: Size, room: Room, *, may_wait: bool) -> Asked | None:
         """The call with the output that there is money for; None where that is too little, or more comes by waiting."""

@@ -164,7 +164,7 @@ class Calls:
                     self._gate.heard(answer.status, answer.headers, None, turn)
                     return answer
                 verdict, refused = await self._hear_refusal(answer, turn)
-                bill.reached_api = False
+                bill.reached_api_at = None
                 if isinstance(verdict, PassOn):
                     raise refused
             except aiohttp.ServerDisconnectedError as error:
@@ -183,14 +183,14 @@ class Calls:
                 await turn.again()
 
     async def _post(self, request: web.Request, asked: Asked, bill: Bill) -> aiohttp.ClientResponse:
-        before = bill.reached_api
-        bill.reached_api = True
+        before = bill.reached_api_at
+        bill.reached_api_at = before if before is not None else time.monotonic()
         try:
             return await self._upstream.post(
                 request.path, request.query_string, request.headers, asked.data, streamed=asked.stream
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            bill.reached_api = before
+            bill.reached_api_at = before
             raise
 
     def _unreachable(self, error: Exception, turn: Turn) -> SendAgain:

@@ -8,6 +8,7 @@ that breaks at the API breaks for the client too: it never looks whole. Fails wi
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -53,6 +54,10 @@ async def _relay_stream(
                 await response.write(chunk)
         bill.settle()
         await response.write_eof()
+    except asyncio.CancelledError:
+        with suppress(Exception):  # what has come until now was sent, and is paid for
+            bill.hear(answer.content.read_nowait())
+        raise
     except _BROKEN:
         bill.settle()
         if request.transport is not None:
