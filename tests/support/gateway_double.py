@@ -59,6 +59,7 @@ class GatewayDouble(MessagesDouble):
         self.entries: list[UsageEntry] = []
         self.refused: RefusedCall | None = None
         self.left_usd = 0.25
+        self.lost: UsageEntry | None = None  # what a broken stream is charged with, in place of what was seen of it
         self.in_flight = 0
         self.away = 0  # so many questions for the account are not answered
         self.closed = False  # the token is refused
@@ -84,7 +85,8 @@ class GatewayDouble(MessagesDouble):
     def _stream(self, handler: BaseHTTPRequestHandler, answer: Answer, number: int, model: str) -> None:
         broken = answer.broken is not None
         counted = {name: answer.usage[name] for name in ("input_tokens", "output_tokens")}
-        self.entries.append(an_entry(model=model, request_id=f"req_{number}", estimated=broken, **counted))
+        entry = an_entry(model=model, request_id=f"req_{number}", estimated=broken, **counted)
+        self.entries.append(self.lost if self.lost is not None and broken else entry)
         super()._stream(handler, answer, number, model)
 
     def _tell(self, handler: BaseHTTPRequestHandler) -> None:

@@ -94,6 +94,21 @@ def test_a_call_that_a_dead_gateway_lost_is_charged_with_the_next(desk):
     assert gateway.asked == [0]
 
 
+def test_the_most_that_a_lost_call_can_have_cost_is_not_taken_for_its_length(desk):
+    """Else a conversation would be compacted because the gateway died."""
+    many = "for i in $(seq 2000); do echo word; done"
+    steps = [calls("bash", f"toolu_{number}", command=many) for number in range(2)]
+    spool = desk.folder / "spool"
+    with GatewayDouble(spool, [*steps, says("x" * 300, broken="cut"), says("Done.")]) as gateway:
+        gateway.lost = an_entry(estimated=True, input_tokens=900_000)
+        account = account_of(desk, spool)
+        spec = desk.order(API).spec
+        context = spec.context.model_copy(update={"compact_at_tokens": 5_000})
+        end = desk.run(API, api_key=TOKEN, account=account, spec=spec.model_copy(update={"context": context}))
+    assert (end.kind, end.usage.tokens_used) == ("done", 3 * 1100 + 900_100)
+    assert "is compacted" not in desk.log()
+
+
 def test_the_end_of_a_call_that_broke_is_waited_for(desk):
     spool = desk.folder / "spool"
     with GatewayDouble(spool) as gateway:

@@ -112,10 +112,14 @@ class Caller:
             return Answer(content, reason, incoming.stop_details, entry, int(self._client.max_tokens or allowed))
 
     def _pay(self, transcript: Transcript, incoming: Incoming, *, noted: bool) -> UsageEntry | None:
-        """Pay for a call that gave no turn; where the transcript has noted its beginning, its end too."""
+        """Pay for a call that gave no turn; where the transcript has noted its beginning, its end too.
+
+        Returned is what the API has told of it, and not the most that a call which the gateway lost can have cost.
+        """
         entries = self._meter.unpaid(incoming, whole=False)
         self._charge(transcript, entries or ([None] if noted else []))
-        return entries[-1] if entries else None
+        told = [entry for entry in entries if entry.request_id and entry.request_id == incoming.request_id]
+        return told[-1] if told else None
 
     def _charge(self, transcript: Transcript, entries: Sequence[UsageEntry | None]) -> None:
         for entry in entries:
