@@ -211,17 +211,24 @@ def test_killed_in_mid_stream_its_call_counts_as_the_most_once(gateway: GatewayP
 
 def test_term_lets_a_call_end_and_the_next_gateway_waits_for_it(gateway: GatewayProcess, api: ScriptedApi):
     key = gateway.token("plan.one")
-    api.inject(StallFault(kind="stall", after_events=5, seconds=1.5))
+    api.inject(StallFault(kind="stall", after_events=5, seconds=3))
     call = Call(gateway, key).begin()
+    kept = Call(gateway, key, stream=False)
+    assert kept.status() == 200
+    assert kept.answer is not None
+    kept.answer.read()
     first = gateway.process
     assert first is not None
     gateway.term()
+    assert kept.connection.sock is not None
+    assert kept.connection.sock.recv(1) == b""  # nothing new comes in by connections that were kept
+    assert first.poll() is None
     next_call = Call(gateway, key)
     gateway.start()  # serves only when the other one has ended
     assert first.wait(10) == 0
     assert b"message_stop" in call.read()
     assert b"message_stop" in next_call.begin().read()
-    assert [charge.entry.estimated for charge in gateway.charges()] == [False, False]
+    assert [charge.entry.estimated for charge in gateway.charges()] == [False] * 3
 
 
 def test_a_second_term_cuts_what_is_under_way(gateway: GatewayProcess, api: ScriptedApi):

@@ -111,6 +111,8 @@ class Gateway:
         log("ending: no new calls")
         for site in self._sites:
             await site.stop()
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()  # connections that are kept open end too: each after its answer
         await self._calls.end(unsent_only=True)
         second = asyncio.create_task(term.get())
         ended = asyncio.create_task(self._calls.wait_for_end())
