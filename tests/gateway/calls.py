@@ -76,6 +76,7 @@ class World:
     clock: HandClock = field(default_factory=HandClock)
     changes: int = 0
     there: bool = True  # whether the API can be reached
+    refused: Exception = field(default_factory=lambda: ConnectionRefusedError(111, "Connection refused"))
     probed_at: list[float] = field(default_factory=list)
     calls: list[MadeCall] = field(default_factory=list)
 
@@ -88,7 +89,7 @@ class World:
     async def _probe(self) -> bool:
         self.probed_at.append(self.clock.now() - 1000.0)
         if not self.there:
-            raise ConnectionRefusedError(111, "Connection refused")
+            raise self.refused
         return True
 
     async def call(self, attempt: str = "plan.one.1", tokens: int = 100, model: str = "haiku") -> MadeCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiohttp import ServerDisconnectedError
 from tests.gateway.calls import MakeWorld
 
 from haikud.gateway.waiting import SendAgain
@@ -28,6 +29,19 @@ async def test_an_outage_pauses_the_account_and_its_end_is_found(made: MakeWorld
     assert first.held is not None, "nobody waits for longer than api.quota_wait_seconds"
     assert first.held.kind == "unreachable"
     assert world.clock.pending == []
+
+
+async def test_a_look_that_breaks_is_no_end_of_the_looking(made: MakeWorld) -> None:
+    world = made()
+    world.there, world.refused = False, ServerDisconnectedError()
+    first, second = await world.call("plan.a.1"), await world.call("plan.b.1")
+    await first.answer(None)
+    await second.answer(None)
+    await world.clock.go(7)
+    assert world.probed_at == [2.0, 6.0]
+    world.there = True
+    await world.clock.go(8)
+    assert world.gate.pause is None
 
 
 async def test_connections_that_fail_now_and_then_are_no_outage(made: MakeWorld) -> None:

@@ -230,7 +230,7 @@ class Gate:
         there = True
         if self._reachable is not None:
             there = False
-            with suppress(OSError, TimeoutError):
+            with suppress(Exception):  # whatever it raises: else the account would stay paused for ever
                 there = await asyncio.wait_for(self._reachable(), self._api.connect_seconds + SLACK_SECONDS)
         self._probing = None
         if there:

@@ -134,4 +134,4 @@ class Stop:
 
 
 Probe = Callable[[], Awaitable[bool]]
-"""Whether the API can be reached; an OSError means that it cannot."""
+"""Whether the API can be reached; whatever it raises means that it cannot."""
