@@ -124,7 +124,7 @@ def _judge(verdict: Verdict, size: Size, stage: Stage, script: Script, driver: D
     doctor, verdict.doctor = checks.check_doctor(stage)
     wrong += unexpected + effects + checks.check_decisions(script, stage) + checks.check_beats(script, stage)
     wrong += checks.check_processes(stage) + checks.check_names(stage) + checks.check_repositories(script, stage)
-    wrong += doctor
+    wrong += doctor + checks.check_costs(stage)
     verdict.attempts = len(list((house.spool / "plans").glob("*/*/attempt-*")))
 
 

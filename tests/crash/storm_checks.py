@@ -15,6 +15,10 @@ from tests.crash.storm_plans import AskedPlan, AskedTask, Kind, Script
 from tests.crash.storm_stage import Stage
 from tests.support.repository import CLEAN_GIT, git
 
+from haikud.contracts.usage_journal import AttemptUsage
+from haikud.spool.layout import GatewayPaths
+from haikud.spool.usage_journal import read_charges, used_by_attempt
+
 Found = dict[str, dict[str, Any]]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -180,6 +184,24 @@ def check_processes(stage: Stage) -> list[str]:
         (pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")) for pid in found
     ]
     return [f"process {pid} is left: {text}" for pid, text in words]
+
+
+def check_costs(stage: Stage) -> list[str]:
+    """What an attempt was settled by is what the journal says of it, each call once; and nobody else has called."""
+    spool = stage.house.spool
+    charges = list(read_charges(GatewayPaths(spool / "gateway")))
+    wrong = [f"two ends of the call {name}" for name, n in Counter(one.line.call for one in charges).items() if n > 1]
+    settled = set()
+    for path in spool.glob("plans/*/*/attempt-*/usage.json"):
+        told = AttemptUsage.model_validate_json(path.read_bytes())
+        settled.add((told.ref, told.attempt))
+        found = used_by_attempt(charges, told.ref, told.attempt)
+        if (found.total.requests, found.total.cost_usd) != (told.total.requests, told.total.cost_usd):
+            wrong.append(
+                f"{told.ref}, attempt {told.attempt}: {told.total.cost_usd} USD, journal {found.total.cost_usd}"
+            )
+    unsettled = {(one.line.ref, one.line.attempt) for one in charges} - settled
+    return wrong + [f"{ref}, attempt {attempt}: its calls are in no usage.json" for ref, attempt in sorted(unsettled)]
 
 
 def check_names(stage: Stage) -> list[str]:

@@ -1,4 +1,4 @@
-"""The killer of the storm: KILL to the daemon and to runners, at any moment and in nasty combinations.
+"""The killer of the storm: KILL to the daemon, to its gateway and to runners, at any moment and in nasty combinations.
 
 It counts only what was delivered to a process that was alive. It keeps pace with the storm, so that kills fall on the
 whole of it; within that, moments are random. The daemon is started again at once.
@@ -21,6 +21,9 @@ from tests.crash.storm_stage import Stage
 
 BURST = 0.35
 """The share of daemons that die 50 to 400 ms after their start: while they import or recover."""
+
+GATEWAYS = 0.2
+"""The share of all other kills that meet the gateway first."""
 
 AT_WORK = 0.7
 """The share of runner kills that look for one whose agent lives; a random one would nearly always be starting."""
@@ -89,6 +92,8 @@ class Killer:
     # -- the daemon
 
     def _strike_daemon(self) -> None:
+        if self._dice.random() < GATEWAYS:
+            self._kill_gateways()
         dice = self._dice.random()
         if dice < 0.12 and (runner := self._some_runner()):
             self._freeze(runner)
@@ -118,7 +123,15 @@ class Killer:
 
     # -- runners
 
+    def _kill_gateways(self) -> None:
+        for found in self._stage.house.gateways():
+            seen = look(found.pid)
+            if seen is not None and deliver(seen, signal.SIGKILL):
+                self.counts["gateways killed"] += 1
+
     def _strike_runner(self) -> None:
+        if self._dice.random() < GATEWAYS:
+            self._kill_gateways()
         dice = self._dice.random()
         if dice < 0.15:
             self._kill_after_result()

@@ -1,4 +1,4 @@
-"""`day-spend.json`: what was spent on one day, so that the day's budget holds over a restart."""
+"""`day-spend.json`: what attempts without a gateway spent on one day, so that its budget holds over a restart."""
 
 from __future__ import annotations
 
