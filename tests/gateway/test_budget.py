@@ -79,7 +79,7 @@ async def test_what_asks_for_more_than_anybody_needs_is_clamped_without_counting
 
 
 async def test_a_call_waits_for_what_others_hold_rather_than_be_refused(tmp_path: Path, api: ScriptedApi):
-    api.inject(StallFault(kind="stall", after_events=3, seconds=0.5))
+    api.inject(StallFault(kind="stall", after_events=3, seconds=1.5))
     async with gateway_here(tmp_path, api.base_url) as gateway:
         key = gateway.token("plan.one", task_usd=0.0085)
         async with gateway.client(key) as client:
@@ -93,7 +93,7 @@ async def test_a_call_waits_for_what_others_hold_rather_than_be_refused(tmp_path
 
 
 async def test_whoever_hangs_up_while_it_waits_leaves_nothing(tmp_path: Path, api: ScriptedApi):
-    api.inject(StallFault(kind="stall", after_events=3, seconds=1))
+    api.inject(StallFault(kind="stall", after_events=3, seconds=2))
     async with gateway_here(tmp_path, api.base_url) as gateway:
         key = gateway.token("plan.one", task_usd=0.0085)
         async with gateway.client(key) as client:
