@@ -67,6 +67,25 @@ async def test_bodies_that_do_not_come_are_broken_or_too_large(
     assert len(api.journal) == seen
 
 
+async def test_a_query_goes_on_as_it_came(tmp_path: Path):
+    """Not decoded: a line's end or a blank in it would make another request of what the credential goes with."""
+    seen = []
+
+    async def be_the_api(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readline())
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    api = await asyncio.start_server(be_the_api, "127.0.0.1", 0)
+    port = api.sockets[0].getsockname()[1]
+    query = "beta=true&x=%20HTTP/1.1%0d%0a%0d%0aPOST%20/v1/other?%23"
+    async with api, gateway_here(tmp_path, f"http://127.0.0.1:{port}") as gateway:
+        body = json.dumps(ask()).encode()
+        line = head(gateway.token("plan.one"), f"content-length: {len(body)}", "connection: close")
+        await raw(gateway, line.replace("/messages", f"/messages?{query}"), body)
+    assert seen == [f"POST /v1/messages?{query} HTTP/1.1\r\n".encode()]
+
+
 async def test_a_client_that_does_not_read_is_hung_up_on_and_charged(tmp_path: Path, api: ScriptedApi):
     async with gateway_here(tmp_path, api.base_url, stall_seconds=0.3) as gateway:
         key = gateway.token("plan.one", task_usd=5)

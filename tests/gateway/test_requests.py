@@ -53,6 +53,7 @@ def test_of_two_fields_of_one_name_the_api_sees_the_one_that_was_checked():
         b'{"model":"claude-haiku-5-5","max_tokens":1,"messages":[],"top_p":Infinity}',
         b'{"model":"claude-haiku-5-5","max_tokens":1,"messages":[],"top_p":1e999}',
         b'{"model":"claude-haiku-5-5","max_tokens":1' + b"0" * 5_000 + b',"messages":[]}',
+        b'{"model":"claude-haiku-5-5","max_tokens":1,"messages":[' + b'{"":0},' * 300_000 + b"1]}",
     ],
 )
 def test_what_is_no_request_is_refused(data: bytes):
@@ -176,6 +177,20 @@ def test_pictures_and_documents_are_not_bounded_by_their_bytes():
     plain = checked(ask())
     assert checked(ask(messages=[{"role": "user", "content": [picture, picture]}])).bound > plain.bound + 10_000
     assert checked(ask(messages=[{"role": "user", "content": [document]}])).must_count
+
+
+def test_a_long_text_that_looks_like_json_passes():
+    text = '{"\\' * 300_000 + "1,2," * 300_000
+    assert checked(ask(text)).body["messages"][0]["content"] == text
+
+
+def test_documents_that_lie_deeper_or_are_cut_up_are_counted_by_the_api():
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}
+    fetched = {"type": "web_fetch_tool_result", "content": {"type": "web_fetch_result", "content": document}}
+    text = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A. " * 100}}
+    assert not checked(ask(messages=[{"role": "user", "content": [text]}])).must_count
+    for block in (fetched, text | {"citations": {"enabled": True}}):
+        assert checked(ask(messages=[{"role": "user", "content": [block]}])).must_count
 
 
 def test_less_output_lowers_the_budget_for_thinking():

@@ -119,7 +119,7 @@ class Calls:
 
     async def _pass_count(self, request: web.Request, data: bytes) -> web.StreamResponse:
         try:
-            answer = await self._upstream.post(request.path, request.query_string, request.headers, data)
+            answer = await self._upstream.post(request.path, request.rel_url.raw_query_string, request.headers, data)
             async with answer:
                 body = await read_at_most(answer, _MOST_ERROR_BYTES)
         except TimeoutError as error:
@@ -150,7 +150,7 @@ class Calls:
     async def _grant(self, request: web.Request, token: AttemptToken) -> tuple[Grant, Asked]:
         asked = check_call(parse(await _read_body(request)), token)
         return await self._budgets.grant(
-            token, asked, lambda: self._upstream.count(asked, request.query_string, request.headers)
+            token, asked, lambda: self._upstream.count(asked, request.rel_url.raw_query_string, request.headers)
         )
 
     async def _send(self, request: web.Request, asked: Asked, turn: Turn, bill: Bill) -> aiohttp.ClientResponse:
@@ -187,7 +187,7 @@ class Calls:
         bill.reached_api_at = before if before is not None else time.monotonic()
         try:
             return await self._upstream.post(
-                request.path, request.query_string, request.headers, asked.data, streamed=asked.stream
+                request.path, request.rel_url.raw_query_string, request.headers, asked.data, streamed=asked.stream
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             bill.reached_api_at = before

@@ -9,6 +9,7 @@ every field that nobody here knows: what it costs cannot be bounded. Fails with 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -17,6 +18,11 @@ from haikud.contracts.gateway import AttemptToken, Refusal
 from haikud.gateway.refusals import Refused
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # the API's own limit
+
+_MOST_VALUES = 200_000
+"""In a body: far more than any conversation has. A value may take thirty times its bytes once it is parsed."""
+
+_UP_TO_VALUE = re.compile(rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+")*+[\[{,]', re.DOTALL)
 
 _MOST_OUTPUT = 2**31
 _OVERHEAD_TOKENS = 2_000
@@ -107,6 +113,8 @@ class Asked:
 
 def parse(data: bytes) -> Body:
     """The request's JSON object."""
+    if _has_many_values(data):
+        _bad(f"the request body holds more than {_MOST_VALUES:,} values")
     try:
         body = json.loads(data, parse_constant=_no_constant)
     except RecursionError:
@@ -116,6 +124,19 @@ def parse(data: bytes) -> Body:
     if not isinstance(body, dict):
         _bad("the request body is no JSON object")
     return body
+
+
+def _has_many_values(data: bytes) -> bool:
+    """Whether parsing it would take memory and time out of all proportion. Texts may hold what looks like JSON."""
+    if data.count(b"{") + data.count(b"[") + data.count(b",") <= _MOST_VALUES:
+        return False
+    end = 0
+    for _ in range(_MOST_VALUES):
+        found = _UP_TO_VALUE.match(data, end)
+        if found is None:
+            return False
+        end = found.end()
+    return True
 
 
 def write(body: Body) -> bytes:
@@ -217,7 +238,9 @@ def _beside_bytes(body: Body) -> tuple[int, bool]:
         if kind == "image":
             extra += _IMAGE_TOKENS
         elif kind == "document":
-            must_count = _is_opaque(block.get("source")) or must_count
+            must_count = _is_opaque(block.get("source")) or _is_cited(block) or must_count
+        elif kind == "search_result":
+            must_count = _is_cited(block) or must_count
         elif kind == "container_upload":
             _costly("messages: container_upload is for code that runs at the API; leave it out")
         elif kind == "tool_addition":
@@ -247,11 +270,21 @@ def _is_opaque(source: object) -> bool:
     return kind == "base64"
 
 
+def _is_cited(block: Body) -> bool:
+    """Whether the API cuts it up into numbered sentences, each of which may be a byte or two."""
+    citations = block.get("citations")
+    return isinstance(citations, dict) and bool(citations.get("enabled"))
+
+
 def _blocks(body: Body) -> Iterator[Body]:
-    """All content blocks, those inside tool results and documents included. A tool's input is no content."""
+    """All content blocks, those inside tool results and documents included. A tool's input is no content.
+
+    What the API's own tools have found may be a single block where others have a list.
+    """
     waiting: list[object] = [body.get("system"), *(message.get("content") for message in _dicts(body["messages"]))]
     while waiting:
-        for block in _dicts(waiting.pop()):
+        content = waiting.pop()
+        for block in _dicts([content] if isinstance(content, dict) else content):
             yield block
             waiting.append(block.get("content"))
             source = block.get("source")
