@@ -120,10 +120,15 @@ async def test_who_was_deferred_at_the_account_s_limit_goes_on_with_it(engine: E
 
 
 async def test_an_outage_lasts_while_the_api_is_looked_for(engine: Engine) -> None:
+    said: list[str] = []
+    engine.say = said.append
     await follow_account(engine, pause(4, "unreachable"), is_linked=True)
     assert (engine.pause_seconds_left() or 0) > 4 + engine.settings.api.connect_seconds
     await follow_account(engine, pause(-1, "unreachable"), is_linked=True)
     assert not engine.may_start()
+    await follow_account(engine, pause(60, "unreachable"), is_linked=True)
+    assert (engine.pause_seconds_left() or 0) > 60
+    assert len(said) == 1, "not with each look"
     await follow_account(engine, pause(10), is_linked=True)
     assert engine.queue.kind == "rate_limit"
     await resume_queue(engine, "all.resume")

@@ -46,6 +46,8 @@ async def pause_queue(
         until = max(until, now.until)
     token = token or now.token
     await _set(engine, QueueState(paused=True, reason=reason, until=until, kind=kind, quota_refs=refs, token=token))
+    if now.paused and now.kind == kind == "unreachable":
+        return  # said already: with each look for the API the end moves
     engine.say(f"queue paused{f' until {until:%H:%M:%S} UTC' if until else ''}: {reason}")
 
 
