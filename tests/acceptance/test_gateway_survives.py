@@ -47,9 +47,9 @@ USAGE = {"input_tokens": 50, "output_tokens": 100}
 COST = 50 * 0.10e-6 + 100 * 0.50e-6  # claude-haiku-5-5
 
 
-def start(house: House, api: MessagesDouble) -> None:
+def start(house: House, api: MessagesDouble, **settings: Any) -> None:
     house.environment = {"ANTHROPIC_API_KEY": "sk-ant-made-up", "ANTHROPIC_BASE_URL": api.base_url}
-    house.settings = {"api": {"stall_seconds": 60.0}}  # an answer is held back while processes start
+    house.settings = {"api": {"stall_seconds": 60.0}, **settings}  # an answer is held back while processes start
     house.start()
 
 
@@ -147,6 +147,23 @@ def test_a_budget_holds_and_costs_are_exact_while_gateway_and_daemon_are_killed_
         assert COST * len(asked) <= total["total"]["cost_usd"] <= budget
         question = wait_until(lambda: house.read("escalations/talk.json"), what="its question")
         assert "budget" in str(question["payload"]), question
+
+
+def test_a_task_that_uses_up_the_day_goes_on_tomorrow_and_so_do_those_after_it(house: House):
+    with MessagesDouble([says("Well.", usage=USAGE) for _ in range(100)]) as api:
+        house.role("caller", CALLER.format(most=1000), credential=True, workspace="none")
+        start(house, api, budgets={"day_usd": 0.0015})
+        house.request("first", role="caller")
+        wait_until(lambda: house.state("first") == "deferred", what=lambda: f"its end; {house.tail()}")
+        last = house.decisions("first")[-1]
+        assert last["retry_at"].endswith("T00:00:00Z"), last
+        assert (last["attempt"], last["failures"], last["outcome"]) == (1, 0, "exited_with_error")
+        assert "day" in last["reason"]
+        assert used(house, "first")["total"]["cost_usd"] <= 0.0015
+        assert used(house, "first")["total"]["requests"] >= 10
+        house.request("second", role="caller")
+        wait_until(lambda: house.state("second") == "deferred", what=lambda: f"its wait; {house.tail()}")
+        assert house.decisions("second")[-1]["attempt"] == 0
 
 
 def test_nothing_is_started_for_agents_that_call_no_model(house: House):

@@ -10,6 +10,7 @@ from haikud.contracts.settings import default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.attempts.aftermath import judge
 from haikud.engine.attempts.specs import agent_id, retry_of
+from haikud.engine.budgets import TOMORROW
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.policy import VANISHED
 
@@ -78,6 +79,8 @@ def test_what_a_question_a_pause_or_a_person_caused_is_no_retry():
     for outcome in (Out.ESCALATED, Out.PAUSED, Out.QUOTA, Out.INTERRUPTED):
         steps = decisions((TaskState.QUEUED, {"outcome": outcome}))
         assert retry_of(steps, default_settings()) == (None, None)
+    spent = (TaskState.DEFERRED, {"outcome": Out.EXITED_WITH_ERROR, "reason": f"no money; {TOMORROW}"})
+    assert retry_of(decisions(spent, (TaskState.QUEUED, {})), default_settings()) == (None, None)
     failed = (TaskState.FAILED, {"outcome": Out.EXITED_WITH_ERROR, "failures": 3})
     assert retry_of(decisions(failed, (TaskState.QUEUED, {})), default_settings()) == (None, None)
 

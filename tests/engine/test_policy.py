@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from haikud.contracts.attempt import FailureClass, Question, QuotaStop
+from haikud.contracts.gateway import Purse
 from haikud.contracts.settings import RetrySettings, default_settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.attempts.aftermath import Aftermath
 from haikud.engine.attempts.settlement import what_follows
+from haikud.engine.budgets import TOMORROW
 from haikud.engine.policy import (
     Ending,
     Escalate,
@@ -72,6 +74,17 @@ def test_a_spent_budget_escalates_with_what_it_has():
     assert decide_next(history(), Ending(Out.EXITED_WITH_ERROR, Kind.BUDGET, "said", question), NOW) == Escalate(
         question, "no money"
     )
+
+
+@pytest.mark.parametrize("purse", list(Purse))
+def test_a_spent_day_goes_on_with_the_next_and_counts_no_attempt(purse: Purse):
+    ending = Ending(Out.EXITED_WITH_ERROR, Kind.BUDGET, "no money", purse=purse)
+    following = decide_next(history(failures=2, orphans=1), ending, NOW)
+    if purse is not Purse.DAY:
+        assert isinstance(following, Escalate)
+        return
+    midnight = datetime(2026, 11, 3, tzinfo=UTC)
+    assert following == Retry(midnight, f"no money; {TOMORROW}", failures=2, orphans=1)
 
 
 def test_a_question_escalates_even_without_words():
