@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,6 +109,17 @@ async def test_a_torn_tail_is_cut_before_anything_is_added(paths: GatewayPaths):
     assert again.open(utc_now()) == 1
     lines = file.read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == ["reserved", "lost"]
+
+
+async def test_a_journal_that_was_removed_is_begun_again(paths: GatewayPaths):
+    books, one = opened(paths), token()
+    assert await books.reserve(one, cost(0.01)) is not None
+    shutil.rmtree(paths.usage)
+    call = await books.reserve(one, cost(0.02))
+    assert call is not None
+    books.use(call, cost(0.015))
+    assert books.room(one, utc_now().date()).usd == pytest.approx(0.025)  # what was lost on disk counts as before
+    assert [charge.entry.cost_usd for charge in read_charges(paths)] == [0.015]
 
 
 async def test_an_old_plan_is_read_from_the_day_it_was_admitted_on(paths: GatewayPaths):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -187,6 +188,18 @@ def test_only_the_daemon_is_listened_to(steady: GatewayProcess):
             say(newer, kind="hello")
             assert hear(newer, "hello")["pid"]
             assert peer.recv(1) == b""
+
+
+def test_out_of_descriptors_it_goes_on_when_there_are_some(steady: GatewayProcess, api: ScriptedApi):
+    process = steady.process
+    assert process is not None
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    with linked(steady):
+        wait_until(lambda: "cannot be listened to" in steady.log.read_text())
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+    assert Call(steady, steady.token("narrow.one"), stream=False).status() == 200
+    assert process.poll() is None
 
 
 def test_killed_in_mid_stream_its_call_counts_as_the_most_once(gateway: GatewayProcess, api: ScriptedApi):

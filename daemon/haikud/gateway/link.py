@@ -33,6 +33,8 @@ _MOST_LINE_BYTES = 65_536
 _NEWS_SECONDS = 1.0
 """Between two pieces of news, at least."""
 
+_ACCEPT_RETRY_SECONDS = 1.0
+
 _UCRED = struct.Struct("3i")
 
 
@@ -91,7 +93,12 @@ class Link:
         """Take daemons' connections, for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            peer, _ = await loop.sock_accept(listener)
+            try:
+                peer, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptor is left, or whoever came has gone: no end for calls under way
+                log(f"daemon.sock: cannot be listened to: {error.strerror}")
+                await asyncio.sleep(_ACCEPT_RETRY_SECONDS)
+                continue
             pid = _peer_pid(peer)
             if pid is None or pid != lock_holder(self._layout):
                 log(f"daemon.sock: the process {pid} is not this spool's daemon; not listened to")

@@ -94,7 +94,12 @@ class JournalWriter:
     def append(self, line: JournalLine, day: date) -> None:
         """Add a line to a day's file: seen by every reader, and safe from our own death, when this returns."""
         descriptor = self._file(day)
-        path, end = self._paths.journal(day), os.fstat(descriptor).st_size
+        found = os.fstat(descriptor)
+        if not found.st_nlink:  # somebody has removed it: what is written there from now on nobody would ever read
+            os.close(self._files.pop(day))
+            descriptor = self._file(day)
+            found = os.fstat(descriptor)
+        path, end = self._paths.journal(day), found.st_size
         with doing("append to the usage journal", path):
             try:
                 write_all(descriptor, dump_line(line))
