@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from tests.support.house import House
 from tests.support.waiting import wait_until
 
+from haikud.engine.engine import Stopping
 from haikud.engine.log_levels import Alarm, Warn
+from haikud.engine.rounds import Rounds
+from haikud.engine.supervisor import Supervisor
 from haikud.interfaces.service.log_lines import choose_dress, for_machines, for_the_journal, log_to_stderr
 from haikud.interfaces.service.notify import Systemd, take_supervisor
 
@@ -172,6 +177,33 @@ def test_a_daemon_tells_its_manager_of_its_life_and_rereads_its_settings(house: 
     house.send(signal.SIGTERM)
     assert house.ended() == 0
     assert manager.listen()[-1] == "STOPPING=1"
+
+
+async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
+    fed: list[str] = []
+
+    class Watching(Supervisor):
+        def alive(self) -> None:
+            fed.append("alive")
+
+    hangs = asyncio.Event()
+
+    async def one_round() -> None:
+        if len(fed) == 2:
+            await hangs.wait()
+
+    engine = SimpleNamespace(wake=asyncio.Event(), stopping=Stopping(), supervisor=Watching(), say=lambda _: None)
+    rounds = Rounds.__new__(Rounds)
+    rounds._engine = engine  # type: ignore[assignment]
+    rounds._round = one_round  # type: ignore[method-assign]
+    rounds._is_over = lambda: False  # type: ignore[method-assign]
+    rounds._seconds_to_sleep = lambda: 0.0  # type: ignore[method-assign]
+    running = asyncio.create_task(rounds.run())
+    await asyncio.sleep(0.2)
+    assert len(fed) == 2
+    engine.stopping.detached.set()
+    await running
+    assert len(fed) == 2
 
 
 def test_at_a_terminal_a_hang_up_detaches(tmp_path: Path):

@@ -82,6 +82,7 @@ cd "$root"
 mkdir -p mnt/old
 pivot_root . mnt/old
 umount -l /mnt/old
+mount --make-rshared / # as systemd does by itself outside of containers: credentials reach a service by it
 for init in /lib/systemd/systemd /usr/lib/systemd/systemd; do
   [ ! -x "$init" ] || break
 done

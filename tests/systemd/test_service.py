@@ -87,6 +87,8 @@ def test_a_reload_rereads_settings_and_a_broken_file_keeps_the_old_ones(service:
 
 
 def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_adopts(service: Service):
+    without_key = service.log().count("there is no ANTHROPIC_API_KEY")
+    service.machine.write("/etc/haikud/anthropic_api_key", "sk-made-up\n", 0o600)
     service.drop_in("WatchdogSec=4s\nTimeoutAbortSec=500ms\nRestartSec=100ms")
     asked, seen = service.ask_gated(), {service.show("MainPID")}
     for number, how in enumerate((signal.SIGKILL, signal.SIGSTOP), 1):
@@ -96,6 +98,7 @@ def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_adopts(service: S
         assert service.show("MainPID") not in seen
         seen.add(service.show("MainPID"))
         assert ("Watchdog timeout" in service.log()) == (how is signal.SIGSTOP)
+        assert service.log().count("there is no ANTHROPIC_API_KEY") == without_key  # LoadCredential brings it
         wait_until(lambda n=number: service.log().count(f"adopted {asked}") == n, what=lambda: service.log()[-2000:])
     service.open_gate()
     service.succeeds(asked)

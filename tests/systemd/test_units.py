@@ -8,6 +8,8 @@ import pytest
 from tests.systemd.machine import Machine
 from tests.systemd.service import Service
 
+from haikud.sandbox.prctl import OOM_SCORE
+
 pytestmark = pytest.mark.systemd
 
 SHIPPED = {
@@ -68,6 +70,11 @@ def test_the_attempts_have_cgroups_of_their_own_and_nothing_else_is_to_be_writte
     )
     assert "/haikud.service/haikud-" in unified
     assert unified.endswith(f"-{asked}.1")
+    scores = {
+        pid: int((service.machine.root / f"proc/{pid}/oom_score_adj").read_text())
+        for pid in (runner, service.show("MainPID"))
+    }
+    assert scores[runner] == OOM_SCORE > scores[service.show("MainPID")]
     service.role(
         "hides",
         'touch /tmp/private; for place in /etc/x /usr/x /opt/x /var/lib/x; do touch $place 2>/dev/null && exit 1; done; [ -z "$(ls -A /home)" ] && ! cat /etc/haikud/anthropic_api_key 2>/dev/null',

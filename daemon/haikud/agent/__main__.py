@@ -28,7 +28,7 @@ from pathlib import Path
 
 from haikud import __version__
 from haikud.sandbox.cgroups import enter_cgroup
-from haikud.sandbox.prctl import become_subreaper, make_undumpable
+from haikud.sandbox.prctl import become_subreaper, make_undumpable, offer_to_oom_killer
 from haikud.spool.claims import runner_title, take_claim, write_runner_identity
 from haikud.spool.refusals import refused_by_machine
 
@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
     if arguments.key_fd is not None:
         os.set_inheritable(arguments.key_fd, False)
     entered = arguments.cgroup is not None and enter_cgroup(arguments.cgroup)
+    offer_to_oom_killer()  # first: of what cannot be dumped, /proc/self is root's
     make_undumpable()
     become_subreaper()
     api_key: str | None = None

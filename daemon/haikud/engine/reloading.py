@@ -16,6 +16,7 @@ from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.drops.folders import WatchedFolder, follow_settings
 from haikud.engine.engine import Engine
 from haikud.engine.log_levels import Warn
+from haikud.engine.secrets import Secrets
 
 FIXED = ("group", "watcher", "poll_seconds")
 """The spool's folders were opened to the group, and are being watched."""
@@ -25,8 +26,8 @@ class SettingsRefused(Exception):  # noqa: N818 - reads as what it is
     """Settings or roles that cannot be used; the message says which and why, in one line."""
 
 
-Reread = Callable[[], Settings]
-"""The settings as they stand now, checked with the roles and templates that they name. Raises SettingsRefused."""
+Reread = Callable[[], tuple[Settings, Secrets]]
+"""The settings as they stand now, checked with the roles, templates and key that they name. Raises SettingsRefused."""
 
 
 async def reload_settings(engine: Engine, reread: Reread, roles: RoleLookup, folders: Iterable[WatchedFolder]) -> None:
@@ -34,12 +35,13 @@ async def reload_settings(engine: Engine, reread: Reread, roles: RoleLookup, fol
     supervisor = engine.supervisor
     supervisor.reloading()
     try:
-        new = await engine.aside_or_here(reread)
+        new, secrets = await engine.aside_or_here(reread)
     except SettingsRefused as refused:
         roles.keep()
         engine.settings_fault = f"settings not reloaded: {refused}"
         engine.say(Warn(f"{engine.settings_fault}; the old ones hold"))
     else:
+        engine.secrets = secrets
         _follow(engine, new, roles, folders)
     supervisor.ready()
 

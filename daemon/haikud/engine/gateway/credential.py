@@ -47,7 +47,7 @@ def find_credential(environ: Mapping[str, str], key_file: str | None) -> Credent
         kept_by_systemd = bool(folder) and path.resolve().is_relative_to(Path(folder).resolve())
         return Credential(_read(path, is_closed=kept_by_systemd), f"api.key_file, {path}")
     given = Path(folder, SYSTEMD_NAME) if folder else None
-    if given is not None and given.exists():
+    if given is not None and given.exists() and given.stat().st_size:  # an empty one is laid there for a key to come
         return Credential(_read(given, is_closed=True), f"${SYSTEMD_FOLDER}/{SYSTEMD_NAME}")
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
     say = log_to_stderr(choose_dress(os.environ, as_json=log_json))
     supervisor = take_supervisor(os.environ)
     os.environ.pop("JOURNAL_STREAM", None)
+    key_is_a_variable = bool(os.environ.get("ANTHROPIC_API_KEY", "").strip())
     secrets = Secrets(
         api_key=_take_key(settings),
         base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
@@ -59,13 +61,14 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
         say(Warn(f"{why}; give one and start again"))
     layout = SpoolLayout(chosen_root(spool))
 
-    def reread() -> Settings:
+    def reread() -> tuple[Settings, Secrets]:
         try:
             new = settings_or_trouble(config)
             _check_roles(new)
+            key = secrets.api_key if key_is_a_variable else _take_key(new)
         except Trouble as refused:
             raise SettingsRefused(" ".join(refused.message.split())) from None
-        return new
+        return new, replace(secrets, api_key=key)
 
     serving = run_daemon(
         layout,
