@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,3 +34,17 @@ def test_what_is_no_json_object_is_left_out():
         reader.feed(b'data: {"type": "x\n\ndata: 7\n\ndata:{"type":"y"}\n\ndata: [' + b"[" * 9999 + b"\n\n")
     ) == [{"type": "y"}]
     assert list(reader.feed(b'data: {"a":\ndata: 1}\n\n')) == [{"a": 1}]
+
+
+def test_an_event_without_an_end_takes_no_more_than_its_bytes():
+    reader, lines = EventReader(), b"data: x\n" * 30_000
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            assert not list(reader.feed(lines))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * len(lines)
+    assert not list(reader.feed(b"\n"))
+    assert list(reader.feed(b'data: {"type":\ndata: "ping"}\n\n')) == [{"type": "ping"}]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-_MOST_LINE_BYTES = 32 * 1024 * 1024
+_MOST_LINE_BYTES = 32 * 1024 * 1024  # and of all lines of an event
 
 
 class EventReader:
@@ -14,7 +14,7 @@ class EventReader:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._data: list[bytes] = []
+        self._data = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
         """The data of each event that this chunk completes."""
@@ -28,12 +28,14 @@ class EventReader:
         for line in lines:
             stripped = line.rstrip(b"\r")
             if stripped.startswith(b"data:"):
-                self._data.append(bytes(stripped[5:]))
+                self._data += stripped[5:] + b"\n"
+                if len(self._data) > _MOST_LINE_BYTES:
+                    self._data.clear()
             elif not stripped:
                 yield from self._finish()
 
     def _finish(self) -> Iterator[dict[str, Any]]:
-        data, self._data = b"\n".join(self._data), []
+        data, self._data = self._data, bytearray()
         if not data:
             return
         try:
