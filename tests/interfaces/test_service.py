@@ -24,8 +24,9 @@ from haikud.engine.engine import Stopping
 from haikud.engine.log_levels import Alarm, Warn
 from haikud.engine.rounds import Rounds
 from haikud.engine.supervisor import Supervisor
-from haikud.interfaces.service.log_lines import choose_dress, for_machines, for_the_journal, log_to_stderr
+from haikud.interfaces.service.log_lines import choose_dress, log_to_stderr
 from haikud.interfaces.service.notify import Systemd, take_supervisor
+from haikud.spool.log_lines import Dress
 
 
 class Manager:
@@ -106,9 +107,9 @@ def test_the_watchdog_is_fed_at_half_its_time_and_no_earlier(manager: Manager, t
 
 @pytest.mark.parametrize(("text", "level"), [("plain", 6), (Warn("odd"), 4), (Alarm("bad"), 3)])
 def test_the_journal_gets_levels_and_machines_get_json(capsys, text: str, level: int):
-    log_to_stderr(for_the_journal)(type(text)(f"{text}\n<0>x\x1b[31m"))
+    log_to_stderr(Dress.JOURNAL)(type(text)(f"{text}\n<0>x\x1b[31m"))
     assert capsys.readouterr().err == f"<{level}>{text} <0>x\\x1b[31m\n"
-    log_to_stderr(for_machines)(text)
+    log_to_stderr(Dress.JSON)(text)
     said = json.loads(capsys.readouterr().err)
     assert (said["level"], said["message"]) == ({6: "info", 4: "warning", 3: "error"}[level], str(text))
     assert said["time"].endswith("Z")
@@ -119,9 +120,9 @@ def test_only_the_journals_own_stream_gets_the_journals_dress(tmp_path: Path, mo
         monkeypatch.setattr(sys, "stderr", log)
         status = os.fstat(log.fileno())
         here = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-        assert choose_dress(here, as_json=False) is for_the_journal
-        assert choose_dress({"JOURNAL_STREAM": "1:2"}, as_json=False) is not for_the_journal
-        assert choose_dress(here, as_json=True) is for_machines
+        assert choose_dress(here, as_json=False) is Dress.JOURNAL
+        assert choose_dress({"JOURNAL_STREAM": "1:2"}, as_json=False) is not Dress.JOURNAL
+        assert choose_dress(here, as_json=True) is Dress.JSON
 
 
 @pytest.fixture

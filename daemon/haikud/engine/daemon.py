@@ -45,6 +45,7 @@ from haikud.spool.daemon_lock import DaemonLock, SpoolIsTaken, hold_daemon_lock
 from haikud.spool.drops import ignore_sigio
 from haikud.spool.format import SpoolFormatError, open_spool
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.log_lines import Dress
 from haikud.spool.models import UnreadableFile
 from haikud.spool.queue_state import read_queue_state
 from haikud.spool.store import Store
@@ -69,12 +70,13 @@ async def run_daemon(
     say: Say,
     supervisor: Supervisor | None = None,
     reread: Reread | None = None,
+    dress: Dress = Dress.PEOPLE,
 ) -> int:
     """Serve a spool until told to end; the exit code.
 
     `foreground`: the first Ctrl-C drains, the second ends the agents, a third detaches. `say` gets a line an event.
     `supervisor` hears when everything of an earlier daemon is taken up and drops are watched, and more. SIGHUP has the
-    settings reread by `reread`; without one it detaches.
+    settings reread by `reread`; without one it detaches. `dress`: how the gateway's lines of the log are to look.
     """
     ignore_sigio()
     make_undumpable()
@@ -104,6 +106,7 @@ async def run_daemon(
             role_history=read_role_history(layout),
             queue_since=_written_at(layout.queue_file),
             supervisor=supervisor or Supervisor(),
+            dress=dress,
         )
         _listen_to_signals(loop, engine, foreground=foreground, may_reload=reread is not None)
         say(f"haikud {haikud.__version__} pid {os.getpid()} serves {layout.root}")

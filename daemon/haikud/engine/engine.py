@@ -35,6 +35,7 @@ from haikud.engine.supervisor import Supervisor
 from haikud.engine.timers import Timers
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
+from haikud.spool.log_lines import Dress
 from haikud.spool.store import Store
 
 P = ParamSpec("P")
@@ -73,12 +74,13 @@ class Engine:
     queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written
     unread: set[str] = field(default_factory=set)  # plans that could not be read at the start
     supervisor: Supervisor = field(default_factory=Supervisor)
+    dress: Dress = Dress.PEOPLE  # how the gateway's lines of the log look
     reload_wanted: bool = False  # settings and roles are to be reread
     settings_fault: str | None = None  # why the last reload changed nothing
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)
-        self.gateway = Gateway(self.layout, self.settings, self.secrets, self.trouble, self.wake, self.say)
+        self.gateway = Gateway(self.layout, self.settings, self.secrets, self.trouble, self.wake, self.say, self.dress)
         self.gateway.on_day = lambda usd: self.day.hear(usd, utc_now())
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         with new_thread():

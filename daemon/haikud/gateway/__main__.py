@@ -1,4 +1,4 @@
-"""The gateway's boot: `python -P -m haikud.gateway --spool ROOT --order-fd N --messages-fd N --tcp-fd N`.
+"""The gateway's boot: `python -P -m haikud.gateway --spool ROOT --order-fd N --messages-fd N --tcp-fd N [--log DRESS]`.
 
 In this order, with the standard library alone: memory and environment are closed to other processes of this user, the
 order with the credential is read and its pipe closed. Then the rest is imported, gateway.lock is taken (a predecessor
@@ -22,7 +22,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from haikud.gateway.log import dress_lines, log
 from haikud.sandbox.prctl import make_undumpable
+from haikud.spool.log_lines import Dress
 
 LOCK_SECONDS = 65.0
 """How long a predecessor is waited for: a little more than calls may take to end."""
@@ -36,6 +38,7 @@ def main(argv: list[str]) -> int:
     """Boot, then serve."""
     arguments = _parse(argv)
     make_undumpable()
+    dress_lines(arguments.log)
     data = _read_order(arguments.order_fd)
     listening = []
     for descriptor in (arguments.messages_fd, arguments.tcp_fd):
@@ -52,7 +55,6 @@ def _serve(root: Path, data: bytes, listening: list[socket.socket]) -> int:
     from pydantic import ValidationError
 
     from haikud.contracts.gateway import GatewayOrder
-    from haikud.gateway.log import log
     from haikud.gateway.serving import serve
     from haikud.spool.layout import SpoolLayout
 
@@ -80,6 +82,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--order-fd", type=int, required=True, help="read end of a pipe that holds the GatewayOrder")
     parser.add_argument("--messages-fd", type=int, required=True, help="listening socket of gateway/messages.sock")
     parser.add_argument("--tcp-fd", type=int, required=True, help="listening socket on loopback")
+    parser.add_argument("--log", type=Dress, default=Dress.PEOPLE, help="how lines of the log look")
     return parser.parse_args(argv)
 
 

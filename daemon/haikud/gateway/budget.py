@@ -31,7 +31,8 @@ _WORTH_WAITING_FOR = 4_096
 _AMPLE_OUTPUT = 16_384
 """Tokens of output: where so many fit beside the longest that the input can be, counting it would change little."""
 
-_WAIT_SECONDS = 300.0
+_WAIT_SECONDS = 120.0
+"""Well below the silence after which a monitor looks into an agent (monitors.silence_seconds)."""
 _RETRY_SECONDS = 5.0
 
 _COUNT_SLACK = 1.01

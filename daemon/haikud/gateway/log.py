@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
+from haikud.spool.log_lines import Dress, write_line
 
 _MOST = 500
+
+_dress = Dress.PEOPLE
+
+
+def dress_lines(dress: Dress) -> None:
+    """Let lines look as the daemon's do. Once, at the boot."""
+    global _dress  # noqa: PLW0603 - a process has one stderr
+    _dress = dress
 
 
 def log(text: str) -> None:
     """Write a line."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"gateway: {' '.join(text.split())[:_MOST]}\n")
-        sys.stderr.flush()
+    write_line(_dress, "info", f"gateway: {' '.join(text.split())[:_MOST]}")

@@ -36,7 +36,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _GATEWAY_URL = "http://gateway"
 """The host is only said; the socket is what is connected to."""
 
-_HELD_SECONDS = 330.0
+_HELD_SECONDS = 150.0
 """That the gateway may hold a call for a budget, and what it needs to say itself that the API is silent."""
 
 

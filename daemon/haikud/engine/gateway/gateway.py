@@ -30,6 +30,7 @@ from haikud.engine.machine.faults import describe
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.secrets import Secrets
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.log_lines import Dress
 
 API = "https://api.anthropic.com"
 
@@ -69,12 +70,14 @@ class Gateway:
         trouble: Trouble,
         wake: asyncio.Event,
         say: Callable[[str], None],
+        dress: Dress = Dress.PEOPLE,
     ) -> None:
         self._layout = layout
         self._order = _order(settings, secrets)
         self._trouble = trouble
         self._wake = wake
         self._say = say
+        self._dress = dress
         self._sockets: Sockets | None = None
         self._process: Process | None = None
         self._link: Link | None = None
@@ -226,7 +229,7 @@ class Gateway:
             return None
         if self._sockets is None:
             self._sockets = make_sockets(self._layout.gateway)
-        process = start_process(self._layout, self._order, self._sockets, os.environ)
+        process = start_process(self._layout, self._order, self._sockets, os.environ, self._dress)
         self._say(f"started the gateway pid {process.pid}")
         return process
 

@@ -24,6 +24,7 @@ from haikud.engine.launchers.subprocess import import_path
 from haikud.sandbox.process_table import command_line, look_at_all
 from haikud.spool.claims import Identity, boot_id, watch_identity
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.log_lines import Dress
 
 PROGRAM = ("-P", "-m", "haikud.gateway")
 """How it is started, without its arguments."""
@@ -71,7 +72,13 @@ class Process:
         return f"it died of signal {-code}" if code < 0 else f"it exited with {code}"
 
 
-def start_process(layout: SpoolLayout, order: GatewayOrder, sockets: Sockets, host: Mapping[str, str]) -> Process:
+def start_process(
+    layout: SpoolLayout,
+    order: GatewayOrder,
+    sockets: Sockets,
+    host: Mapping[str, str],
+    dress: Dress = Dress.PEOPLE,
+) -> Process:
     """Start one on these sockets. `host`: the daemon's environment. Raises OSError."""
     read, write = os.pipe()
     try:
@@ -83,7 +90,7 @@ def start_process(layout: SpoolLayout, order: GatewayOrder, sockets: Sockets, ho
         messages, tcp = sockets.messages.fileno(), sockets.tcp.fileno()
         argv = [sys.executable, *PROGRAM, "--spool", str(layout.root), "--order-fd", str(read)]
         child = subprocess.Popen(
-            [*argv, "--messages-fd", str(messages), "--tcp-fd", str(tcp)],
+            [*argv, "--messages-fd", str(messages), "--tcp-fd", str(tcp), "--log", dress],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd="/",

@@ -47,7 +47,8 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
 
     settings = settings_or_trouble(config)
     _check_roles(settings)
-    say = log_to_stderr(choose_dress(os.environ, as_json=log_json))
+    dress = choose_dress(os.environ, as_json=log_json)
+    say = log_to_stderr(dress)
     supervisor = take_supervisor(os.environ)
     os.environ.pop("JOURNAL_STREAM", None)
     key_is_a_variable = bool(os.environ.get("ANTHROPIC_API_KEY", "").strip())
@@ -76,6 +77,7 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
         secrets=secrets,
         foreground=True,
         say=say,
+        dress=dress,
         supervisor=supervisor,
         reread=reread if supervisor is not None or not _has_terminal() else None,
     )
