@@ -166,8 +166,15 @@ async def test_without_a_key_a_gateway_that_runs_is_left_to_its_attempts(room: R
     second = room.daemon(None)
     await second.take_up()
     assert (second.is_possible, second.state, len(room.pids())) == (False, "running", 1)
+    os.kill(room.pids()[0], signal.SIGKILL)
+    await until(lambda: second.state == "down", "its end to be seen")
+    await until(lambda: any("no credential" in text for text in room.trouble.texts), "what is missing")
+    second.follow(Settings(), Secrets(api_key=KEY))  # a reload has brought one
+    await until(lambda: second.state == "running", "another")
+    assert not room.trouble.texts
+    assert len(room.pids()) == 2
     await leave(second)
-    assert is_gone(room.pids()[0])
+    assert all(is_gone(pid) for pid in room.pids())
 
 
 async def test_one_that_says_nothing_is_killed_and_replaced(room: Room, monkeypatch: pytest.MonkeyPatch):

@@ -144,6 +144,8 @@ class Gateway:
         old, self._order = self._order, _order(settings, secrets)
         if self._order is not None and self._order != old and self._link is not None:
             self._link.close()
+        elif self._order is not None and self._task is not None:
+            self._keep_up()  # it was given up for want of a credential
 
     async def account_of(self, ref: str, attempt: int, since: datetime) -> AttemptAccount | None:
         """End an attempt's calls, and say what they cost in all; None where no gateway says so in time."""
@@ -193,7 +195,7 @@ class Gateway:
     # -- keeping it up
 
     def _keep_up(self) -> None:
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._keep(), name=KEEPING_UP)
             self._task.add_done_callback(lambda _: self._wake.set())
 
