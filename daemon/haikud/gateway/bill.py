@@ -38,6 +38,10 @@ class Bill:
         self._reader = EventReader()
         self._streamed = StreamUsage()
         self._whole: Mapping[str, Any] | None = None
+        self._unseen_since: float | None = None  # since when (monotonic) it thinks without showing it
+        self._idle_since = 0.0  # when the message began, or the last of its blocks ended
+        self._received = 0  # bytes of content, before the block that is open
+        self._unseen = 0  # tokens that it may have thought so
         self._is_over = False
         self.request_id: str | None = None
         self.reached_api_at: float | None = None
@@ -55,6 +59,7 @@ class Bill:
                 self._streamed.add(event)
             except _MALFORMED:
                 continue
+            self._watch_thinking(event)
             if event["type"] == "error" and self._streamed.usage is None:
                 self.reached_api_at = None  # refused before a message began
 
@@ -98,9 +103,32 @@ class Bill:
 
     def _usage_streamed(self) -> Mapping[str, Any] | None:
         try:
-            return self._streamed.usage
+            usage = self._streamed.usage
+            if usage is None or not self._streamed.is_estimated:
+                return usage
+            self._end_thinking()
+            most = max(self._grant.max_tokens, usage["output_tokens"])
+            return {**usage, "output_tokens": min(most, usage["output_tokens"] + self._unseen)}
         except _MALFORMED:
             return None
+
+    def _watch_thinking(self, event: Mapping[str, Any]) -> None:
+        """Thinking is paid for where it is not shown, too: whoever hangs up after it must not get it for nothing."""
+        kind = event["type"]
+        if kind in {"message_start", "content_block_stop"}:
+            self._end_thinking()
+            self._idle_since = time.monotonic()
+            self._unseen_since = self._idle_since if kind == "message_start" else None
+        elif kind == "content_block_start":
+            block = event.get("content_block")
+            thinks = isinstance(block, dict) and block.get("type") in {"thinking", "redacted_thinking"}
+            self._unseen_since = self._idle_since if thinks else None  # it may be told of when it is over
+            self._received = self._streamed.received
+
+    def _end_thinking(self) -> None:
+        if self._unseen_since is not None and self._streamed.received == self._received:
+            self._unseen += math.ceil((time.monotonic() - self._unseen_since) * _OUTPUT_A_SECOND)
+        self._unseen_since = None
 
     def _price(self, usage: Mapping[str, Any], *, estimated: bool) -> UsageEntry:
         most = self._grant.call.most
