@@ -182,6 +182,7 @@ def test_a_daemon_tells_its_manager_of_its_life_and_rereads_its_settings(house: 
 
 async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
     fed: list[str] = []
+    done: list[str] = []
 
     class Watching(Supervisor):
         def alive(self) -> None:
@@ -190,8 +191,9 @@ async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
     hangs = asyncio.Event()
 
     async def one_round() -> None:
-        if len(fed) == 2:
+        if len(done) == 2:
             await hangs.wait()
+        done.append("round")
 
     engine = SimpleNamespace(wake=asyncio.Event(), stopping=Stopping(), supervisor=Watching(), say=lambda _: None)
     rounds = Rounds.__new__(Rounds)
@@ -201,20 +203,20 @@ async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
     rounds._seconds_to_sleep = lambda: 0.0  # type: ignore[method-assign]
     running = asyncio.create_task(rounds.run())
     await asyncio.sleep(0.2)
-    assert len(fed) == 2
+    assert (len(done), len(fed)) == (2, 2)
     engine.stopping.detached.set()
     await running
     assert len(fed) == 2
 
 
-def test_at_a_terminal_a_hang_up_detaches(tmp_path: Path):
+def test_at_a_terminal_a_hang_up_detaches_and_a_log_for_machines_is_json(tmp_path: Path):
     house = House(tmp_path)
     terminal, theirs = os.openpty()
     house.command()
     script = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     with (tmp_path / "daemon.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", script, *house.command()],
+            [sys.executable, "-c", script, *house.command(), "--log-json"],
             stdin=theirs,
             stdout=log,
             stderr=log,
@@ -228,6 +230,8 @@ def test_at_a_terminal_a_hang_up_detaches(tmp_path: Path):
         os.close(theirs)
         os.close(terminal)
         assert house.ended() == 0
-        assert "detaching" in house.said()
+        lines = [json.loads(line) for line in house.said().splitlines()]
+        assert all(line.keys() == {"time", "level", "message"} for line in lines)
+        assert lines[-1]["message"].startswith("detaching")
     finally:
         house.close()

@@ -158,6 +158,22 @@ async def test_the_next_daemon_goes_on_with_it_and_one_with_another_key_replaces
     await leave(fourth)
 
 
+async def test_settings_that_were_reread_replace_it_only_where_they_concern_it(room: Room):
+    daemon = room.daemon()
+    place = daemon.place()
+    await until(lambda: daemon.state == "running", "the link")
+    daemon.follow(Settings(max_agents=3), Secrets(api_key=KEY))
+    await asyncio.sleep(0.1)
+    assert (daemon.state, len(room.pids())) == ("running", 1)
+    assert not any("replacing" in str(line) for line in room.said)
+    daemon.follow(Settings(api={"max_calls": 3}), Secrets(api_key=KEY))
+    await until(lambda: len(room.pids()) == 2 and daemon.state == "running", "another")
+    await until(lambda: is_gone(room.pids()[0]), "the end of the first")
+    assert daemon.place() == place
+    assert sum("replacing the gateway" in str(line) for line in room.said) == 1
+    await leave(daemon)
+
+
 async def test_without_a_key_a_gateway_that_runs_is_left_to_its_attempts(room: Room):
     first = room.daemon()
     first.place()
