@@ -67,7 +67,7 @@ def test_a_start_that_has_to_wait_says_for_what_and_blocks(service: Service):
     service.becomes("StatusText", "idle")
 
 
-def test_a_reload_rereads_settings_and_a_broken_file_keeps_the_old_ones(service: Service):
+def test_a_reload_rereads_settings_and_a_broken_file_keeps_the_old_ones_but_starts_nothing(service: Service):
     pid = service.show("MainPID")
     service.settings({"max_agents": 3})
     service.ctl("reload", "haikud")
@@ -81,9 +81,10 @@ def test_a_reload_rereads_settings_and_a_broken_file_keeps_the_old_ones(service:
     assert (service.show("ActiveState"), service.show("MainPID")) == ("active", pid)
     service.open_gate()
     service.succeeds(service.ask("gated"))
+    service.ctl("restart", "haikud", check=False)  # nobody starts that again and again
+    assert (service.show("ActiveState"), service.show("ExecMainStatus")) == ("failed", "2")
+    assert (service.show("NRestarts"), service.show("Result")) == ("0", "exit-code")
     service.settings({})
-    service.ctl("reload", "haikud")
-    service.becomes("StatusText", "idle")
 
 
 def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_adopts(service: Service):
