@@ -27,6 +27,19 @@ TOOLS = {
 }
 
 
+SANDBOX_CALLS = """
+import ctypes, errno, platform
+libc = ctypes.CDLL(None, use_errno=True)
+calls = {"landlock_create_ruleset": (444, 0, 0, 1)}  # its version
+if platform.machine() == "x86_64":
+    calls["seccomp"] = (317, 2, 0, 0)  # whether an action is there
+for name, call in calls.items():
+    ctypes.set_errno(0)
+    libc.syscall(*call)
+    assert ctypes.get_errno() != errno.EPERM, name
+"""
+
+
 @pytest.mark.parametrize("scope", SHIPPED)
 def test_systemd_finds_nothing_wrong_with_the_shipped_units(machine: Machine, scope: str):
     options = ["--user"] if scope == "user" else []
@@ -52,6 +65,8 @@ def test_what_agents_run_works_under_the_system_unit(service: Service):
         for name, script in there.items()
     ]
     identity = "export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t"
+    service.machine.write("/opt/sandbox_calls.py", SANDBOX_CALLS)
+    lines.append("/opt/haikud/bin/python /opt/sandbox_calls.py || exit 1")
     service.role("tools", "\n".join(['cd "$(mktemp -d)"', identity, *lines, "echo all work"]))
     asked = service.ask("tools")
     response = service.answer(asked)
