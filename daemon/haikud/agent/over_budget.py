@@ -8,7 +8,7 @@ from haikud.contracts.error_report import ErrorType
 from haikud.contracts.gateway import Purse
 
 _SETTINGS = {
-    Purse.TASK: "budgets.task_usd, or max_cost_usd of the task",
+    Purse.TASK: "budgets.task_usd; a max_cost_usd that the task states itself stays",
     Purse.PLAN: "budgets.plan_usd",
     Purse.DAY: "budgets.day_usd",
 }
@@ -37,7 +37,7 @@ def over_budget(
             *([f"The agent's last words: {last_words[:_MOST_WORDS]}"] if last_words else []),
         ],
         options=[
-            f"Raise the budget ({setting}) and let it go on",
+            f"Raise the budget in haikud.yaml ({setting}), reload or restart the daemon, and let it go on",
             "Finish the work by hand: it is in the worktree",
             "Cancel the task",
         ],

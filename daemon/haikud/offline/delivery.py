@@ -60,7 +60,7 @@ class Delivery:
     def status_fault(self, fault: StatusFault) -> web.Response:
         """The HTTP error of a fault."""
         error_type = fault.type or ERROR_TYPES.get(fault.status, "api_error")
-        message = fault.message or MESSAGES.get(fault.status, "Internal server error")
+        message = fault.message or MESSAGES.get(fault.status, f"scripted fault {fault.status}")
         headers = dict(fault.headers)
         if fault.retry_after is not None:
             headers["retry-after"] = f"{fault.retry_after:g}"

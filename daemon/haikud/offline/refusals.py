@@ -29,8 +29,10 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 MESSAGES = {
+    401: "invalid x-api-key",
     402: "Your credit balance is too low to access the API.",
     429: "This request would exceed your rate limit.",
+    500: "Internal server error",
     529: "Overloaded",
 }
 MOST_BREAKPOINTS = 4

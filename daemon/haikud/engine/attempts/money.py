@@ -84,17 +84,31 @@ async def issue_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: 
 
 async def out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datetime) -> None:
     """The task cannot go on: somebody is asked, or it goes on tomorrow."""
-    said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.2f} USD"
+    said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.4f} USD"
     if purse.name is gateway.Purse.DAY:
         await engine.decide(entry, TaskState.DEFERRED, f"{said}; {TOMORROW}", retry_at=next_midnight(now))
         return
-    question = Question(
+    begun, setting = entry.decision.attempt > 0, engine.settings.budgets.task_usd
+    question = spent_question(entry.ref, purse, said, begun=begun, task_usd=setting)
+    await escalate_task(engine, entry, question, said, fresh=entry.decision.fresh)
+
+
+def spent_question(ref: str, purse: Purse, said: str, *, begun: bool, task_usd: float) -> Question:
+    """What is asked. `task_usd`: the settings'; a lower one of the task stays, for a plan never changes. Pure."""
+    if purse.name is gateway.Purse.TASK and purse.limit < task_usd:
+        raise_it = f"Cancel it, and drop it under a new id with a higher max_cost_usd: it states {purse.limit:.4f} USD"
+    else:
+        raise_it = f"Raise budgets.{purse.name}_usd in haikud.yaml, reload or restart the daemon, and answer this"
+    if not begun:
+        return Question(
+            reason=said,
+            blocker=f"No model call is left to {ref}: nothing was begun of it",
+            options=[raise_it, "Cancel it"],
+            recommendation="Look at what the others have cost first: haikud cost",
+        )
+    return Question(
         reason=said,
-        blocker=f"No model call is left to {entry.ref}",
-        options=[
-            f"Raise budgets.{purse.name}_usd in haikud.yaml, restart the daemon and answer this",
-            "Take what is on its branch and cancel it",
-        ],
+        blocker=f"No model call is left to {ref}",
+        options=[raise_it, "Take what is on its branch and cancel it"],
         recommendation="Look at what is on its branch first: much may be done already",
     )
-    await escalate_task(engine, entry, question, said, fresh=entry.decision.fresh)
