@@ -54,6 +54,7 @@ def test_of_two_fields_of_one_name_the_api_sees_the_one_that_was_checked():
         b'{"model":"claude-haiku-5-5","max_tokens":1,"messages":[],"top_p":1e999}',
         b'{"model":"claude-haiku-5-5","max_tokens":1' + b"0" * 5_000 + b',"messages":[]}',
         b'{"model":"claude-haiku-5-5","max_tokens":1,"messages":[' + b'{"":0},' * 300_000 + b"1]}",
+        '{"model":"claude-haiku-5-5","max_tokens":1,"messages":[]}'.encode("utf-16"),
     ],
 )
 def test_what_is_no_request_is_refused(data: bytes):

@@ -116,7 +116,7 @@ def parse(data: bytes) -> Body:
     if _has_many_values(data):
         _bad(f"the request body holds more than {_MOST_VALUES:,} values")
     try:
-        body = json.loads(data, parse_constant=_no_constant)
+        body = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
     except RecursionError:
         _bad("the request body is nested too deeply")
     except ValueError as error:

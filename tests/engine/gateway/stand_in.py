@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--spool", type=Path)
     for name in ("--order-fd", "--messages-fd", "--tcp-fd"):
         parser.add_argument(name, type=int)
-    given = parser.parse_args()
+    given = parser.parse_known_args()[0]
     with os.fdopen(given.order_fd, "rb") as pipe:
         order = pipe.read()
     beside = given.spool.parent
