@@ -73,7 +73,7 @@ def _show_all(layout: SpoolLayout, since: date | None, *, as_json: bool) -> None
 
     if not has_journal:
         print_line(
-            f"There is no journal of model calls in {layout.gateway.usage}: no call was made through haikud yet."
+            f"There is no journal of model calls in {layout.gateway.usage}: no call was made through the gateway yet."
         )
         print_line("What one plan cost, by what its agents left: haikud cost PLAN")
         return
