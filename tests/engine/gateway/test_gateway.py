@@ -174,6 +174,21 @@ async def test_settings_that_were_reread_replace_it_only_where_they_concern_it(r
     await leave(daemon)
 
 
+async def test_a_socket_that_was_removed_is_made_again_with_a_gateway_that_listens_there(room: Room):
+    daemon = room.daemon()
+    place = daemon.place()
+    await until(lambda: daemon.state == "running", "the link")
+    room.layout.gateway.messages.unlink()
+    assert daemon.place() == place
+    with socket.socket(socket.AF_UNIX) as early:
+        early.connect(str(room.layout.gateway.messages))
+    await until(lambda: len(room.pids()) == 2 and daemon.state == "running", "another")
+    await until(lambda: is_gone(room.pids()[0]), "the end of the first")
+    assert daemon.place() == place
+    assert len(room.pids()) == 2
+    await leave(daemon)
+
+
 async def test_without_a_key_a_gateway_that_runs_is_left_to_its_attempts(room: Room):
     first = room.daemon()
     first.place()

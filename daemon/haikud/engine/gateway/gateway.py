@@ -24,7 +24,7 @@ from haikud.contracts.live import FaultKind, GatewayState
 from haikud.contracts.settings import Settings
 from haikud.engine.gateway.link import Link, LinkLost, open_link
 from haikud.engine.gateway.process import Process, find_process, start_process
-from haikud.engine.gateway.sockets import Sockets, adopt_sockets, make_sockets
+from haikud.engine.gateway.sockets import Sockets, adopt_sockets, listen_again, make_sockets
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.faults import describe
 from haikud.engine.machine.trouble import Trouble
@@ -84,6 +84,7 @@ class Gateway:
         self._linked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_right = True  # whether the one that runs has our version and order
+        self._is_deaf = False  # whether the one that runs listens where nobody can find it
         self._deaths = 0  # in a row
         self._leaving = False
         self.pause: Pause | None = None
@@ -123,6 +124,12 @@ class Gateway:
                 msg = "an earlier daemon's gateway has not answered yet"
                 raise GatewayNotReady(msg)
             self._sockets = make_sockets(self._layout.gateway)
+        elif not self._layout.gateway.messages.is_socket():
+            self._sockets = listen_again(self._layout.gateway, self._sockets)
+            self._is_deaf = True
+            self._say(Warn("messages.sock was gone from gateway/: made anew, with another gateway to listen there"))
+            if self._link is not None:
+                self._link.close()
         self._keep_up()
         return GatewayPlace(base_url=self._sockets.base_url)
 
@@ -232,6 +239,7 @@ class Gateway:
         if self._sockets is None:
             self._sockets = make_sockets(self._layout.gateway)
         process = start_process(self._layout, self._order, self._sockets, os.environ, self._dress)
+        self._is_deaf = False
         self._say(f"started the gateway pid {process.pid}")
         return process
 
@@ -287,7 +295,7 @@ class Gateway:
             raise
         self._link = link
         self._is_right = hello.version == haikud.__version__ and (
-            self._order is None or hello.order_digest == self._order.digest
+            self._order is None or (hello.order_digest == self._order.digest and not self._is_deaf)
         )
         if process.child is None:
             self._say(f"took over the gateway pid {process.pid}")

@@ -70,6 +70,13 @@ def make_sockets(paths: GatewayPaths) -> Sockets:
     return made
 
 
+def listen_again(paths: GatewayPaths, sockets: Sockets) -> Sockets:
+    """The same with another messages.sock: somebody has removed it, and what is not there cannot be found."""
+    made = Sockets(_listen_at(paths.messages), sockets.tcp)
+    sockets.messages.close()
+    return made
+
+
 def adopt_sockets(paths: GatewayPaths, descriptors: list[int]) -> Sockets:
     """Those of a gateway that runs on, as it has sent them: messages.sock's first. They are ours from now on."""
     found = [socket.socket(fileno=descriptor) for descriptor in descriptors]
