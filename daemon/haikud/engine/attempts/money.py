@@ -20,6 +20,7 @@ from haikud.engine.gateway.accounts import spent_on
 from haikud.engine.gateway.tokens import models_of, new_token, write_token
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.live_status import unmetered_usd
+from haikud.engine.log_levels import Warn
 
 
 def task_purse(engine: Engine, entry: OpenTask) -> Purse:
@@ -87,6 +88,7 @@ async def out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datet
     said = f"the budget of the {purse.name} is spent: {purse.spent:.4f} of {purse.limit:.4f} USD"
     if purse.name is gateway.Purse.DAY:
         await engine.decide(entry, TaskState.DEFERRED, f"{said}; {TOMORROW}", retry_at=next_midnight(now))
+        engine.say(Warn(f"{entry.ref} waits: {said}; {TOMORROW}"))
         return
     begun, setting = entry.decision.attempt > 0, engine.settings.budgets.task_usd
     question = spent_question(entry.ref, purse, said, begun=begun, task_usd=setting)
