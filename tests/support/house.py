@@ -25,6 +25,12 @@ SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 GATED = 'touch "$HAIKUD_OUT/here"; while [ ! -e "{gate}" ]; do sleep 0.1; done'
 """An agent that is at work until somebody makes the file `gate`."""
 
+PRICES = {
+    "claude-haiku-5-5": {"input": 0.10, "output": 0.50, "cache_read": 0.01},
+    "claude-sonnet-5-5": {"input": 2.0, "output": 10.0, "cache_read": 0.10},
+}
+"""What genai-prices says of requests up to 100,000 tokens: loading it takes a gateway a quarter of a second."""
+
 QUICK = {
     "settle_seconds": 0.3,
     "rescan_seconds": 2.0,
@@ -32,8 +38,9 @@ QUICK = {
     "retries": {"waits": [0.05, 0.1]},
     "limits": {"grace_seconds": 1.0},
     "api": {"retry_waits": [0.05, 0.1], "stall_seconds": 2.0, "connect_seconds": 2.0},
+    "prices": PRICES,
 }
-"""Settings that make waits short, and let tests have filesystems as small as they like."""
+"""Settings that make waits and starts short, and let tests have filesystems as small as they like."""
 
 
 def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
