@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import threading
 import urllib.parse
 from pathlib import Path
@@ -149,9 +150,9 @@ def test_a_budget_holds_and_costs_are_exact_while_gateway_and_daemon_are_killed_
         assert "budget" in str(question["payload"]), question
 
 
-def test_a_task_that_uses_up_the_day_goes_on_tomorrow_and_so_do_those_after_it(house: House):
-    with MessagesDouble([says("Well.", usage=USAGE) for _ in range(100)]) as api:
-        house.role("caller", CALLER.format(most=1000), credential=True, workspace="none")
+def test_a_task_that_uses_up_the_day_goes_on_tomorrow_or_with_a_higher_budget(house: House):
+    with MessagesDouble([says("Well.", usage=USAGE) for _ in range(200)]) as api:
+        house.role("caller", CALLER.format(most=30), credential=True, workspace="none")
         start(house, api, budgets={"day_usd": 0.0015})
         house.request("first", role="caller")
         wait_until(lambda: house.state("first") == "deferred", what=lambda: f"its end; {house.tail()}")
@@ -164,6 +165,11 @@ def test_a_task_that_uses_up_the_day_goes_on_tomorrow_and_so_do_those_after_it(h
         house.request("second", role="caller")
         wait_until(lambda: house.state("second") == "deferred", what=lambda: f"its wait; {house.tail()}")
         assert house.decisions("second")[-1]["attempt"] == 0
+        house.settings["budgets"] = {"day_usd": 1.0}
+        house.command()  # writes the settings
+        house.send(signal.SIGHUP)
+        assert [house.response(name)["status"] for name in ("first", "second")] == ["success", "success"]
+        assert sum(charge.entry.cost_usd for charge in charges(house)) > 0.0015
 
 
 def test_nothing_is_started_for_agents_that_call_no_model(house: House):

@@ -76,6 +76,7 @@ class Engine:
     supervisor: Supervisor = field(default_factory=Supervisor)
     dress: Dress = Dress.PEOPLE  # how the gateway's lines of the log look
     reload_wanted: bool = False  # settings and roles are to be reread
+    day_may_have_room: bool = True  # look once whether tasks that were put off to tomorrow may go on today
     settings_fault: str | None = None  # why the last reload changed nothing
 
     def __post_init__(self) -> None:

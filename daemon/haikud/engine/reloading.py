@@ -52,6 +52,7 @@ def _follow(engine: Engine, new: Settings, roles: RoleLookup, folders: Iterable[
     new = new.model_copy(update={name: getattr(old, name) for name in FIXED})
     changed = [name for name in type(new).model_fields if getattr(new, name) != getattr(old, name)]
     engine.settings, engine.settings_fault = new, None
+    engine.day_may_have_room = new.budgets.day_usd > old.budgets.day_usd
     roles.follow(new)
     for folder in folders:
         follow_settings(folder.drops, new)

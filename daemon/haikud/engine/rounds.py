@@ -19,6 +19,7 @@ from haikud.engine.answers.finishing import publish_answers, release_waiting
 from haikud.engine.answers.questions import Questions
 from haikud.engine.attempts.aftermath import Aftermath, look_after
 from haikud.engine.attempts.ends import interrupt_all, next_limit, watch_limits
+from haikud.engine.attempts.money import goes_on_today
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.attempts.settlement import settle_attempt
 from haikud.engine.attempts.starting import start_what_may
@@ -282,6 +283,9 @@ class Rounds:
         await watch_limits(engine)
         await follow_account(engine, engine.gateway.pause, is_linked=engine.gateway.state == "running")
         await end_quota_pause(engine)
+        for entry in goes_on_today(engine, utc_now()):
+            with engine.trouble.apart(f"queueing {entry.ref} again"):
+                await engine.decide(entry, TaskState.QUEUED, "the day's budget has room again")
         for entry in engine.board.in_state(TaskState.DEFERRED):
             doing = f"queueing {entry.ref} again"
             if engine.deferred_seconds_left(entry) == 0 and not engine.trouble.must_wait(doing):

@@ -14,7 +14,7 @@ from haikud.contracts.gateway import AttemptToken
 from haikud.contracts.states import TaskState
 from haikud.engine.attempts.settlement import escalate_task
 from haikud.engine.board import OpenTask
-from haikud.engine.budgets import TOMORROW, Allotment, Purse, allot, next_midnight
+from haikud.engine.budgets import SMALLEST_USD, TOMORROW, Allotment, Purse, allot, next_midnight
 from haikud.engine.engine import Engine
 from haikud.engine.gateway.accounts import spent_on
 from haikud.engine.gateway.tokens import models_of, new_token, write_token
@@ -81,6 +81,17 @@ async def issue_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: 
     await engine.write(write_token, engine.layout.gateway, record)
     engine.gateway.tokens.add(attempt_name(entry.ref, attempt))
     return token
+
+
+def goes_on_today(engine: Engine, now: datetime) -> list[OpenTask]:
+    """Tasks that were put off to tomorrow, where the day has room again: its budget was raised. Looked at once.
+
+    Room for less than a call puts them off again, at the cost of an attempt each: so not in every round.
+    """
+    is_asked, engine.day_may_have_room = engine.day_may_have_room, False
+    if not is_asked or day_purse(engine, now).left < SMALLEST_USD:
+        return []
+    return [one for one in engine.board.in_state(TaskState.DEFERRED) if one.decision.reason.endswith(TOMORROW)]
 
 
 async def out_of_money(engine: Engine, entry: OpenTask, purse: Purse, now: datetime) -> None:
