@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.gateway_process import a_token
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.gateway import AttemptToken, Purse
@@ -25,22 +26,8 @@ LIMITS = {Purse.TASK: 0.05, Purse.PLAN: 0.08, Purse.DAY: 0.12}
 
 
 def token(ref: str = "plan.one", attempt: int = 1, **changed: object) -> AttemptToken:
-    plan, _, task = ref.partition(".")
-    now = utc_now()
-    fields = {
-        "digest": "0" * 64,
-        "ref": ref,
-        "plan": plan,
-        "task": task or plan,
-        "attempt": attempt,
-        "role": "tester",
-        "issued_at": now,
-        "plan_since": now,
-        "task_usd": LIMITS[Purse.TASK],
-        "plan_usd": LIMITS[Purse.PLAN],
-        "day_usd": LIMITS[Purse.DAY],
-    }
-    return AttemptToken.model_validate(fields | changed)
+    limits = {f"{purse}_usd": usd for purse, usd in LIMITS.items()}
+    return a_token(ref, attempt, **limits | changed)[1]
 
 
 def cost(usd: float, *, estimated: bool = False) -> UsageEntry:

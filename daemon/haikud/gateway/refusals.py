@@ -7,22 +7,9 @@ import math
 
 from aiohttp import web
 
+from haikud.contracts.api_errors import ERROR_TYPES
 from haikud.contracts.base import utc_now
 from haikud.contracts.gateway import Purse, Refusal, RefusedCall
-
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    408: "timeout_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
@@ -79,5 +66,5 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """An error in the API's shape."""
-    body = {"type": "error", "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": message}}
+    body = {"type": "error", "error": {"type": ERROR_TYPES.get(status, "api_error"), "message": message}}
     return web.Response(status=status, body=json.dumps(body).encode(), headers=headers, content_type="application/json")

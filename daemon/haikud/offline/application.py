@@ -17,13 +17,13 @@ from typing import Any
 
 from aiohttp import web
 
+from haikud.contracts.api_errors import ERROR_TYPES
 from haikud.costs.context_editing import Edited, as_seen
 from haikud.offline.answer import Answer
 from haikud.offline.delivery import Delivery
 from haikud.offline.journal import Journal
 from haikud.offline.prompt_cache import PromptCache
 from haikud.offline.refusals import (
-    ERROR_TYPES,
     Refused,
     check_context_editing,
     check_credentials,

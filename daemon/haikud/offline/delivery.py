@@ -11,9 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
+from haikud.contracts.api_errors import ERROR_TYPES
 from haikud.offline.answer import Answer, Event
 from haikud.offline.journal import Exchange
-from haikud.offline.refusals import ERROR_TYPES, MESSAGES, error_body
+from haikud.offline.refusals import MESSAGES, error_body
 from haikud.offline.scenario import (
     CorruptFault,
     CutFault,

@@ -9,25 +9,11 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from haikud.contracts.api_errors import ERROR_TYPES
 from haikud.costs.context_editing import BETA
 from haikud.costs.model_facts import window_tokens
 from haikud.offline.tokens import content_blocks, count_tokens, prompt_blocks
 
-ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    408: "timeout_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 MESSAGES = {
     401: "invalid x-api-key",
     402: "Your credit balance is too low to access the API.",
