@@ -3,8 +3,9 @@
 Run, at the top of a checkout: python -m benchmarks.gateway [--calls 300]
 
 The real gateway process, with its journal on disk, between a client and the scripted Messages API in a process of its
-own; the same calls straight to that API, in turns with the others, call by call. Two ways lead through the gateway: its
-unix socket, which runners use, and loopback. The body is that of a small agent's turn (about 20 KB).
+own; the same calls straight to that API, in turns with the others, call by call. Its answers pause for 30 ms after
+their first events, as a model's do: else their end would be part of their beginning. Two ways lead through the gateway:
+its unix socket, which runners use, and loopback. The body is that of a small agent's turn (about 20 KB).
 
 What it does not show: a real API, beside whose hundreds of milliseconds all of this vanishes; TLS, which the gateway
 speaks to it instead of the client; several agents' own processor time on the same cores.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -30,17 +32,26 @@ import yaml
 from tests.support.gateway_process import GatewayProcess
 from tests.support.waiting import wait_until
 
+from haikud.spool.daemon_lock import hold_daemon_lock
+
 MODEL = "claude-haiku-5-5"
 STREAMS = 100
 
 CALL = {"name": "bash", "input": {"command": "python3 -m pytest -q tests/test_pages.py"}}
+
+PAUSE = {"kind": "stall", "after_events": 4, "seconds": 0.03, "times": None}
 
 SCENARIO: dict[str, Any] = {
     "name": "benchmark",
     "conversations": [
         {"match": {"first_message": "stay"}, "turns": [{"text": "word " * 400, "fault": None}]},
         {"match": {"first_message": "long"}, "turns": [{"tools": [CALL] * 200}]},
-        {"turns": [{"text": "word " * 40}]},
+        {"match": {"first_message": "quick"}, "turns": [{"text": "word " * 40}]},
+        {
+            "turns": [
+                {"text": "word " * 40, "fault": {"kind": "stall", "after_events": 4, "seconds": 0.03, "times": None}}
+            ]
+        },
     ],
 }
 SCENARIO["conversations"][0]["turns"][0]["fault"] = {"kind": "stall", "after_events": 20, "seconds": 20, "times": None}
@@ -120,7 +131,7 @@ async def throughput(ways: list[Way], seconds: float) -> None:
         async def client(way: Way = way, end: float = end) -> int:
             count = 0
             while time.perf_counter() < end:
-                await way.stream("short")
+                await way.stream("quick")
                 count += 1
             return count
 
@@ -187,7 +198,9 @@ def main() -> None:
         folder = Path(name)
 
         def run(api: str) -> None:
-            with GatewayProcess(folder / "spool", api, max_calls=256, stall_seconds=60.0) as gateway:
+            started = GatewayProcess(folder / "spool", api, max_calls=256, stall_seconds=60.0)
+            with started as gateway, hold_daemon_lock(gateway.layout), socket.socket(socket.AF_UNIX) as daemon:
+                daemon.connect(str(gateway.layout.gateway.daemon))  # without a daemon it ends soon
                 asyncio.run(compare(gateway, api, calls))
 
         with_api(folder, run)

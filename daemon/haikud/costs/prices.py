@@ -125,6 +125,32 @@ class PriceList:
         """
         return float(self._worst_case(model, context_tokens, max_output, at, one_hour=one_hour))
 
+    def worst_case_entry(
+        self,
+        model: str,
+        context_tokens: int,
+        max_output: int,
+        at: datetime,
+        *,
+        cost_usd: float,
+        one_hour: bool = False,
+    ) -> UsageEntry:
+        """What a call is noted as that may cost `cost_usd`, its worst case as it was computed, at the most."""
+        own = self._own_price(model)
+        return UsageEntry(
+            at=at,
+            model=model,
+            output_tokens=max_output,
+            cache_write_5m_tokens=0 if one_hour else context_tokens,
+            cache_write_1h_tokens=context_tokens if one_hour else 0,
+            cost_usd=cost_usd,
+            sonnet_cost_usd=self.worst_case_cost(
+                self.compared_with(), context_tokens, max_output, at, one_hour=one_hour
+            ),
+            price_version=BY_SETTINGS if own is not None else _version(),
+            estimated=True,
+        )
+
     def max_tokens_within(
         self,
         model: str,
@@ -206,9 +232,9 @@ def _cost_by_own(price: ModelPrice, usage: Mapping[str, Any]) -> Decimal:
 
 
 def _cost_by_genai_prices(model: str, usage: Mapping[str, Any], at: datetime | None) -> tuple[Decimal, str]:
-    import genai_prices  # here: a quarter of a second, which own prices need not cost
+    import genai_prices
 
-    version = f"genai-prices {genai_prices.__version__}"
+    version = _version()
     context = {name: word for name, word in (("speed", usage.get("speed")),) if isinstance(word, str)}
     if usage.get("service_tier") == "batch":
         context["processing"] = "batch"
@@ -218,6 +244,12 @@ def _cost_by_genai_prices(model: str, usage: Mapping[str, Any], at: datetime | N
     except LookupError as error:
         raise UnknownPrice(model, version) from error
     return priced.total_price, version
+
+
+def _version() -> str:
+    import genai_prices  # here: a quarter of a second, which own prices need not cost
+
+    return f"genai-prices {genai_prices.__version__}"
 
 
 def _sum(billed: list[Pass], name: str) -> int:

@@ -239,6 +239,9 @@ class Books:
 
     async def _sync(self) -> None:
         """Be part of the next write to disk: one fdatasync serves all that came while another was under way."""
+        if len(self._calls) == 1 and self._next_sync is None and (self._last_sync is None or self._last_sync.done()):
+            self._writer.sync()  # no other call is kept waiting by it, and a thread would cost as much again
+            return
         if self._next_sync is None:
             self._next_sync = asyncio.ensure_future(self._sync_after(self._last_sync))
         await asyncio.shield(self._next_sync)

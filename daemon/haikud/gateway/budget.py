@@ -54,6 +54,7 @@ class Size:
     most: int
     likely: int
     dear: int  # rather too many, where the API did not count
+    output: int  # as it was asked for: `max_tokens`
     cost: float  # US dollars: the most that the call as it was asked for can cost
 
 
@@ -123,7 +124,7 @@ class Budgets:
         return self._sized(asked, min(asked.bound, dear + beside + _GUESS_EXTRA), size.likely, dear)
 
     def _sized(self, asked: Asked, most: int, likely: int, dear: int) -> Size:
-        return Size(most, likely, dear, self._worst(asked, most, asked.max_tokens))
+        return Size(most, likely, dear, asked.max_tokens, self._worst(asked, most, asked.max_tokens))
 
     def _affordable(self, asked: Asked, size: Size, room: Room, *, may_wait: bool) -> Asked | None:
         """The call with the output that there is money for; None where that is too little, or more comes by waiting."""
@@ -144,14 +145,10 @@ class Budgets:
 
     def _most(self, asked: Asked, size: Size) -> UsageEntry:
         """The entry that is reserved."""
-        written = {"ephemeral_1h_input_tokens": size.most} if asked.one_hour else {}
-        usage = {
-            "cache_creation_input_tokens": size.most,
-            "cache_creation": written,
-            "output_tokens": asked.max_tokens,
-        }
-        entry = self._prices.price_message(asked.model, usage, utc_now(), estimated=True)
-        return entry.model_copy(update={"cost_usd": self._worst(asked, size.most, asked.max_tokens)})
+        cost = size.cost if asked.max_tokens == size.output else self._worst(asked, size.most, asked.max_tokens)
+        return self._prices.worst_case_entry(
+            asked.model, size.most, asked.max_tokens, utc_now(), cost_usd=cost, one_hour=asked.one_hour
+        )
 
     def _output_within(self, asked: Asked, size: Size, usd: float) -> int:
         return self._prices.max_tokens_within(
