@@ -14,6 +14,9 @@ from tests.crash.scenario import Scenario, runs_of
 from tests.support.house import House
 from tests.support.repository import git
 
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.usage_journal import read_charges
+
 OUT = b"HAIKUD_OUT="
 
 OURS = "haikud.lock"
@@ -139,13 +142,13 @@ def _check_tidy(house: House, scenario: Scenario) -> list[str]:
 
 
 def _check_money(house: House, scenario: Scenario) -> list[str]:
-    """What the answers cost is what the day has cost."""
+    """What the answers cost is what the gateway's journal says that calls have cost."""
     if scenario.api is None:
         return []
     answers = [house.read(f"responses/{name}.json") or {} for name in scenario.answers]
     cost = sum(answer["metrics"]["cost_usd"] for answer in answers)
-    day = (house.read("day-spend.json") or {}).get("cost_usd", 0.0)
-    return [] if cost > 0 and abs(cost - day) < 1e-6 else [f"the answers cost {cost} USD, the day {day}"]
+    booked = sum(charge.entry.cost_usd for charge in read_charges(SpoolLayout(house.spool).gateway))
+    return [] if cost > 0 and abs(cost - booked) < 1e-6 else [f"the answers cost {cost} USD, the journal {booked}"]
 
 
 def _check_git(house: House, scenario: Scenario) -> list[str]:
