@@ -9,8 +9,8 @@ KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 
-# Test processes. Many tests wait for daemons and agents: four processes keep two cores busy.
-WORKERS ?= 4
+# Test processes. Many tests wait for daemons and agents: three processes keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: help demo test check storm crash power-cut full-disk format schemas clean
 .DEFAULT_GOAL := help
