@@ -188,10 +188,11 @@ async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
         def alive(self) -> None:
             fed.append("alive")
 
-    hangs = asyncio.Event()
+    hanging, hangs = asyncio.Event(), asyncio.Event()
 
     async def one_round() -> None:
         if len(done) == 2:
+            hanging.set()
             await hangs.wait()
         done.append("round")
 
@@ -202,7 +203,7 @@ async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
     rounds._is_over = lambda: False  # type: ignore[method-assign]
     rounds._seconds_to_sleep = lambda: 0.0  # type: ignore[method-assign]
     running = asyncio.create_task(rounds.run())
-    await asyncio.sleep(0.2)
+    await hanging.wait()
     assert (len(done), len(fed)) == (2, 2)
     engine.stopping.detached.set()
     await running

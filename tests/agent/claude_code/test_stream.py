@@ -36,10 +36,10 @@ def test_a_run_is_told_line_by_line():
     assert said.session_id == said.result["session_id"] != ""
     assert said.denied == ["WebFetch"]
     assert listened.words[0] == f"Claude Code 2.1.330, claude-haiku-5-5, session {said.session_id}"
-    assert listened.words[1:4] == ["Looking.", "Bash: echo hi > a.txt; pwd", "> /work"]
+    assert listened.words[1:4] == ["Looking.", "Bash: echo hi > a.txt; pwd", "> /repository"]
     assert "denied: WebFetch" in listened.words
     assert listened.words[-1] == "Done." == said.last_text
-    assert (None, "Write: /work/b.txt") in listened.events
+    assert (None, "Write: /repository/b.txt") in listened.events
 
 
 def test_long_results_are_cut_and_errors_are_marked():
