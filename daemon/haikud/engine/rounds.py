@@ -111,7 +111,8 @@ class Rounds:
                 await self._status.work()
             engine.supervisor.waits(in_a_line(engine), RETRY_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(engine.stopping.detached.wait(), RETRY_SECONDS)
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await engine.stopping.detached.wait()
         return False
 
     async def _recover(self) -> None:
@@ -154,7 +155,8 @@ class Rounds:
             if self._is_over():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(engine.wake.wait(), self._seconds_to_sleep())
+                async with asyncio.timeout(self._seconds_to_sleep()):
+                    await engine.wake.wait()
 
     async def _round_unless_detached(self) -> bool:
         """One round; False where it was cut short by the order to detach. The write in hand is finished at the end."""

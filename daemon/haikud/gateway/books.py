@@ -193,7 +193,8 @@ class Books:
     async def changed(self, seconds: float) -> None:
         """Wait until some call has ended, at most so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     def forget(self, ref: str, attempt: int) -> None:
         """Let go of the account of an attempt that is over; the journal keeps it."""

@@ -231,7 +231,8 @@ class Gate:
         if self._reachable is not None:
             there = False
             with suppress(Exception):  # whatever it raises: else the account would stay paused for ever
-                there = await asyncio.wait_for(self._reachable(), self._api.connect_seconds + SLACK_SECONDS)
+                async with asyncio.timeout(self._api.connect_seconds + SLACK_SECONDS):
+                    there = await self._reachable()
         self._probing = None
         if there:
             self._end_pause()

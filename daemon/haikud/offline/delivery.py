@@ -43,7 +43,8 @@ class Delivery:
         """Say nothing for so long, unless the server stops."""
         if seconds > 0:
             try:
-                await asyncio.wait_for(self._closing.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._closing.wait()
             except TimeoutError:
                 return
 

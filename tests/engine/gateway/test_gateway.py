@@ -121,7 +121,8 @@ async def test_another_takes_the_place_of_one_that_dies_and_one_that_dies_again_
     await until(lambda: len(room.pids()) >= 5, "more tries")
     assert daemon.state == "down"
     assert any("it exited with 7" in text for text in room.trouble.texts)
-    assert await asyncio.wait_for(asyncio.shield(_account(daemon, monkeypatch)), 10) is None
+    async with asyncio.timeout(10):
+        assert await _account(daemon, monkeypatch) is None
     (room.beside / "dies").unlink()
     await until(lambda: daemon.state == "running", "one that stays")
     assert not room.trouble.texts
@@ -187,6 +188,25 @@ async def test_a_socket_that_was_removed_is_made_again_with_a_gateway_that_liste
     assert daemon.place() == place
     assert len(room.pids()) == 2
     await leave(daemon)
+
+
+async def test_a_daemon_that_leaves_in_the_moment_the_link_stands_does_leave(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+):
+    daemon = room.daemon()
+    link, came = daemon._try_to_link, asyncio.Event()
+
+    async def and_leave(one: process.Process) -> None:
+        await link(one)
+        came.set()
+        daemon._task.cancel()
+
+    monkeypatch.setattr(daemon, "_try_to_link", and_leave)
+    daemon.place()
+    async with asyncio.timeout(20):
+        await came.wait()
+        await leave(daemon)
+    assert all(is_gone(pid) for pid in room.pids())
 
 
 async def test_without_a_key_a_gateway_that_runs_is_left_to_its_attempts(room: Room):

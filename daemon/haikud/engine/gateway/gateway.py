@@ -142,7 +142,8 @@ class Gateway:
         if self._process is not None:
             self._keep_up()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._linked.wait(), HELLO_SECONDS)
+                async with asyncio.timeout(HELLO_SECONDS):
+                    await self._linked.wait()
         elif self.tokens:
             self._keep_up()
 
@@ -160,10 +161,10 @@ class Gateway:
         until = loop.time() + ANSWER_SECONDS
         while self._task is not None and not self._task.done() and (left := until - loop.time()) > 0:
             with suppress(TimeoutError, LinkLost):
-                await asyncio.wait_for(self._linked.wait(), left)
-                if self._link is not None:
-                    asked = self._link.close_attempt(ref, attempt, since)
-                    return await asyncio.wait_for(asked, until - loop.time())
+                async with asyncio.timeout(left):
+                    await self._linked.wait()
+                    if self._link is not None:
+                        return await self._link.close_attempt(ref, attempt, since)
             await asyncio.sleep(0.05)
         return None
 
@@ -272,7 +273,8 @@ class Gateway:
         dumb_at, pause, why = loop.time() + DUMB_SECONDS, 0.02, ""
         while not ended.done():
             try:
-                await asyncio.wait_for(self._try_to_link(process), HELLO_SECONDS)
+                async with asyncio.timeout(HELLO_SECONDS):
+                    await self._try_to_link(process)
             except OSError as error:  # a TimeoutError is one too
                 why = describe(error)
             else:
@@ -352,7 +354,8 @@ async def _end(process: Process, seconds: float, *, kill: bool) -> None:
     process.send(signal.SIGTERM)
     for is_last in (not kill, True):
         try:
-            await asyncio.wait_for(_ended(process), seconds)
+            async with asyncio.timeout(seconds):
+                await _ended(process)
         except TimeoutError:
             if is_last:
                 return
