@@ -39,6 +39,7 @@ QUICK = {
     "limits": {"grace_seconds": 1.0},
     "api": {"retry_waits": [0.05, 0.1], "stall_seconds": 2.0, "connect_seconds": 2.0},
     "prices": PRICES,
+    "sandbox": {"mode": "none"},
 }
 """Settings that make waits and starts short, and let tests have filesystems as small as they like."""
 

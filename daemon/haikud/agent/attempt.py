@@ -24,8 +24,8 @@ from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageTotal
-from haikud.sandbox.commands import Ended, run_command
-from haikud.sandbox.modes import wrap_command
+from haikud.sandbox.commands import Ended
+from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.sandbox.prctl import is_subreaper
 from haikud.sandbox.trees import end_tree
 from haikud.spool.agent_log import AgentLog, escape_text
@@ -96,6 +96,7 @@ class Attempt:
     phase_seconds: dict[str, float] = field(default_factory=dict)
     worktree: Path = Path("/")
     environment: dict[str, str] = field(default_factory=dict)
+    sandbox: Sandbox = NO_SANDBOX  # until setup has put up the walls, nothing untrusted is run
     identity: tuple[str, str] = ("haikud", "haikud@localhost")
     start_sha: str | None = None
     git: WhoseGit = "none"
@@ -188,8 +189,8 @@ class Attempt:
 
         offset = self.log.offset()
         try:
-            ended = run_command(
-                wrap_command(self.spec.sandbox, argv),
+            ended = self.sandbox.run(
+                argv,
                 cwd=self.worktree,
                 env=self.environment if environment is None else environment,
                 timeout=timeout,

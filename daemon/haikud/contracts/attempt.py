@@ -24,6 +24,7 @@ from haikud.contracts.settings import (
     LimitSettings,
     ModelPrice,
     MonitorSettings,
+    SandboxSettings,
 )
 from haikud.contracts.states import AttemptOutcome, Phase
 from haikud.contracts.usage import UsageEntry, UsageTotal
@@ -85,7 +86,8 @@ class Spec(Model):
     guidance: list[GivenGuidance] = Field(default_factory=list)  # all answers so far, the oldest first
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)
-    sandbox: str = "none"
+    sandbox: str = "none"  # the mode that was found to work here: bwrap, landlock or none
+    isolation: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
     issues: Literal["none", "local", "github"] = "none"  # whether the task gets an issue of its own, and where
     github: GitHubSettings = Field(default_factory=lambda: GitHubSettings.model_validate({}))
     retry_reason: str | None = None  # this attempt is a retry, and why; the runner writes it into the log

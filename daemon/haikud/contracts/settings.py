@@ -13,6 +13,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 DEFAULT_MODELS = {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"}
 """Names of models and the ids they mean, where the settings say nothing else."""
 
+DEFAULT_HOSTS = (
+    "pypi.org",
+    "files.pythonhosted.org",
+    "registry.npmjs.org",
+    "static.crates.io",
+    "index.crates.io",
+    "proxy.golang.org",
+    "sum.golang.org",
+    "rubygems.org",
+    "repo.maven.apache.org",
+    "github.com",
+    "codeload.github.com",
+)
+"""Package registries, and the host that packages without one are fetched from."""
+
 
 class SettingsModel(BaseModel):
     """Strict: unknown keys are errors, and so is a yes or no where a number belongs."""
@@ -187,6 +202,19 @@ class EnvironmentSettings(SettingsModel):
     set_values: dict[str, str] = Field(default_factory=dict)
 
 
+class SandboxSettings(SettingsModel):
+    """How untrusted commands are held: agents with a command, the shell tool, setup, tests, linters."""
+
+    mode: Literal["auto", "bwrap", "landlock", "none"] = "auto"  # auto: bwrap, else landlock, else nothing is run
+    readable: list[str] = Field(default_factory=list)  # folders and files beyond the system's and PATH's; ~ is HOME
+    writable: list[str] = Field(default_factory=list)  # caches, such as ~/.cache/pip; ~ is HOME
+    network: Literal["listed", "off", "open"] = "listed"  # which hosts can be reached, beside the gateway
+    hosts: list[str] = Field(default_factory=lambda: list(DEFAULT_HOSTS))  # HOST, *.HOST, HOST:PORT; ports: 80, 443
+    memory_bytes: int | None = Field(None, ge=67_108_864)  # address space of each process; default: not limited
+    processes: int | None = Field(None, ge=16)  # of the daemon's user at once; default: not limited
+    file_bytes: int = Field(8_589_934_592, ge=1_048_576)  # of one file that a command writes
+
+
 class Settings(SettingsModel):
     """All settings. `HAIKUD_NAME` and `HAIKUD_GROUP__NAME` in the environment override the file."""
 
@@ -225,6 +253,7 @@ class Settings(SettingsModel):
     escalations: EscalationSettings = Field(default_factory=lambda: EscalationSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
+    sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
 
     @field_validator("prices")
     @classmethod

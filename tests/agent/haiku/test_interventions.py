@@ -16,6 +16,7 @@ from haikud.contracts.settings import LimitSettings, MonitorSettings
 from haikud.contracts.states import Phase
 from haikud.engine.monitors.judge import judge
 from haikud.engine.monitors.watch import Watch, follow
+from haikud.sandbox.isolation import NO_SANDBOX
 from haikud.spool.agent_log import AgentLog
 from haikud.spool.models import iter_lines
 
@@ -94,7 +95,7 @@ def test_a_quiet_tool_command_is_no_silence_and_what_follows_it_is(tmp_path: Pat
         found.append(len(judge(look(), settings, time.monotonic())))
         return False
 
-    shell = Shell(tmp_path, environment, limits, "none", log, events, stop, settings)
+    shell = Shell(tmp_path, environment, limits, NO_SANDBOX, log, events, stop, settings)
     events.phase(Phase.IMPLEMENT, 10)
     Toolbox(["bash"], shell).use({"name": "bash", "input": {"command": "sleep 0.6"}})
     assert len(found) > 5

@@ -15,6 +15,7 @@ from haikud.agent.haiku.context import ContextFile
 from haikud.contracts.attempt import Assignment, Orders, Question, QuotaStop, Spec
 from haikud.contracts.gateway import Purse
 from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.spool.agent_log import AgentLog
 
 EndKind = Literal["done", "escalated", "paused", "quota", "failed", "stopped", "budget", "max_turns", "intervened"]
@@ -39,6 +40,7 @@ class HaikuOrder:
     at_turn: Callable[[], bool] = lambda: False  # whether a monitor ends it at this turn
     cuts_call: Callable[[], bool] = lambda: False  # whether a model call under way is to be cut short for that
     gather_context: Callable[[], Sequence[ContextFile]] = tuple  # for the first message of a conversation
+    sandbox: Sandbox = NO_SANDBOX  # what tool commands run in
     resume_note: str | None = None  # why this attempt follows one that said done, such as failed tests
 
 

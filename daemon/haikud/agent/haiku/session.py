@@ -68,7 +68,7 @@ def _run(order: HaikuOrder, meter: Metering) -> NoReturn:
         worktree=order.worktree,
         environment=order.environment,
         limits=spec.limits,
-        sandbox=spec.sandbox,
+        sandbox=order.sandbox,
         log=order.log,
         events=order.events,
         stop=order.stop.is_set,

@@ -65,6 +65,7 @@ def _order(attempt: Attempt, watchman: Watchman) -> HaikuOrder:
         read_orders=attempt.read_orders,
         stop=attempt.stop,
         account=attempt.account,
+        sandbox=attempt.sandbox,
         at_turn=watchman.at_turn,
         cuts_call=watchman.cuts_call,
         gather_context=partial(_gather, attempt),

@@ -19,11 +19,12 @@ from haikud.agent.errors import AgentError
 from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
+from haikud.agent.walls import policy_of
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.sandbox.environment import API_NAMES
-from haikud.sandbox.modes import UnknownSandbox, wrap_command
+from haikud.sandbox.isolation import Sandbox, UnknownSandbox
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
 from haikud.spool.models import dump
 from haikud.spool.reading import holds
@@ -34,7 +35,6 @@ from haikud.workspace.worktrees import prepare_worktree
 
 def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
-    _check_sandbox(attempt)
     private_folders(attempt.paths)
     open_issue(attempt)
     if attempt.spec.guidance:
@@ -45,6 +45,7 @@ def set_up(attempt: Attempt) -> None:
         is_new = True
     else:
         is_new = _prepare(attempt)
+    _put_up_walls(attempt)
     attempt.environment = agent_environment(
         attempt.spec,
         attempt.paths,
@@ -54,6 +55,7 @@ def set_up(attempt: Attempt) -> None:
         api_key=attempt.api_key,
         issue_number=attempt.issue[0] if attempt.issue else attempt.spec.task.issue_number,
     )
+    attempt.environment |= attempt.sandbox.environment()
     _name_passed_secrets(attempt)
     if attempt.spec.workspace is not None:
         _copy_and_fill(attempt)
@@ -62,10 +64,10 @@ def set_up(attempt: Attempt) -> None:
     run_setup_command(attempt, is_new=is_new)
 
 
-def _check_sandbox(attempt: Attempt) -> None:
+def _put_up_walls(attempt: Attempt) -> None:
     """Fail closed: what was to be isolated must not run without."""
     try:
-        wrap_command(attempt.spec.sandbox, [])
+        attempt.sandbox = Sandbox(policy_of(attempt))
     except UnknownSandbox as error:
         action = "Correct the sandbox's name in the settings"
         raise Failed(

@@ -93,6 +93,7 @@ def build_spec(order: Order) -> Spec:
         gateway=order.gateway,
         issues=settings.issues,
         github=settings.github,
+        isolation=settings.sandbox,
         daemon_version=haikud.__version__,
     )
 

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from haikud.contracts.settings import Settings
-from haikud.sandbox.commands import Ended, run_command, shell
+from haikud.sandbox.commands import Ended, shell
 from haikud.sandbox.environment import API_NAMES, git_variables
-from haikud.sandbox.modes import wrap_command
+from haikud.sandbox.isolation import NO_SANDBOX
 from haikud.workspace.merge_place import MergePlace
-
-SANDBOX = "none"
 
 _TAIL_BYTES = 8_192
 
@@ -103,8 +101,8 @@ def _run(
 
     limits = settings.limits
     tell(f"running the {what} command on the result: {command}")
-    ended = run_command(
-        wrap_command(SANDBOX, shell(command)),
+    ended = NO_SANDBOX.run(
+        shell(command),
         cwd=place.tree,
         env=environment,
         timeout=limits.test_seconds if what == "test" else limits.setup_seconds,

@@ -25,7 +25,7 @@ from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
 from haikud.engine.upkeep.gateway_check import check_gateway
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
-from haikud.sandbox.modes import MODES
+from haikud.sandbox.isolation import MODES
 from haikud.spool.claims import boot_id, process_start_time
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.format import SpoolFormatError, read_format

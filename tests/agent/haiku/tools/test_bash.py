@@ -13,6 +13,7 @@ from haikud.agent.events import EventLog
 from haikud.agent.haiku.tools.bash import BashTool, Shell
 from haikud.agent.haiku.tools.outcome import BadInput
 from haikud.contracts.settings import LimitSettings
+from haikud.sandbox.isolation import NO_SANDBOX
 from haikud.spool.agent_log import AgentLog
 
 
@@ -27,7 +28,7 @@ def shell(tmp_path: Path):
         worktree=worktree,
         environment={"PATH": "/usr/bin:/bin", "HAIKUD_OUT": str(out), "HOME": str(tmp_path)},
         limits=LimitSettings.model_validate({"tool_seconds": 20, "grace_seconds": 0.2, "tool_output_bytes": 1024}),
-        sandbox="none",
+        sandbox=NO_SANDBOX,
         log=log,
         events=EventLog(tmp_path / "events.jsonl"),
         stop=stop.is_set,

@@ -15,6 +15,7 @@ from haikud.agent.haiku.tools.bash import Shell
 from haikud.agent.haiku.tools.overflow import FullOutputs, HeadAndTail, Output
 from haikud.agent.haiku.tools.registry import Toolbox
 from haikud.contracts.settings import LimitSettings
+from haikud.sandbox.isolation import NO_SANDBOX
 from haikud.spool.agent_log import AgentLog
 
 
@@ -32,7 +33,7 @@ def shell(tmp_path: Path, out: Path) -> Iterator[Shell]:
         worktree=tmp_path,
         environment={"PATH": "/usr/bin:/bin", "HAIKUD_OUT": str(out), "HOME": str(tmp_path)},
         limits=LimitSettings.model_validate({"tool_output_bytes": 1024}),
-        sandbox="none",
+        sandbox=NO_SANDBOX,
         log=log,
         events=EventLog(tmp_path / "events.jsonl"),
         stop=threading.Event().is_set,

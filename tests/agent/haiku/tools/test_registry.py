@@ -11,6 +11,7 @@ from haikud.agent.events import EventLog
 from haikud.agent.haiku.tools.bash import Shell
 from haikud.agent.haiku.tools.registry import Toolbox, summary_of
 from haikud.contracts.settings import LimitSettings
+from haikud.sandbox.isolation import NO_SANDBOX
 from haikud.spool.agent_log import AgentLog
 
 
@@ -21,7 +22,7 @@ def toolbox(tmp_path: Path):
     limits = LimitSettings.model_validate({"tool_output_bytes": 1024})
     events = EventLog(tmp_path / "events.jsonl")
     environment = {"PATH": "/usr/bin:/bin"}
-    shell = Shell(tmp_path / "worktree", environment, limits, "none", log, events, lambda: False)
+    shell = Shell(tmp_path / "worktree", environment, limits, NO_SANDBOX, log, events, lambda: False)
     yield Toolbox(["bash", "edit"], shell)
     log.close()
 

@@ -22,8 +22,8 @@ from haikud.agent.haiku.tools.outcome import ToolOutcome, required_text
 from haikud.agent.haiku.tools.overflow import FullOutputs, Output
 from haikud.agent.life import SignsOfLife
 from haikud.contracts.settings import LimitSettings, MonitorSettings
-from haikud.sandbox.commands import CannotStart, Ended, run_command
-from haikud.sandbox.modes import wrap_command
+from haikud.sandbox.commands import CannotStart, Ended
+from haikud.sandbox.isolation import Sandbox
 from haikud.spool.agent_log import AgentLog
 from haikud.spool.reading import UntrustedFile, read_untrusted
 from haikud.spool.refusals import refused_by_machine
@@ -39,7 +39,7 @@ class Shell:
     worktree: Path
     environment: Mapping[str, str]
     limits: LimitSettings
-    sandbox: str
+    sandbox: Sandbox
     log: AgentLog
     events: EventLog
     stop: Callable[[], bool]
@@ -94,8 +94,8 @@ class BashTool:
             script = f"trap {trap} EXIT; {command}"  # on the first line, so that bash's line numbers stay right
         try:
             with kept:
-                ended = run_command(
-                    wrap_command(shell.sandbox, ["bash", "-c", script]),
+                ended = shell.sandbox.run(
+                    ["bash", "-c", script],
                     cwd=self._cwd,
                     env=shell.environment,
                     timeout=shell.limits.tool_seconds,
