@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from haikud.sandbox.commands import Ended, run_command
+from haikud.sandbox.egress_seam import Egress
 from haikud.sandbox.policy import Policy
 
 MODES = ("none",)
@@ -22,10 +23,11 @@ class UnknownSandbox(ValueError):  # noqa: N818 -- the name says what is the cas
 class Sandbox:
     """Runs commands under one policy, one at a time. Raises UnknownSandbox."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, egress: Egress | None = None) -> None:
         if policy.mode not in MODES:
             raise UnknownSandbox(f"unknown sandbox mode {policy.mode!r}: this version has {', '.join(MODES)}")
         self.policy = policy
+        self._egress = egress
 
     def environment(self) -> dict[str, str]:
         """Variables that commands need to find their way out: the proxy's address."""
@@ -47,6 +49,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Let go of what the policy needed."""
+        if self._egress is not None:
+            self._egress.close()
 
 
 NO_SANDBOX = Sandbox(Policy())
