@@ -23,11 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.sandbox.prctl import is_subreaper
-from haikud.sandbox.process_table import MARKER_NAME, own_children
+from haikud.sandbox.process_table import MARKER_NAME, describe, has_children, own_children, reap
 from haikud.sandbox.trees import end_tree
 
 _TICK = 0.05
 """Seconds between two looks at `stop`."""
+
+_WRAPPER_SECONDS = 0.5
+_WRAPPER_TICK = 0.001
+"""How long a wrapper with nothing left to wait for may take to end, and between two looks whether it has."""
 
 _CHUNK = 65_536
 _MOST_LATE_BYTES = 16 * 1_048_576
@@ -66,11 +70,15 @@ def run_command(
     grace: float,
     on_output: Callable[[bytes], None],
     stop: Callable[[], bool] | None = None,
+    pass_fds: Sequence[int] = (),
+    wrapped: bool = False,
 ) -> Ended:
     """Run `argv` in `cwd` with exactly the environment `env`, at most `timeout` seconds.
 
     `stop` is asked every 50 ms; when it says True, or time is up, the tree gets TERM, `grace` seconds, then KILL. The
     tree is found through `env`'s HAIKUD_OUT too. Raises CannotStart, and TreeStillAlive where even KILL did not help.
+    `pass_fds` are inherited. `wrapped`: argv starts a program (bwrap) that runs the command beneath it, in processes
+    of the same command line, and ends when the command does; it gets no TERM, which would end the command at once.
     """
     began = time.monotonic()
     if stop is not None and stop():
@@ -86,11 +94,12 @@ def run_command(
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
+            pass_fds=tuple(pass_fds),
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
         raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: {error}") from error
     try:
-        running = _Running(process, env.get(MARKER_NAME), others, grace, on_output)
+        running = _Running(process, env.get(MARKER_NAME), others, grace, on_output, wrapped=wrapped)
     except BaseException:
         process.kill()
         process.wait()
@@ -124,8 +133,11 @@ class _Running:
         others: AbstractSet[int] | None,
         grace: float,
         on_output: Callable[[bytes], None],
+        *,
+        wrapped: bool,
     ) -> None:
         self._process = process
+        self._wrapper = describe(process.pid).partition(" ")[2] if wrapped else None
         self._pipe = process.stdout.fileno() if process.stdout is not None else -1  # it always is one
         self._pidfd = os.pidfd_open(process.pid)
         self._marker = marker
@@ -155,11 +167,21 @@ class _Running:
     def end_rest(self) -> list[str]:
         """The command has exited: end what it left behind, take the last of its output."""
         left: list[str] = []
-        nothing_left = self._others is not None and own_children() <= self._others
+        nothing_left = self._others is not None and self._only_others_left(self._others)
         if not nothing_left:  # all that a subreaper's command leaves behind is a child of ours
             left = self._end()
         self._take_rest()
         return left
+
+    def _only_others_left(self, others: AbstractSet[int]) -> bool:
+        """Nothing of the command's is. The wrapper's second process ends a moment after the first."""
+        end = time.monotonic() + _WRAPPER_SECONDS
+        while left := own_children() - others:
+            if self._wrapper is None or time.monotonic() >= end or any(has_children(pid) for pid in left):
+                return False
+            time.sleep(_WRAPPER_TICK)
+            reap(left)
+        return True
 
     def end_all(self) -> list[str]:
         """End the command and its tree; nothing is left running in the sense of `Ended`."""
@@ -179,13 +201,17 @@ class _Running:
             self._process.stdout.close()
 
     def _end(self) -> list[str]:
-        return end_tree(
+        ended = end_tree(
             marker=self._marker,
             pids=[self._process.pid],
             grace=self._grace,
             orphans_but=self._others,
             meanwhile=self._take,
+            no_term=frozenset() if self._wrapper is None else {self._process.pid},
         )
+        if self._wrapper is None:
+            return ended
+        return [one for one in ended if one.partition(" ")[2] not in {self._wrapper, "[bwrap]"}]
 
     def _take(self) -> bool:
         """Deliver one chunk of what is there; whether there may be more."""

@@ -19,6 +19,7 @@ class Policy:
     mode: str = "none"  # bwrap, landlock or none
     writable: tuple[Path, ...] = ()  # folders and files: the worktree, out/, the private git folder, caches
     readable: tuple[Path, ...] = ()  # beyond the system's: the repository's objects, the assignment, tools in a home
-    temporary: Path | None = None  # a folder that stands for /tmp where the mode can do that; one of the writable
+    hidden: tuple[Path, ...] = ()  # out of sight even where a readable folder holds it: the spool, a key's file
+    temporary: Path | None = None  # a folder that stands for /tmp where the mode can do that; in one of the writable
     ports: tuple[int, ...] = ()  # on loopback that stay reachable: the gateway's
     settings: SandboxSettings = field(default_factory=lambda: SandboxSettings.model_validate({}))

@@ -126,6 +126,17 @@ def own_children() -> set[int]:
     return children
 
 
+def has_children(pid: int) -> bool:
+    """Whether that process has any, zombies included; unknown counts as yes."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 -- names only
+        return any(Path(f"/proc/{pid}/task/{thread}/children").read_bytes().strip() for thread in threads)
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # it has ended, or a kernel without CONFIG_PROC_CHILDREN
+        return look_at(pid) is not None
+
+
 def send_signal(seen: Seen, number: signal.Signals) -> None:
     """Signal exactly that process, never a later one of the same pid. One that is gone is fine.
 

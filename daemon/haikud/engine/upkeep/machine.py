@@ -25,7 +25,8 @@ from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
 from haikud.engine.upkeep.gateway_check import check_gateway
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
-from haikud.sandbox.isolation import MODES
+from haikud.sandbox.bwrap import find_bwrap
+from haikud.sandbox.landlock import landlock_abi
 from haikud.spool.claims import boot_id, process_start_time
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.format import SpoolFormatError, read_format
@@ -296,11 +297,12 @@ def _clock(layout: SpoolLayout) -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
-    if MODES == ("none",):
+    modes = [*(["bwrap"] if find_bwrap() else []), *(["landlock"] if landlock_abi() else [])]
+    if not modes:
         why = "agents are held back by nothing but their own environment and git folder"
         yield note(Code.SANDBOX, why, cure="see SECURITY.md; run the daemon as a user of its own")
     else:
-        yield ok(Code.SANDBOX, f"modes: {', '.join(MODES)}")
+        yield ok(Code.SANDBOX, f"on this machine: {', '.join(modes)}")
 
 
 def _daemon(layout: SpoolLayout) -> Iterator[Finding]:

@@ -1,0 +1,142 @@
+"""What of the machine's files commands get to see, for a policy: the same for every mode that can hold it.
+
+The system's places are programs, libraries and settings that every user may read. What not everybody may read there
+(keys, password hashes) is left out, whoever we are: the daemon may run as root, or in a group that reads more.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from haikud.sandbox.policy import Policy
+from haikud.sandbox.tool_homes import tool_homes
+
+SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu", "/etc"),
+    *("/run/current-system", "/var/lib/ca-certificates", "/sys/devices/system"),
+)
+"""Readable in every mode, where they exist."""
+
+_SECRET_NAMES = frozenset({"shadow", "shadow-", "gshadow", "gshadow-", "sudoers", "sudoers.d", "haikud"})
+"""In /etc, out of sight whatever their permissions say."""
+
+_EVERYBODY_READS, _EVERYBODY_ENTERS = stat.S_IROTH, stat.S_IROTH | stat.S_IXOTH
+
+
+@dataclass(frozen=True)
+class View:
+    """Absolute paths that exist."""
+
+    writable: tuple[Path, ...]  # none beneath another
+    readable: tuple[Path, ...]  # beyond SYSTEM; none beneath a writable one
+    hidden: tuple[Path, ...]  # beneath one of the former, or of SYSTEM
+    temporary: Path | None
+
+
+def view_of(policy: Policy, path: str) -> View:
+    """What commands with that PATH see. Looks at the disk."""
+    home = Path("~").expanduser()
+    listed = policy.settings
+    writable = _outermost(_existing([*policy.writable, *(_place(one, home) for one in listed.writable)]))
+    named = [*policy.readable, *(_place(one, home) for one in listed.readable), *tool_homes(path, home), *_python()]
+    covered = [*writable, *map(Path, SYSTEM)]
+    readable = [one for one in _existing(named) if not is_beneath(one, covered)]
+    hidden = [*policy.hidden, *_secrets_of_etc()]
+    seen = [*writable, *readable, *map(Path, SYSTEM)]
+    return View(
+        tuple(writable),
+        tuple(_outermost_but(readable, policy.hidden)),
+        tuple(one for one in hidden if is_beneath(one, seen) and one.exists()),
+        policy.temporary,
+    )
+
+
+def is_beneath(path: Path, places: Iterable[Path]) -> bool:
+    """Whether it is one of the places, or lies in one."""
+    return any(path.is_relative_to(place) for place in places)
+
+
+def without(place: Path, hidden: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Paths that together are all of `place` but what is hidden; and the folders that were taken apart for that."""
+    inside = [one for one in hidden if one.is_relative_to(place)]
+    if not inside:
+        return [place], []
+    if place in inside:
+        return [], []
+    parts: list[Path] = []
+    opened = [place]
+    try:
+        children = sorted(place.iterdir())
+    except OSError:
+        return [], []
+    for child in children:
+        if child.is_symlink():
+            continue  # leads somewhere else, and whether that is reachable is decided there
+        more, deeper = without(child, inside)
+        parts += more
+        opened += deeper
+    return parts, opened
+
+
+def _place(text: str, home: Path) -> Path:
+    return Path(os.path.normpath(home / Path(text).expanduser()))
+
+
+def _existing(paths: Iterable[Path]) -> list[Path]:
+    """Each as it is named, and where its real place is another, there too: programs meet both names."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.exists():
+            found[path] = None
+            found[Path(os.path.realpath(path))] = None
+    return list(found)
+
+
+def _outermost(paths: list[Path]) -> list[Path]:
+    return [one for one in paths if not is_beneath(one, [other for other in paths if other != one])]
+
+
+def _outermost_but(paths: list[Path], hidden: Iterable[Path]) -> Iterator[Path]:
+    """Those that no other holds; and those that another holds, but with something hidden between the two."""
+    covers = list(hidden)
+    for one in paths:
+        holders = [other for other in paths if other != one and one.is_relative_to(other)]
+        if all(any(one.is_relative_to(cover) and cover.is_relative_to(other) for cover in covers) for other in holders):
+            yield one
+
+
+@functools.cache
+def _secrets_of_etc() -> tuple[Path, ...]:
+    return tuple(_not_for_everybody(Path("/etc")))
+
+
+def _not_for_everybody(folder: Path) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_symlink():
+            continue
+        mode = entry.stat(follow_symlinks=False).st_mode
+        wanted = _EVERYBODY_ENTERS if stat.S_ISDIR(mode) else _EVERYBODY_READS
+        if mode & wanted != wanted or (entry.name in _SECRET_NAMES and folder == Path("/etc")):
+            yield Path(entry.path)
+        elif stat.S_ISDIR(mode):
+            yield from _not_for_everybody(Path(entry.path))
+
+
+def python() -> str:
+    """Our own Python, by its real place: what a virtual environment's link leads to."""
+    return os.path.realpath(sys.executable)
+
+
+def _python() -> list[Path]:
+    """What the launcher needs; and what commands that are Python programs of ours do."""
+    return [Path(sys.base_prefix)]
