@@ -21,7 +21,7 @@ from pathlib import Path
 from haikud.sandbox.bwrap import bwrap_options, find_bwrap
 from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.egress_seam import PROXY_PORT, Egress
-from haikud.sandbox.landlock import DEVICE, LIST, READ, WRITE
+from haikud.sandbox.landlock import DEVICE, LIST, NET_ABI, READ, WRITE, landlock_abi
 from haikud.sandbox.launcher import PLACE, Launcher
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.seccomp import Sockets, program
@@ -227,7 +227,9 @@ class Sandbox:
         ports = list(self.policy.ports)
         if self._egress is not None and self._has_proxy:
             ports.append(self._egress.landlock_port())
-        sockets = Sockets(unix=False, tcp=network == "open" or bool(ports), other_internet=network == "open")
+        # Where the kernel cannot hold TCP to these ports, there is none: better no way out than any way out.
+        tcp = network == "open" or (bool(ports) and landlock_abi() >= NET_ABI)
+        sockets = Sockets(unix=False, tcp=tcp, other_internet=network == "open")
         orders = {
             "places": self._landlock_places(env),
             "ports": None if network == "open" else ports,
