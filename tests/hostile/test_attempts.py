@@ -1,0 +1,103 @@
+"""Every attempt to break out fails in the modes that hold it, and succeeds where there are no walls: it is a real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.hostile.inside.driver import load
+from tests.hostile.inside.registry import ATTEMPTS, FRIENDLY
+from tests.hostile.victim import Victim, as_a_runner, judge, restore, state_of
+from tests.support.waiting import wait_until
+
+from haikud.agent.phases.validate import validate
+from haikud.agent.worktree import put_in_order
+from haikud.contracts.states import Phase
+from haikud.sandbox.isolation import MODES
+
+load()
+ROOT = os.geteuid() == 0
+FEWEST = 100
+PLANTS = [attempt.name for attempt in ATTEMPTS.values() if attempt.plants]
+DIRECT = [attempt.name for attempt in ATTEMPTS.values() if not attempt.plants]
+
+
+@pytest.fixture
+def victim(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
+    if request.param not in MODES:
+        pytest.skip(f"this version has no mode {request.param}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with contextlib.closing(Victim(tmp_path, request.param)) as made:
+        yield made
+
+
+def through(victim: Victim) -> tuple[dict[str, bool], dict[str, Any]]:
+    """Which attempts got through, and what they said. What they changed is put back."""
+    every = ATTEMPTS | FRIENDLY
+    before = {name: state_of(victim.path(name)) for attempt in every.values() if (name := attempt.changes)}
+    with as_a_runner() if victim.mode != "none" else contextlib.nullcontext():
+        found = victim.run([*FRIENDLY, *DIRECT])
+    expected = {name for name in DIRECT if every[name].survives}
+    with contextlib.suppress(TimeoutError, AssertionError):  # the one that forks on and on is not there at once
+        wait_until(lambda: expected <= set(victim.survivors().values()), seconds=5 if victim.mode == "none" else 0.5)
+    ends = {name: judge(victim, every[name], found.get(name), before) for name in [*FRIENDLY, *DIRECT]}
+    restore(victim, before)
+    said = {name: line["error"] or line["got"] for name, line in found.items()}
+    assert {name: said.get(name) for name in FRIENDLY if not ends[name]} == {}
+    return ends, said
+
+
+def use_git(folder: Path, *more: str) -> None:
+    """What a user does there without a thought. Whether git is content is not asked."""
+    for command in (["status"], ["diff"], ["add", "-A"], ["commit", "-q", "-m", "mine"]):
+        subprocess.run(["git", *more, *command], cwd=folder, capture_output=True, check=False, timeout=60)
+
+
+def planted(victim: Victim) -> set[str]:
+    """Which plants ran, when haikud went on with its work, and its user after it; in mode none, when nobody took care."""
+    said, ran = victim.run(PLANTS), victim.attempt.paths.out / "ran"
+    worktree = victim.attempt.worktree
+    if victim.mode == "none":
+        use_git(worktree)
+        use_git(worktree, f"--git-dir={victim.attempt.task_paths.private_git}", f"--work-tree={worktree}")
+        careless = set(ran.read_text(encoding="utf-8").split())
+        assert careless == {"own-folder", "replaced-git"}, said
+        ran.unlink()
+    with as_a_runner():
+        victim.attempt.enter(Phase.VALIDATE, 80, "Measuring what was done")
+        validate(victim.attempt)
+        put_in_order(victim.attempt)
+    use_git(worktree)
+    use_git(victim.bench.repository)
+    return set(ran.read_text(encoding="utf-8").split()) if ran.exists() else set()
+
+
+@pytest.mark.parametrize("victim", ["none"], indirect=True)
+def test_without_walls_every_attempt_gets_through(victim: Victim):
+    ends, said = through(victim)
+    here = [ATTEMPTS[name] for name in DIRECT if ROOT or not ATTEMPTS[name].root]
+    failed = {attempt.name: said.get(attempt.name) for attempt in here if not ends[attempt.name]}
+    assert {name: why for name, why in failed.items() if not ATTEMPTS[name].doubtful} == {}
+    assert len(here) - len(failed) >= FEWEST
+    print(f"{len(here) - len(failed)} of {len(DIRECT)} attempts are real here; not: {failed}")  # noqa: T201 -- figures
+    assert planted(victim) == set()
+
+
+@pytest.mark.parametrize("victim", ["bwrap", "landlock"], indirect=True)
+def test_within_walls_attempts_fail_where_the_matrix_says_so(victim: Victim):
+    ends, said = through(victim)
+    held = {name for name in DIRECT if victim.mode in ATTEMPTS[name].held_by}
+    if ROOT:
+        held -= {name for name in held if not ATTEMPTS[name].held_from_root}
+    broke_out = {name for name in DIRECT if ends[name]}
+    assert {name: said.get(name) for name in broke_out & held} == {}
+    possible = {
+        name for name in set(DIRECT) - held if not ATTEMPTS[name].doubtful and (ROOT or not ATTEMPTS[name].root)
+    }
+    assert possible - broke_out == set(), "held after all: the matrix should say so"
+    assert planted(victim) == set()
