@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from haikud.contracts.hosts import read_entry
+
 DEFAULT_MODELS = {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5"}
 """Names of models and the ids they mean, where the settings say nothing else."""
 
@@ -213,6 +215,14 @@ class SandboxSettings(SettingsModel):
     memory_bytes: int | None = Field(None, ge=67_108_864)  # address space of each process; default: not limited
     processes: int | None = Field(None, ge=16)  # of the daemon's user at once; default: not limited
     file_bytes: int = Field(8_589_934_592, ge=1_048_576)  # of one file that a command writes
+
+    @field_validator("hosts")
+    @classmethod
+    def _refuse_what_is_no_host(cls, value: list[str]) -> list[str]:
+        """An entry that nothing could match must not look like a host that is let through."""
+        for entry in value:
+            read_entry(entry)
+        return value
 
 
 class Settings(SettingsModel):
