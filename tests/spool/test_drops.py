@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.spool.another_user import as_another_user, needs_root
+from tests.spool.another_user import NOBODY, as_another_user, needs_root
 from tests.support.waiting import wait_until
 
 from haikud.spool.drops import (
@@ -200,7 +200,7 @@ def test_where_no_lease_is_granted_stillness_decides(inbox: Path):
         faults = {taken.name: taken.fault for taken in drops.scan().ready}
         assert faults == {"plan.json": None, "secret.json": DropFault.UNREADABLE}
 
-    inbox.chmod(0o777)
+    os.chown(inbox, NOBODY, -1)
     as_another_user(inbox, scan)
 
 

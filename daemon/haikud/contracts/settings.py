@@ -241,7 +241,8 @@ class Settings(SettingsModel):
     poll_seconds: float = Field(1.0, gt=0)  # of the polling watcher
     rescan_seconds: float = Field(5.0, gt=0)  # the timer that makes up for every lost event
     allowed_uids: list[int] = Field(default_factory=list)  # who else may drop files; root and the daemon's user may
-    group: str | None = None  # opens the spool's folders to a group
+    group: str | None = None  # opens the spool's folders to a group, whose members may drop files
+    repositories: list[str] = Field(default_factory=list)  # folders in which plans may name one; globs; empty: any
     default_repository: str | None = None
     worktree_root: str | None = None  # default: REPO/worktrees
     main_branch: str | None = None  # default: the checkout's current branch, or HEAD's of a bare repository
@@ -264,6 +265,16 @@ class Settings(SettingsModel):
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
     sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
+
+    @field_validator("repositories")
+    @classmethod
+    def _refuse_relative_folders(cls, value: list[str]) -> list[str]:
+        """A list that lists nothing would leave every repository open, or none."""
+        for entry in value:
+            if not entry.startswith(("/", "~")) or ".." in entry.split("/") or "\0" in entry:
+                msg = f"{entry!r} is no whole path: write it from / or ~ on, without .."
+                raise ValueError(msg)
+        return value
 
     @field_validator("prices")
     @classmethod

@@ -30,6 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from haikud.spool.droppers import droppers, openness
 from haikud.spool.durable import fsync_folder, remove_if_there
 from haikud.spool.reading import read_at_most
 from haikud.spool.renaming import rename_without_replacing
@@ -112,21 +113,33 @@ class DropFolder:
         max_bytes: int,
         settle_seconds: float,
         allowed_uids: Iterable[int] = (),
+        gid: int | None = None,
         empty_is_fine: bool = False,
     ) -> None:
-        """`allowed_uids` come on top of root and this process's user; `empty_is_fine` is for control/."""
+        """`allowed_uids` and the group's members come on top of root and this process's user.
+
+        `empty_is_fine` is for control/.
+        """
         self.path = path
         self._empty_is_fine = empty_is_fine
-        self.follow(max_bytes=max_bytes, settle_seconds=settle_seconds, allowed_uids=allowed_uids)
+        self.follow(max_bytes=max_bytes, settle_seconds=settle_seconds, allowed_uids=allowed_uids, gid=gid)
         self._sights: dict[str, _Sight] = {}
         self._listed: deque[str] = deque()  # names of the last listing that were not looked at yet
         self._look_again: float | None = None  # monotonic: when the first of those looked at may be finished
         self._owed: list[Taken | OddEntry] = []  # taken by a scan that then failed
 
-    def follow(self, *, max_bytes: int, settle_seconds: float, allowed_uids: Iterable[int] = ()) -> None:
+    def follow(
+        self, *, max_bytes: int, settle_seconds: float, allowed_uids: Iterable[int] = (), gid: int | None = None
+    ) -> None:
         """Go by these limits from now on."""
         self._settle_seconds = settle_seconds
-        self._terms = Terms(max_bytes, frozenset({0, os.geteuid(), *allowed_uids}), self._empty_is_fine)
+        self._max_bytes = max_bytes
+        self._droppers = droppers(allowed_uids, gid)
+
+    def _terms(self) -> Terms:
+        """What holds now: who may write the folder is looked at each time."""
+        open_to = openness(self.path, self._droppers.gid)
+        return Terms(self._max_bytes, self._droppers, open_to, self._empty_is_fine)
 
     def scan(self) -> Scan:
         """`_scan`; what it took before it failed gets its name back, or else is brought by the next one."""
@@ -201,7 +214,7 @@ class DropFolder:
         for mtime_ns, name, token, path in sorted(found_taken):
             if len(left) >= MOST_PER_SCAN or size >= MOST_BYTES_PER_SCAN:
                 break
-            found = read_taken(token, name, path, self._terms)
+            found = read_taken(token, name, path, self._terms())
             if isinstance(found, OddEntry):
                 found = Taken(token, name, path, None, DropFault.ODD, mtime_ns / 1e9, found.why)
             if found is not None:
@@ -217,7 +230,7 @@ class DropFolder:
         What somebody still has open goes on to be written, wherever it lies then.
         """
         found: list[Taken | OddEntry | None] = [
-            read_taken(token, name, path, self._terms) for token, name, path in self._taken() if name in names
+            read_taken(token, name, path, self._terms()) for token, name, path in self._taken() if name in names
         ]
         for name in names:
             with suppress(FileNotFoundError):
@@ -225,7 +238,7 @@ class DropFolder:
                 path = self.path / taken_name(token, name)
                 (self.path / name).rename(path)
                 self._sights.pop(name, None)
-                found.append(read_taken(token, name, path, self._terms))
+                found.append(read_taken(token, name, path, self._terms()))
         taken = [one for one in found if one is not None]
         if taken:
             fsync_folder(self.path)
@@ -306,10 +319,10 @@ class DropFolder:
         if wait is None or not leased:
             return wait
         if status.st_size == 0:
-            return None if self._terms.empty_is_fine else wait
-        if entry.name.endswith(".json") and status.st_size <= self._terms.max_bytes:
+            return None if self._empty_is_fine else wait
+        if entry.name.endswith(".json") and status.st_size <= self._max_bytes:
             if sight.whole_json is None:
-                sight.whole_json = _is_whole_json(read_at_most(descriptor, self._terms.max_bytes))
+                sight.whole_json = _is_whole_json(read_at_most(descriptor, self._max_bytes))
             return None if sight.whole_json else wait
         return None
 
@@ -338,7 +351,7 @@ class DropFolder:
         self._sights.pop(entry.name, None)
         if seen is not None and not _is_open_as(seen, path) and _put_back(path, entry.path):
             return _SHORTEST_WAIT  # it was replaced between the look and the rename: the new one gets its own look
-        return read_taken(token, entry.name, path, self._terms)
+        return read_taken(token, entry.name, path, self._terms())
 
 
 def _is_whole_json(data: bytes) -> bool:

@@ -8,13 +8,13 @@ Fails with SpoolFormatError, which says what to do, and with OSError.
 
 from __future__ import annotations
 
-import grp
 import os
 import uuid
 from pathlib import Path
 
 from haikud.contracts.format import SPOOL_FORMAT, SpoolFormat
 from haikud.contracts.states import TaskState
+from haikud.spool.droppers import group_id
 from haikud.spool.durable import make_folder, write_new_durably
 from haikud.spool.layout import DROP_FOLDERS, TOP_FOLDERS, SpoolLayout
 from haikud.spool.models import UnreadableFile, dump, read_model
@@ -47,7 +47,10 @@ def open_spool(root: Path, *, group: str | None = None) -> SpoolFormat:
     `group`: a name or number; its members may drop files and read and remove answers.
     """
     layout = SpoolLayout(root)
-    gid = None if group is None else _group_id(group)
+    try:
+        gid = None if group is None else group_id(group)
+    except KeyError as error:
+        raise SpoolFormatError(f"the settings' group {group!r} does not exist: create it, or mend `group`") from error
     if root.exists() and not root.is_dir():
         raise SpoolFormatError(f"{root} is not a folder: name another directory with --spool")
     found = read_format(layout)
@@ -92,15 +95,6 @@ def _check_one_filesystem(layout: SpoolLayout) -> None:
                 f"{layout.root / name} is on another filesystem than {layout.root}: files move between a spool's "
                 "folders by rename, so all of it must be on one"
             )
-
-
-def _group_id(group: str) -> int:
-    if group.isdecimal():
-        return int(group)
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise SpoolFormatError(f"the settings' group {group!r} does not exist: create it, or mend `group`") from error
 
 
 def _open_to_group(layout: SpoolLayout, gid: int) -> None:

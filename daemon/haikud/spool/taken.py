@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from haikud.spool.droppers import Droppers, Openness, why_not_vouched
 from haikud.spool.reading import UntrustedFile, open_untrusted, read_at_most
 
 TAKEN_PREFIX = ".taken-"
@@ -35,6 +36,7 @@ class DropFault(StrEnum):
     ALL_NUL = "all NUL"  # what a power cut leaves of a careless drop
     TOO_LARGE = "too large"
     NOT_OWNED = "not owned by an allowed user"
+    NOT_VOUCHED = "in a folder where its owner does not vouch for it"
     UNREADABLE = "unreadable"
     ODD = "not a regular file"  # only from left_over()
 
@@ -67,7 +69,8 @@ class Terms:
     """What a dropped file must be."""
 
     max_bytes: int
-    uids: frozenset[int]
+    droppers: Droppers
+    openness: Openness  # of the folder
     empty_is_fine: bool = False  # for control/
 
 
@@ -139,9 +142,10 @@ def _read_checked(path: Path, terms: Terms) -> bytes | None:
         raise _Faulty(DropFault.UNREADABLE, error.why) from error
     try:
         status = os.fstat(descriptor)
-        if status.st_uid not in terms.uids:
-            allowed = ", ".join(map(str, sorted(terms.uids)))
-            raise _Faulty(DropFault.NOT_OWNED, f"it belongs to user {status.st_uid}; allowed are {allowed}")
+        if not terms.droppers.may_drop(status.st_uid):
+            raise _Faulty(DropFault.NOT_OWNED, f"it belongs to user {status.st_uid}; allowed are {terms.droppers}")
+        if why := why_not_vouched(status, terms.openness):
+            raise _Faulty(DropFault.NOT_VOUCHED, why)
         if status.st_size > terms.max_bytes:
             raise _too_large(status.st_size, terms)
         data = read_at_most(descriptor, terms.max_bytes + 1)

@@ -41,7 +41,7 @@ _SAFE_SETTINGS = (
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "diff.ignoreSubmodules=all",
-    "safe.directory=*",  # the repository was named by an admitted plan, and may belong to another user than ours
+    "safe.directory=*",  # admission has looked at whose the repository is, and the settings may list another's
 )
 
 # Proxies and certificates: a filter of the user's own configuration (git-lfs) may download during a checkout.

@@ -7,6 +7,7 @@ folder that was found here; discovery happens nowhere else.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,21 @@ class NotARepository(WorkspaceError):  # noqa: N818 - says what is the case
         self.why = why
 
 
+class NotAllowed(NotARepository):
+    """The repository is one, and must not be worked in; nothing was asked of it but where it is."""
+
+    code = "REPOSITORY_NOT_ALLOWED"
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a repository's parts are. All paths are absolute and without symlinks."""
+
+    top: str
+    git_dir: str
+    git_common_dir: str
+
+
 @dataclass(frozen=True)
 class RepositoryFacts:
     """A repository as it is now. All paths are absolute and without symlinks."""
@@ -40,11 +56,16 @@ class RepositoryFacts:
     detached: bool = False
 
 
-def inspect_repository(path: str | Path, main_branch: str | None = None) -> RepositoryFacts:
+def inspect_repository(
+    path: str | Path, main_branch: str | None = None, *, why_not: Callable[[Whereabouts], str | None] | None = None
+) -> RepositoryFacts:
     """Find the repository that `path` (a folder; a subfolder will do) belongs to, and the commit to start from.
 
     `main_branch` None means the branch that the checkout is on. Where HEAD is detached, that is its commit: then
     `main_branch` is the commit id, which git takes wherever it takes a branch. Raises NotARepository.
+
+    `why_not` is asked once it is known where the repository is, before git does anything there that the repository's
+    own settings could turn into running a program; a text from it is raised as NotAllowed.
     """
     path = Path(path)
     if not path.exists():
@@ -52,6 +73,10 @@ def inspect_repository(path: str | Path, main_branch: str | None = None) -> Repo
     if not path.is_dir():
         raise NotARepository(path, "is not a folder")
     git, top, common, bare = _locate(path)
+    if why_not is not None:
+        why = why_not(Whereabouts(top, os.path.realpath(git.git_dir or common), common))
+        if why is not None:
+            raise NotAllowed(path, why)
     if main_branch is None:
         name, detached = _current_branch(git)
     else:

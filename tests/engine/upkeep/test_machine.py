@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from pathlib import Path
 
 import pytest
+from tests.spool.another_user import needs_root
 from tests.support.lived_in import around
 
 from haikud.contracts.settings import Settings
 from haikud.engine.upkeep.doctor import repair
 from haikud.engine.upkeep.findings import MACHINE, Code, Finding, Severity
-from haikud.engine.upkeep.machine import Surroundings, check_machine
+from haikud.engine.upkeep.machine import Surroundings, check_machine, check_repositories
 from haikud.spool.daemon_lock import hold_daemon_lock
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
@@ -91,6 +93,26 @@ def test_what_is_open_to_everybody_is_closed(layout: SpoolLayout):
     assert mended.code is Code.PERMISSIONS
     assert layout.responses.stat().st_mode & 0o777 == 0o750
     assert look(layout)[Code.PERMISSIONS].severity is Severity.OK
+
+
+@needs_root
+def test_what_is_open_to_a_group_that_nobody_named_is_closed(layout: SpoolLayout):
+    os.chown(layout.control, -1, 47110)
+    layout.control.chmod(0o770)
+    assert "the group 47110" in look(layout)[Code.PERMISSIONS].message
+    repair(layout, around())
+    assert layout.control.stat().st_mode & 0o777 == 0o700
+    assert look(layout)[Code.PERMISSIONS].severity is Severity.OK
+
+
+def test_where_others_drop_the_doctor_asks_for_a_list_of_repositories(layout: SpoolLayout):
+    assert look(layout)[Code.REPOSITORIES].severity is Severity.OK
+    for given, severity in (
+        ({"allowed_uids": [4711]}, Severity.NOTE),
+        ({"allowed_uids": [4711], "repositories": ["/srv"]}, Severity.OK),
+    ):
+        (found,) = check_repositories(Settings.model_validate(given))
+        assert (found.code, found.severity) == (Code.REPOSITORIES, severity)
 
 
 def test_who_serves_the_spool_is_said(layout: SpoolLayout):

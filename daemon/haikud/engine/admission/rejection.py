@@ -37,7 +37,8 @@ MOST_FAULTS = 100
 class FaultCode(StrEnum):
     """What is wrong, as a constant for programs."""
 
-    UNREADABLE = "UNREADABLE"  # the drop folder could not read it: not a regular file, foreign owner, ...
+    UNREADABLE = "UNREADABLE"  # the drop folder could not read it: not a regular file, ...
+    SENDER_NOT_ALLOWED = "SENDER_NOT_ALLOWED"  # who dropped it may not, or that cannot be told
     EMPTY = "EMPTY"  # no bytes, only NUL bytes, or no document
     TOO_LARGE = "TOO_LARGE"
     BAD_NAME = "BAD_NAME"  # the file is neither .json nor .yaml nor .yml
@@ -68,6 +69,7 @@ class FaultCode(StrEnum):
     BAD_PATH = "BAD_PATH"
     NO_REPOSITORY = "NO_REPOSITORY"  # none is named and none is the default
     BAD_REPOSITORY = "BAD_REPOSITORY"  # it does not exist, is no git repository, has no commit
+    REPOSITORY_NOT_ALLOWED = "REPOSITORY_NOT_ALLOWED"  # not one of the settings' `repositories`
     BRANCH_TAKEN = "BRANCH_TAKEN"  # a task's branch or worktree is another's
     OTHER_REPOSITORY = "OTHER_REPOSITORY"  # a dependency on a task in another one
     UNKNOWN_ROLE = "UNKNOWN_ROLE"

@@ -16,11 +16,19 @@ from haikud.contracts.settings import Settings
 from haikud.engine.admission.fields import Notes, Stated
 from haikud.engine.admission.rejection import FaultCode
 from haikud.engine.admission.values import quoted
+from haikud.engine.listed_repositories import why_not_worked_in
 from haikud.engine.machine.faults import FOR_ALL, kind_of
 from haikud.roles.catalogue import REPOSITORY_ROLES_FOLDER, repository_roles
 from haikud.roles.files import RoleFile
 from haikud.workspace.git import GitKilled, WorkspaceError
-from haikud.workspace.repository import NotARepository, RepositoryFacts, inspect_repository, read_files_at
+from haikud.workspace.repository import (
+    NotAllowed,
+    NotARepository,
+    RepositoryFacts,
+    Whereabouts,
+    inspect_repository,
+    read_files_at,
+)
 
 _EXPECTED = "the absolute path of a git repository on this machine, with at least one commit"
 
@@ -57,7 +65,9 @@ class Repositories:
         """The repository for a task that can do without one; None where there is none."""
         path = self._candidate(stated, "").path
         try:
-            return inspect_repository(path, self._settings.main_branch) if path.startswith("/") else None
+            if not path.startswith("/"):
+                return None
+            return inspect_repository(path, self._settings.main_branch, why_not=self._why_not)
         except GitKilled as error:
             raise InterruptedError(errno.EINTR, str(error), path) from error
         except (WorkspaceError, ValueError):
@@ -97,7 +107,10 @@ class Repositories:
             self._fault(candidate, "which is not absolute", "write the whole path, from / on")
             return None
         try:
-            facts = inspect_repository(path, branch)
+            facts = inspect_repository(path, branch, why_not=self._why_not)
+        except NotAllowed as error:
+            self._refuse(candidate, error.why)
+            return None
         except NotARepository as error:
             if main_branch and "branch" in error.why:
                 expected = "a branch of the repository"
@@ -119,6 +132,20 @@ class Repositories:
             return None
         self._warn_about(candidate, facts)
         return facts
+
+    def _why_not(self, where: Whereabouts) -> str | None:
+        return why_not_worked_in(where, self._settings, self._spool_root)
+
+    def _refuse(self, candidate: Candidate, why: str) -> None:
+        whose = {"settings": "the settings' default_repository ", "spool": "the spool's own checkout "}
+        listed = ", ".join(self._settings.repositories)
+        self._notes.add(
+            FaultCode.REPOSITORY_NOT_ALLOWED,
+            candidate.pointer,
+            found=f"{whose.get(candidate.origin, '')}{quoted(candidate.path)}, which {why}",
+            expected=f"a repository in one of {listed}" if listed else "a repository of the daemon's user",
+            fix="name another repository, or have its folder added to `repositories` in the daemon's settings",
+        )
 
     def _warn_about(self, candidate: Candidate, facts: RepositoryFacts) -> None:
         if facts.dirty:

@@ -35,6 +35,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.budgets import Allotment
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
+from haikud.engine.listed_repositories import why_not_listed
 from haikud.engine.live_status import held_back
 from haikud.engine.machine.examining import look_at_filesystem
 from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
@@ -108,7 +109,11 @@ def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
 
 
 async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | None:
-    now = utc_now()
+    now, where = utc_now(), entry.task.repository
+    # The settings may have changed since admission, and what the path leads to.
+    if where and (why := why_not_listed([where.path, where.git_common_dir], engine.settings.repositories)):
+        await finish_task(engine, entry, TaskState.FAILED, f"its repository {where.path} {why}")
+        return None
     try:
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
         task = entry.task

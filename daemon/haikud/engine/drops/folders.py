@@ -10,6 +10,7 @@ from pathlib import Path
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.engine import Engine
+from haikud.spool.droppers import group_id
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import make_folder
 
@@ -76,6 +77,7 @@ def follow_settings(drops: DropFolder, settings: Settings) -> None:
         max_bytes=settings.max_request_bytes,
         settle_seconds=settings.settle_seconds,
         allowed_uids=settings.allowed_uids,
+        gid=gid_of(settings),
     )
 
 
@@ -86,5 +88,14 @@ def open_drop_folder(path: Path, settings: Settings, *, empty_is_fine: bool = Fa
         max_bytes=settings.max_request_bytes,
         settle_seconds=settings.settle_seconds,
         allowed_uids=settings.allowed_uids,
+        gid=gid_of(settings),
         empty_is_fine=empty_is_fine,
     )
+
+
+def gid_of(settings: Settings) -> int | None:
+    """The group whose members may drop; None where it does not exist (any more): then nobody is a member."""
+    try:
+        return None if settings.group is None else group_id(settings.group)
+    except KeyError:
+        return None

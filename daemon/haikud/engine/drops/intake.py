@@ -45,6 +45,13 @@ _FAULTS = {
     DropFault.EMPTY: FaultCode.EMPTY,
     DropFault.ALL_NUL: FaultCode.EMPTY,
     DropFault.TOO_LARGE: FaultCode.TOO_LARGE,
+    DropFault.NOT_OWNED: FaultCode.SENDER_NOT_ALLOWED,
+    DropFault.NOT_VOUCHED: FaultCode.SENDER_NOT_ALLOWED,
+}
+
+_FIXES = {
+    DropFault.NOT_OWNED: "have it dropped by an allowed user, or the settings changed: allowed_uids, group",
+    DropFault.NOT_VOUCHED: "chmod o-w the spool and its drop folders (`haikud doctor --repair`), then drop it again",
 }
 
 
@@ -217,13 +224,13 @@ def _note_failure(task: asyncio.Task[Plan]) -> None:
 
 def unreadable(taken: Taken | OddEntry) -> Rejected:
     """The rejection of a file whose bytes are of no use."""
-    fault = taken.fault if isinstance(taken, Taken) else DropFault.ODD
-    code = _FAULTS.get(fault, FaultCode.UNREADABLE) if fault is not None else FaultCode.UNREADABLE
+    fault = (taken.fault if isinstance(taken, Taken) else DropFault.ODD) or DropFault.UNREADABLE
+    code = _FAULTS.get(fault, FaultCode.UNREADABLE)
     why = make_fault(
         code,
         "",
         found=taken.why,
         expected="a regular file with a request in JSON or YAML, owned by an allowed user",
-        fix="write the request to a dot-name in incoming/ and rename it when it is whole",
+        fix=_FIXES.get(fault, "write the request to a dot-name in incoming/ and rename it when it is whole"),
     )
     return Rejected([why], plan_id=id_from_stem(PurePath(taken.name).stem), name=taken.name)

@@ -14,6 +14,7 @@ from haikud.contracts.format import SpoolFormat
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import TaskState
 from haikud.engine.attempts.specs import build_workspace
+from haikud.engine.listed_repositories import why_not_listed
 from haikud.engine.upkeep.look import SeenPlan, SeenTask, evidence_of, read_plan
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import UnreadableFile, read_model
@@ -70,8 +71,8 @@ class Choice:
     warnings: list[str] = field(default_factory=list)
 
 
-def choose(layout: SpoolLayout, plan_id: str, *, into: str | None, partial: bool) -> Choice:
-    """What `haikud merge` is to merge. Raises NotMergeable."""
+def choose(layout: SpoolLayout, plan_id: str, *, into: str | None, partial: bool, listed: Sequence[str] = ()) -> Choice:
+    """What `haikud merge` is to merge. `listed`: the settings' `repositories`. Raises NotMergeable."""
     seen = _seen(layout, plan_id)
     left_out = [LeftOut(one.task.ref, _why_not(one)) for one in seen.tasks if not _succeeded(one)]
     if left_out and not partial:
@@ -94,6 +95,12 @@ def choose(layout: SpoolLayout, plan_id: str, *, into: str | None, partial: bool
     if not groups:
         why = "none of its tasks succeeded" if not done else "its tasks worked without a worktree"
         raise NotMergeable(f"there is nothing to merge of {plan_id}: {why}", "see `haikud status`")
+    for one in [one for pairs in groups.values() for _, one in pairs]:
+        refused = why_not_listed([one.repository, one.git_common_dir], listed)
+        if refused is not None:
+            raise NotMergeable(
+                f"{one.repository} {refused}", "add its folder to `repositories` in the settings", is_usage=True
+            )
     warnings: list[str] = []
     repositories = [_repository(layout, tasks, into, warnings) for _, tasks in sorted(groups.items())]
     return Choice(seen.plan, repositories, left_out, warnings)

@@ -103,11 +103,12 @@ def merge_plan(
 ) -> MergeReport:
     """Merge a plan's finished branches. `host` is our own environment, of which tests get what the settings name."""
     began = time.monotonic()
-    choice = choose(layout, wish.plan_id, into=wish.into, partial=wish.partial)
+    choice = choose(layout, wish.plan_id, into=wish.into, partial=wish.partial, listed=settings.repositories)
     with ExitStack() as locks:
         for repository in choice.repositories:
             locks.enter_context(merge_lock(repository.common))
-        choice = choose(layout, wish.plan_id, into=wish.into, partial=wish.partial)  # as it is under the locks
+        # As it is under the locks.
+        choice = choose(layout, wish.plan_id, into=wish.into, partial=wish.partial, listed=settings.repositories)
         for repository in choice.repositories:
             for plan_id in clear_left_merges(repository.common):
                 voice.tell(f"cleared away what a merge of {plan_id} had left when it was killed")

@@ -68,7 +68,7 @@ def repair(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
     from haikud.engine.upkeep.repair import mend, mend_machine
 
     with hold_daemon_lock(layout):
-        mended = mend_machine(layout, list(check_permissions(layout, around.settings)))
+        mended = mend_machine(layout, list(check_permissions(layout, around.settings)), around.settings)
         for _ in range(MOST_LOOKS):  # one cure may lay bare the next fault
             look = look_at_spool(layout, daemon=lambda: None)
             done = mend(look, findings_of(look))

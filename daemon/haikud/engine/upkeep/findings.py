@@ -41,6 +41,7 @@ class Code(StrEnum):
     BOOT_ID = "boot_id"
     FORMAT = "format"
     PERMISSIONS = "permissions"
+    REPOSITORIES = "repositories"
     GATEWAY = "gateway"
     DAEMON = "daemon"
     # the spool's own files

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 import re
 import resource
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from haikud.contracts.settings import Settings
 from haikud.engine.drops.filesystem import silent_filesystem
+from haikud.engine.drops.folders import gid_of
 from haikud.engine.gateway.credential import CredentialFault, find_credential
 from haikud.engine.upkeep.claude_check import check_claude
 from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
@@ -29,6 +31,7 @@ from haikud.sandbox.bwrap import find_bwrap
 from haikud.sandbox.landlock import landlock_abi
 from haikud.spool.claims import boot_id, process_start_time
 from haikud.spool.daemon_lock import daemon_pid
+from haikud.spool.droppers import name_of_group, strangers_bits
 from haikud.spool.format import SpoolFormatError, read_format
 from haikud.spool.layout import TOP_FOLDERS, SpoolLayout
 from haikud.workspace.git import Git, GitError
@@ -42,6 +45,9 @@ DESCRIPTORS_PER_AGENT = 4
 """What the daemon has open of itself, and for each agent: its pidfd, its events, its claim while it is settled."""
 
 INOTIFY_NEEDED = 8
+
+SERVICE_USER = "haikud"
+"""Whom the system service runs as."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
         lambda: _space(layout, around.settings),
         lambda: _writing(layout),
         lambda: check_permissions(layout, around.settings),
+        lambda: check_repositories(around.settings),
         _inotify,
         lambda: _descriptors(around.settings),
         lambda: _clock(layout),
@@ -216,7 +223,7 @@ def _try_lock(descriptor: int, layout: SpoolLayout) -> Iterator[Finding]:
 def check_permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Finding]:
     """Whose the spool is, and to whom it is open."""
     found = False
-    mine = os.geteuid()
+    mine, gid = os.geteuid(), gid_of(settings)
     for path in (layout.root, *(layout.root / name for name in TOP_FOLDERS), *_top_files(layout)):
         try:
             status = path.lstat()
@@ -224,11 +231,14 @@ def check_permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Findi
             continue
         mode = stat.S_IMODE(status.st_mode)
         # A checkout's default spool is a folder like others; what lies in it is closed.
-        open_bits = mode & (0o002 if path == layout.root else 0o007)
+        open_bits = strangers_bits(status, gid) & (0o002 if path == layout.root else 0o007)
         if open_bits:
             found = True
-            why = f"open to every user of this machine (mode {mode:04o})"
-            yield fault(Code.PERMISSIONS, why, path, cure=f"chmod o-rwx {path}, or --repair")
+            others = mode & open_bits
+            who = "every user of this machine" if others else f"the group {name_of_group(status.st_gid)}"
+            why = f"open to {who} (mode {mode:04o}), and the settings name no such group"
+            why = f"open to {who} (mode {mode:04o})" if others else why
+            yield fault(Code.PERMISSIONS, why, path, cure=f"chmod {'o' if others else 'g'}-rwx {path}, or --repair")
         if mine not in {status.st_uid, 0}:
             found = True
             why = f"belongs to user {status.st_uid}, and you are {mine}"
@@ -236,6 +246,23 @@ def check_permissions(layout: SpoolLayout, settings: Settings) -> Iterator[Findi
     if not found:
         who = f"group {settings.group} may drop and read" if settings.group else "closed to other users"
         yield ok(Code.PERMISSIONS, who, layout.root)
+
+
+def check_repositories(settings: Settings) -> Iterator[Finding]:
+    """Where others than the daemon's user may drop, what they can have worked in should be said."""
+    count = len(settings.repositories)
+    if count:
+        yield ok(Code.REPOSITORIES, f"plans may name what is in {', '.join(settings.repositories)}")
+        return
+    why = "plans may name every repository that the daemon's user or root owns"
+    try:
+        is_service = pwd.getpwuid(os.geteuid()).pw_name == SERVICE_USER
+    except KeyError:
+        is_service = False
+    if settings.group or settings.allowed_uids or is_service:
+        yield note(Code.REPOSITORIES, f"{why}, and others than that user may drop", cure="list them in `repositories`")
+    else:
+        yield ok(Code.REPOSITORIES, why)
 
 
 def _top_files(layout: SpoolLayout) -> Iterator[Path]:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.envelope import Status
+from haikud.contracts.settings import Settings
 from haikud.engine.answers.publication import publish_final, publish_plan
 from haikud.engine.attempts.clearing import clear_attempt
 from haikud.engine.attempts.specs import build_workspace
+from haikud.engine.drops.folders import gid_of
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.merging.places import clear_merge_of
 from haikud.engine.upkeep.answer_check import STATUS, status_of
@@ -29,6 +31,7 @@ from haikud.engine.upkeep.repository_check import measured_head
 from haikud.sandbox.cgroups import cgroup_name
 from haikud.sandbox.trees import TreeStillAlive, end_tree
 from haikud.spool.claims import release_claim
+from haikud.spool.droppers import is_own_group, strangers_bits
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
 from haikud.spool.layout import REMOVAL, AttemptPaths, SpoolLayout
 from haikud.spool.models import UnreadableFile
@@ -65,14 +68,16 @@ def mend(look: Look, findings: list[Finding]) -> list[Finding]:
     return mended
 
 
-def mend_machine(layout: SpoolLayout, findings: list[Finding]) -> list[Finding]:
-    """Close what is open to everybody."""
-    mended = []
+def mend_machine(layout: SpoolLayout, findings: list[Finding], settings: Settings) -> list[Finding]:
+    """Close what is open to everybody, or to a group that the settings do not name."""
+    mended, gid = [], gid_of(settings)
     for finding in findings:
         if finding.code is Code.PERMISSIONS and finding.severity is Severity.FAULT:
             path = Path(finding.path)
-            open_bits = 0o002 if path == layout.root else 0o007
-            path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~open_bits)
+            status = path.lstat()
+            strange = strangers_bits(status, gid) & (0o002 if path == layout.root else 0o007)
+            is_groups = status.st_gid != gid and not is_own_group(status.st_gid)
+            path.chmod(stat.S_IMODE(status.st_mode) & ~(strange | (strange << 3 if is_groups else 0)))
             mended.append(finding.mended("closed to other users"))
     return mended
 
