@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.sandbox.prctl import is_subreaper
-from haikud.sandbox.process_table import MARKER_NAME, describe, has_children, own_children, reap
+from haikud.sandbox.process_table import MARKER_NAME, has_children, in_words, own_children, reap
 from haikud.sandbox.trees import end_tree
 
 _TICK = 0.05
@@ -99,7 +99,8 @@ def run_command(
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
         raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: {error}") from error
     try:
-        running = _Running(process, env.get(MARKER_NAME), others, grace, on_output, wrapped=wrapped)
+        wrapper = in_words(b"\0".join(map(os.fsencode, argv))) if wrapped else None
+        running = _Running(process, env.get(MARKER_NAME), others, grace, on_output, wrapper=wrapper)
     except BaseException:
         process.kill()
         process.wait()
@@ -134,10 +135,10 @@ class _Running:
         grace: float,
         on_output: Callable[[bytes], None],
         *,
-        wrapped: bool,
+        wrapper: str | None,
     ) -> None:
         self._process = process
-        self._wrapper = describe(process.pid).partition(" ")[2] if wrapped else None
+        self._wrapper = wrapper
         self._pipe = process.stdout.fileno() if process.stdout is not None else -1  # it always is one
         self._pidfd = os.pidfd_open(process.pid)
         self._marker = marker

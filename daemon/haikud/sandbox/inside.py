@@ -33,8 +33,7 @@ def main() -> None:
             enclose(orders["landlock"])
         for signal_number in (13, 25):  # SIGPIPE, SIGXFSZ: Python ignores them, and commands must not inherit that
             _default_signal(signal_number)
-        os.environ.update(orders["environment"])
-        os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 -- the command
+        os.execvpe(sys.argv[2], sys.argv[2:], orders["environment"])  # noqa: S606 -- the command
     except BaseException as error:  # noqa: BLE001 -- told to the runner, whatever it is; nothing is run
         line.send(f"{type(error).__name__}: {error}".encode(errors="replace")[:4096])
     os._exit(127)

@@ -25,7 +25,7 @@ from haikud.sandbox.landlock import DEVICE, LIST, NET_ABI, READ, WRITE, landlock
 from haikud.sandbox.launcher import PLACE, Launcher
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.seccomp import Sockets, program
-from haikud.sandbox.view import SYSTEM, View, view_of, without
+from haikud.sandbox.view import SYSTEM, View, is_beneath, view_of, without
 
 MODES = ("bwrap", "landlock", "none")
 
@@ -129,7 +129,7 @@ class Sandbox:
         if self.policy.mode == "none":
             yield _Way(list(argv), cwd, env)
             return
-        self._expect_startable(argv, cwd, env)
+        self._expect_startable(argv, Path(cwd), env)
         with ExitStack() as stack:
             try:
                 enclosed = self._bwrap if self.policy.mode == "bwrap" else self._landlock
@@ -138,20 +138,24 @@ class Sandbox:
                 raise CannotStart(f"cannot put up the walls ({self.policy.mode}) for {argv[0]!r}: {error}") from error
             yield way
 
-    def _expect_startable(self, argv: Sequence[str], cwd: Path | str, env: Mapping[str, str]) -> None:
+    def _expect_startable(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
         """As a start without walls would fail, so does this one: the launchers' own exit codes say less."""
         if any("\0" in text for text in (*argv, str(cwd))):
             raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: a NUL byte in an argument")
-        private = self.policy.mode == "bwrap" and Path(cwd).is_relative_to(_TMP)
-        if not private and not Path(cwd).is_dir():
+        if not self._is_private(cwd, env) and not cwd.is_dir():
             raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: no such folder")
         if "/" in argv[0]:
-            place = Path(cwd) / argv[0]
-            found = (self.policy.mode == "bwrap" and place.is_relative_to(_TMP)) or os.access(place, os.X_OK)
+            found = self._is_private(cwd / argv[0], env) or os.access(cwd / argv[0], os.X_OK)
         else:
             found = shutil.which(argv[0], path=env.get("PATH", os.defpath)) is not None
         if not found:
-            raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: no such program")
+            raise CannotStart(f"cannot start {argv[0]!r} in {cwd}: no such program, or not executable")
+
+    def _is_private(self, place: Path, env: Mapping[str, str]) -> bool:
+        """Whether it is another place for a command than for us, in a /tmp of the command's own."""
+        view = self._view(env)
+        named = (*view.writable, *view.readable)
+        return self.policy.mode == "bwrap" and place.is_relative_to(_TMP) and not is_beneath(place, named)
 
     def _view(self, env: Mapping[str, str]) -> View:
         path = env.get("PATH", os.defpath)
@@ -180,17 +184,16 @@ class Sandbox:
             raise RuntimeError("bubblewrap (bwrap) is not installed")
         own_network = self.policy.settings.network != "open"
         options = bwrap_options(program_file, self._view(env), cwd=Path(cwd), own_network=own_network)
-        outer, theirs = _split(env)
-        for name, value in theirs.items():
-            options += ["--setenv", name, value]
         listen = self._listen() if own_network else []
         limiter = shutil.which("prlimit", path="/usr/bin:/bin")
-        launcher = None
+        launcher, outer = None, _harmless(env)
         if listen or limiter is None:
             options += ["--ro-bind", str(PLACE), str(_INSIDE)]
-            launcher = self._launcher(stack, listen=listen)
+            launcher = self._launcher(stack, env, listen=listen)
             before = launcher.argv(_INSIDE)
         else:
+            for name in env.keys() - outer.keys():
+                options += ["--setenv", name, env[name]]
             names = {
                 resource.RLIMIT_CORE: "core",
                 resource.RLIMIT_FSIZE: "fsize",
@@ -235,12 +238,11 @@ class Sandbox:
             "ports": None if network == "open" else ports,
             "filter": program(sockets),
         }
-        launcher = self._launcher(stack, landlock=orders, environment=env)
-        outer, _ = _split(env)
+        launcher = self._launcher(stack, env, landlock=orders)
         return _Way(
             [*launcher.argv(), *argv],
             cwd,
-            outer,
+            _harmless(env),
             (launcher.descriptor,),
             failure=lambda _ended, _output: launcher.finish() or None,
         )
@@ -264,16 +266,16 @@ class Sandbox:
     def _launcher(
         self,
         stack: ExitStack,
+        env: Mapping[str, str],
         *,
         listen: list[int] | None = None,
         landlock: Mapping[str, object] | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> Launcher:
         launcher = Launcher(
             limits=self._limits(),
             listen=listen,
             landlock=landlock,
-            environment=_split(environment)[1] if environment is not None else {},
+            environment=env,
             adopt=self._adopt,
         )
         stack.callback(launcher.close)
@@ -287,10 +289,9 @@ class Sandbox:
             self._egress.adopt("proxy" if port == PROXY_PORT and self._has_proxy else "port", port, listener)
 
 
-def _split(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What the program that puts up the walls may see, and what only the command does."""
-    inner = {name: value for name, value in env.items() if name.startswith(_LOADERS_VARIABLES)}
-    return {name: value for name, value in env.items() if name not in inner}, inner
+def _harmless(env: Mapping[str, str]) -> dict[str, str]:
+    """What the program that puts up the walls may see of the command's environment."""
+    return {name: value for name, value in env.items() if not name.startswith(_LOADERS_VARIABLES)}
 
 
 def _memory(stack: ExitStack, data: bytes) -> int:

@@ -27,16 +27,16 @@ class Launcher:
         self,
         *,
         limits: list[tuple[int, int]],
+        environment: Mapping[str, str],
         listen: list[int] | None = None,
         landlock: Mapping[str, Any] | None = None,
-        environment: Mapping[str, str] | None = None,
         adopt: Callable[[int, socket.socket], None] | None = None,
     ) -> None:
         orders = {
             "limits": limits,
             "listen": listen or [],
             "landlock": landlock,
-            "environment": dict(environment or {}),
+            "environment": dict(environment),
             "root": str(_ROOT),
         }
         text = marshal.dumps(orders)

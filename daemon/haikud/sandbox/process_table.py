@@ -172,12 +172,17 @@ def describe(pid: int) -> str:
     """The process for people: `PID COMMAND LINE`, without control characters, cut."""
     words = ""
     with contextlib.suppress(OSError):
-        words = command_line(pid).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        words = in_words(command_line(pid))
     if not words:
         with contextlib.suppress(OSError):
-            words = f"[{Path(f'/proc/{pid}/comm').read_text(encoding='utf-8', errors='replace').strip()}]"
-    clean = "".join(char if char.isprintable() else "?" for char in words)
-    return f"{pid} {clean[:_MOST_SHOWN]}".strip()
+            words = in_words(b"[%s]" % Path(f"/proc/{pid}/comm").read_bytes().strip())
+    return f"{pid} {words}".strip()
+
+
+def in_words(command_line: bytes) -> str:
+    """A command line, its arguments ended by NULs, as `describe` shows it."""
+    words = command_line.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return "".join(char if char.isprintable() else "?" for char in words)[:_MOST_SHOWN].strip()
 
 
 def describe_tree(marker: str, *, but: int) -> list[str]:
