@@ -73,6 +73,7 @@ def run_attempt(
         attempt.say(f"the runner broke:\n{describe_exception(error, api_key)}")
         ending = Failed(_runner_bug(error, api_key))
     ending = _put_in_order(attempt, ending)
+    attempt.sandbox.close()
     _close_account(attempt)
     if ending is None:
         attempt.enter(Phase.REPORT, 100, "Reporting")
@@ -119,7 +120,9 @@ def _load_all(attempt: Attempt) -> None:
     if attempt.is_operation:
         import haikud.agent.operations.operate
     if any(file.template for file in attempt.spec.task.files):
-        import haikud.roles.templates  # noqa: F401
+        import haikud.roles.templates
+    if attempt.spec.sandbox != "none" and attempt.spec.isolation.network != "open":
+        import haikud.sandbox.egress.server  # noqa: F401
     gc.freeze()  # what was imported stays: it need not be looked at again
     gc.enable()
 

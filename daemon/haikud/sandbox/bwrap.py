@@ -43,8 +43,11 @@ def bwrap_version(program: str) -> tuple[int, ...]:
     return ()
 
 
-def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool) -> list[str]:
-    """All but the command and descriptors. Makes mount points in the folder that stands for /tmp."""
+def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool, launcher: tuple[Path, Path]) -> list[str]:
+    """All but the command and descriptors. Makes mount points in the folder that stands for /tmp.
+
+    `launcher`: a file of ours, and where it is to stand inside; not later, since the root is read-only then.
+    """
     options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if own_network:
         options.append("--unshare-net")
@@ -53,6 +56,7 @@ def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool) -> 
     options += ["--new-session", "--cap-drop", "ALL"]
     options += _system()
     options += ["--proc", "/proc", "--dev", "/dev", "--symlink", "../tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
+    options += ["--ro-bind", *map(str, launcher)]
     places = _places(view)
     read_only = ["/"]
     options += _temporary(view, [place for _, place, _ in places], read_only)

@@ -183,12 +183,12 @@ class Sandbox:
         if program_file is None:
             raise RuntimeError("bubblewrap (bwrap) is not installed")
         own_network = self.policy.settings.network != "open"
-        options = bwrap_options(program_file, self._view(env), cwd=Path(cwd), own_network=own_network)
+        view = self._view(env)
+        options = bwrap_options(program_file, view, cwd=Path(cwd), own_network=own_network, launcher=(PLACE, _INSIDE))
         listen = self._listen() if own_network else []
         limiter = shutil.which("prlimit", path="/usr/bin:/bin")
         launcher, outer = None, _harmless(env)
         if listen or limiter is None:
-            options += ["--ro-bind", str(PLACE), str(_INSIDE)]
             launcher = self._launcher(stack, env, listen=listen)
             before = launcher.argv(_INSIDE)
         else:

@@ -19,12 +19,12 @@ from haikud.agent.errors import AgentError
 from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
-from haikud.agent.walls import policy_of
+from haikud.agent.walls import reach_out, sandbox_of
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.sandbox.environment import API_NAMES
-from haikud.sandbox.isolation import Sandbox, UnknownSandbox
+from haikud.sandbox.isolation import UnknownSandbox
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
 from haikud.spool.models import dump
 from haikud.spool.reading import holds
@@ -46,7 +46,7 @@ def set_up(attempt: Attempt) -> None:
     else:
         is_new = _prepare(attempt)
     _put_up_walls(attempt)
-    attempt.environment = agent_environment(
+    environment = agent_environment(
         attempt.spec,
         attempt.paths,
         worktree=attempt.worktree,
@@ -55,7 +55,7 @@ def set_up(attempt: Attempt) -> None:
         api_key=attempt.api_key,
         issue_number=attempt.issue[0] if attempt.issue else attempt.spec.task.issue_number,
     )
-    attempt.environment |= attempt.sandbox.environment()
+    attempt.environment = reach_out(environment, attempt.sandbox)
     _name_passed_secrets(attempt)
     if attempt.spec.workspace is not None:
         _copy_and_fill(attempt)
@@ -67,7 +67,7 @@ def set_up(attempt: Attempt) -> None:
 def _put_up_walls(attempt: Attempt) -> None:
     """Fail closed: what was to be isolated must not run without."""
     try:
-        attempt.sandbox = Sandbox(policy_of(attempt))
+        attempt.sandbox = sandbox_of(attempt)
     except UnknownSandbox as error:
         action = "Correct the sandbox's name in the settings"
         raise Failed(

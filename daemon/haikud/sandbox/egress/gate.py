@@ -8,7 +8,6 @@ fail from then on: nothing gets out another way.
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -81,7 +80,7 @@ class Gate:
         """The port on the machine's loopback where the proxy listens, with a password. Raises OSError."""
         if self._own_port is None:
             listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-            self._own_port, self._password = listener.getsockname()[1], secrets.token_urlsafe(24)
+            self._own_port, self._password = listener.getsockname()[1], os.urandom(24).hex()
             port = self._own_port
             credentials = f"{_USER}:{self._password}"
             if not self._order(lambda server: server.adopt("proxy", port, listener, credentials)):
