@@ -67,13 +67,13 @@ class Sandbox:
             raise UnknownSandbox(f"unknown sandbox mode {policy.mode!r}: this version has {', '.join(MODES)}")
         self.policy = policy
         self._egress = egress
-        self._views: dict[str, View] = {}
+        self._views: dict[tuple[object, ...], View] = {}
 
     def environment(self) -> dict[str, str]:
         """Variables that commands need to find their way out: the proxy's address. Raises OSError."""
         if self._egress is None or not self._has_proxy:
             return {}
-        port = PROXY_PORT if self.policy.mode == "bwrap" else self._egress.landlock_port()
+        port = self._proxy_port if self.policy.mode == "bwrap" else self._egress.landlock_port()
         return self._egress.environment(port)
 
     def run(
@@ -124,6 +124,11 @@ class Sandbox:
     def _has_proxy(self) -> bool:
         return self.policy.mode != "none" and self.policy.settings.network == "listed"
 
+    @property
+    def _proxy_port(self) -> int:
+        """In a network of the command's own."""
+        return next(port for port in range(PROXY_PORT, 65_536) if port not in self.policy.ports)
+
     @contextmanager
     def _enclose(self, argv: Sequence[str], cwd: Path | str, env: Mapping[str, str]) -> Iterator[_Way]:
         if self.policy.mode == "none":
@@ -158,10 +163,11 @@ class Sandbox:
         return self.policy.mode == "bwrap" and place.is_relative_to(_TMP) and not is_beneath(place, named)
 
     def _view(self, env: Mapping[str, str]) -> View:
-        path = env.get("PATH", os.defpath)
-        if path not in self._views:
-            self._views[path] = view_of(self.policy, path)
-        return self._views[path]
+        path, named = env.get("PATH", os.defpath), (*self.policy.writable, *self.policy.readable)
+        key = (path, *(one.exists() for one in named))
+        if key not in self._views:
+            self._views[key] = view_of(self.policy, path)
+        return self._views[key]
 
     def _limits(self) -> list[tuple[int, int]]:
         chosen = self.policy.settings
@@ -261,7 +267,7 @@ class Sandbox:
     def _listen(self) -> list[int]:
         if self._egress is None:
             return []
-        return [*([PROXY_PORT] if self._has_proxy else []), *self.policy.ports]
+        return [*([self._proxy_port] if self._has_proxy else []), *self.policy.ports]
 
     def _launcher(
         self,
@@ -286,7 +292,8 @@ class Sandbox:
 
     def _adopt(self, port: int, listener: socket.socket) -> None:
         if self._egress is not None:
-            self._egress.adopt("proxy" if port == PROXY_PORT and self._has_proxy else "port", port, listener)
+            is_proxy = self._has_proxy and port == self._proxy_port
+            self._egress.adopt("proxy" if is_proxy else "port", port, listener)
 
 
 def _harmless(env: Mapping[str, str]) -> dict[str, str]:

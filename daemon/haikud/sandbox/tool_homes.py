@@ -67,12 +67,12 @@ def _needed(place: Path, home: Path) -> Iterator[Path]:
     root = place.parent
     if any((root / mark).exists() for mark in _ENVIRONMENT_MARKS):
         yield root
-        yield from _base_of(root)
+        yield from _base_of(root, home)
         return
     yield place
 
 
-def _base_of(root: Path) -> Iterator[Path]:
+def _base_of(root: Path, home: Path) -> Iterator[Path]:
     """The Python that a virtual environment was made from."""
     try:
         lines = (root / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -82,7 +82,9 @@ def _base_of(root: Path) -> Iterator[Path]:
         name, _, value = line.partition("=")
         if name.strip() == "home" and value.strip().startswith("/"):
             base = Path(os.path.realpath(value.strip()))
-            if base.name == "bin":
+            if base == Path(os.path.realpath(home / ".local/bin")):  # much else lies beside it
+                yield from (home / one for one in _ROOTS[".local/bin"])
+            elif base.name == "bin":
                 yield base.parent
 
 
