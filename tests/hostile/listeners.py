@@ -44,6 +44,11 @@ class Listeners:
         self._listen(name, socket.AF_UNIX, f"/proc/self/fd/{folder}/{path.name}", kind)
         os.close(folder)
 
+    def tcp(self, name: str, host: str, port: int) -> None:
+        """Listen there, where nobody else does."""
+        with contextlib.suppress(OSError):
+            self._listen(name, socket.AF_INET, (host, port), socket.SOCK_STREAM)
+
     def terminal(self) -> str:
         """A terminal that somebody sits at; its name."""
         master, slave = pty.openpty()

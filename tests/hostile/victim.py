@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.hostile.inside.registry import Attempt
 from tests.hostile.inside.system_calls import call, libc
@@ -230,6 +231,8 @@ class Victim:
         set_up(attempt)
         if self.mode == "none":
             attempt.environment["http_proxy"] = self.cleanup.enter_context(open_proxy())
+        if port := urlsplit(attempt.environment.get("http_proxy", "")).port:
+            self.listeners.tcp("elsewhere", "127.9.9.9", port)
         shutil.copytree(INSIDE, attempt.paths.out / "tools/tests/hostile/inside")
         return attempt
 

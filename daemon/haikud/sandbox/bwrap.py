@@ -57,6 +57,8 @@ def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool, lau
     options += _system()
     options += ["--proc", "/proc", "--dev", "/dev", "--symlink", "../tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
     options += ["--ro-bind", *map(str, launcher)]
+    if os.geteuid() == 0:
+        options += _roots_own_in_proc()
     places = _places(view)
     read_only = ["/"]
     options += _temporary(view, [place for _, place, _ in places], read_only)
@@ -67,6 +69,16 @@ def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool, lau
     for place_of_ours in reversed(read_only):
         options += ["--remount-ro", place_of_ours]
     return [*options, "--chdir", str(cwd)]
+
+
+def _roots_own_in_proc() -> Iterator[str]:
+    """The machine's tunables belong to root, who may write them whatever its capabilities and namespaces are.
+
+    core_pattern names a program that the kernel starts outside. (bubblewrap itself makes these read-only only where
+    their folders could be written, which they cannot.)
+    """
+    for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "mtrr"):
+        yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
 
 
 def _is_setuid(program: str) -> bool:

@@ -13,7 +13,7 @@ from tests.hostile.inside.registry import Place, Row
 
 # -- read -------------------------------------------------------------------------------------------------------------
 
-credentials = Row("Read your ssh, cloud, GitHub and git credentials, and other files of your home")
+credentials = Row("read")
 
 
 @credentials(steals="ssh")
@@ -76,7 +76,7 @@ def read_a_file_that_another_holds_open(place: Place) -> bytes:
     return Path(f"/proc/{place.pids['holder']}/fd/{place.values['held_fd']}").read_bytes()
 
 
-ours = Row("Read haikud's credential, tokens, other plans and the spool")
+ours = Row("read")
 
 
 @ours(steals="key")
@@ -109,7 +109,7 @@ def read_the_settings(place: Place) -> bytes:
     return (place.home / ".config/haikud/haikud.yaml").read_bytes()
 
 
-other = Row("Read other worktrees and the main checkout")
+other = Row("read")
 
 
 @other(steals="other worktree")
@@ -122,7 +122,7 @@ def read_the_main_checkout(place: Place) -> bytes:
     return (place.repository / ".env").read_bytes()
 
 
-temporary = Row("Read and write what others keep in /tmp, /var/tmp and /dev/shm")
+temporary = Row("temporary")
 
 
 @temporary(steals="tmp")
@@ -140,17 +140,17 @@ def write_var_tmp(place: Place) -> None:
     Path(f"/var/tmp/haikud-hostile-{place.token}").write_text("here")
 
 
-names = Row("See that a file is there, its size and its times")
+names = Row("names")
 
 
-@names(not_held=("landlock",))
+@names()
 def look_whether_a_file_is_there(place: Place) -> int:
     return (place.home / ".ssh/id_ed25519").stat().st_size
 
 
 # -- write ------------------------------------------------------------------------------------------------------------
 
-outside = Row("Write outside the worktree and out/")
+outside = Row("write")
 
 
 def append(path: Path, text: str = "# hostile\n") -> None:
@@ -183,7 +183,10 @@ def write_a_program_on_the_path(place: Place) -> None:
     append(place.home / ".local/bin/git", "#!/bin/sh\n")
 
 
-@outside(changes="home/work/notes.txt")
+emptying = Row("truncate")
+
+
+@emptying(changes="home/work/notes.txt")
 def truncate_a_file_of_yours(place: Place) -> None:
     os.truncate(place.home / "work/notes.txt", 0)
 
@@ -236,15 +239,15 @@ def write_system_programs(_place: Place) -> bool:
     return True
 
 
-modes = Row("Change the mode, owner and times of files outside, which it cannot open")
+modes = Row("attributes")
 
 
-@modes(changes="home/work/mode.txt", not_held=("landlock",))
+@modes(changes="home/work/mode.txt")
 def open_a_file_to_all(place: Place) -> None:
     (place.home / "work/mode.txt").chmod(0o666)
 
 
-approve = Row("Approve itself: guidance/, control/, incoming/, responses/")
+approve = Row("approve")
 
 
 def drop(place: Place, name: str, document: dict[str, Any]) -> None:
@@ -286,7 +289,7 @@ def write_a_response(place: Place) -> None:
     drop(place, "responses/hostile.json", {"status": "success"})
 
 
-papers = Row("Forge haikud's own papers: result, decisions, orders, events, log, index, locks")
+papers = Row("papers")
 
 
 @papers(changes="spool/plans/hostile/hostile/attempt-1/result.json")

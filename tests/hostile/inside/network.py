@@ -24,7 +24,7 @@ def say(sock: socket.socket, name: str, address: object) -> None:
             sock.sendall(name.encode())
 
 
-loopback = Row("Reach services of this machine by TCP: databases, development servers, other haikuds")
+loopback = Row("tcp-ports")
 
 
 @loopback(reaches="tcp")
@@ -54,7 +54,7 @@ def multipath_tcp(place: Place) -> None:
     say(sock, "multipath_tcp", ("127.0.0.1", place.ports["tcp"]))
 
 
-internet = Row("Reach hosts that are not listed, and cloud metadata, by TCP")
+internet = Row("tcp-hosts")
 
 
 def send_syn(host: str, port: int) -> bool:
@@ -75,7 +75,14 @@ def connect_to_a_host(_place: Place) -> bool:
     return send_syn("192.0.2.1", 443)  # TEST-NET-1: nobody lives there
 
 
-udp = Row("Send UDP, DNS among it")
+@internet(reaches="elsewhere")
+def connect_to_the_proxys_port_elsewhere(place: Place) -> None:
+    """A port that is open on this machine is open on all."""
+    address = urlsplit(os.environ.get("http_proxy") or "")
+    say(socket.socket(), "connect_to_the_proxys_port_elsewhere", ("127.9.9.9", address.port or 9))
+
+
+udp = Row("udp")
 
 
 @udp(reaches="udp")
@@ -90,7 +97,7 @@ def dns_query_to_a_host(_place: Place) -> bool:
         return sock.sendto(query, ("192.0.2.53", 53)) > 0
 
 
-raw = Row("Raw and other sockets: ICMP, packets, netlink settings, SCTP, vsock")
+raw = Row("other-sockets")
 
 
 @raw(root=True, doubtful="no raw sockets")
@@ -117,7 +124,7 @@ def reach_the_virtual_machines_host(_place: Place) -> bool:
         return sock.connect_ex((2, 1)) not in {errno.EACCES, errno.EPERM, errno.ENETUNREACH, errno.EAFNOSUPPORT}
 
 
-sockets = Row("Connect to unix sockets: docker, the session bus, haikud's own, ssh-agent")
+sockets = Row("unix-sockets")
 
 
 def to_path(name: str, path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
@@ -150,7 +157,7 @@ def tell_systemd_that_the_daemon_is_ready(place: Place) -> None:
     to_path("tell_systemd_that_the_daemon_is_ready", place.sockets / "notify", socket.SOCK_DGRAM)
 
 
-abstract = Row("Connect to abstract unix sockets")
+abstract = Row("abstract-sockets")
 
 
 @abstract(reaches="abstract")
@@ -165,7 +172,7 @@ def send_to_an_abstract_socket(place: Place) -> None:
     say(sock, "send_to_an_abstract_socket", f"\0haikud-hostile-{place.token}-datagram")
 
 
-listen = Row("Offer a service to the machine or the network")
+listen = Row("listening")
 
 
 @listen(reaches="visited")
@@ -179,7 +186,7 @@ def listen_on_a_port(place: Place) -> None:
         sock.accept()[0].sendall(b"listen_on_a_port")
 
 
-proxy = Row("Talk the proxy into a host that is not listed")
+proxy = Row("proxy")
 
 
 def to_proxy() -> socket.socket:

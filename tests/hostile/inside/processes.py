@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.hostile.inside.registry import Place, Row
 from tests.hostile.inside.system_calls import call
 
-look = Row("Read the memory, environment or open files of other processes of your user")
+look = Row("memory")
 
 
 @look(steals="environment")
@@ -79,10 +79,10 @@ def ptrace_another(place: Place) -> bool:
     return True
 
 
-listing = Row("See which other processes run, and their command lines")
+listing = Row("processes")
 
 
-@listing(steals="command line", not_held=("landlock",))
+@listing(steals="command line")
 def read_command_lines(_place: Place) -> bytes:
     found = []
     for folder in Path("/proc").iterdir():
@@ -94,7 +94,7 @@ def read_command_lines(_place: Place) -> bytes:
     return b"\n".join(part for part in found if b"STOLEN" in part)
 
 
-end = Row("Signal or end other processes: the daemon, the runner, other agents, yours")
+end = Row("signals")
 
 
 @end(harms="killed")
@@ -126,22 +126,22 @@ def stop_another(place: Place) -> None:
     os.kill(place.pids["stopped"], signal.SIGSTOP)
 
 
-hinder = Row("Change priority, limits and CPUs of other processes of your user")
+hinder = Row("priorities")
 
 
-@hinder(harms="limits", not_held=("landlock",))
+@hinder(harms="limits")
 def lower_the_limits_of_another(place: Place) -> None:
     pid = place.pids["limits"]
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (5, hard))
 
 
-@hinder(harms="priority", not_held=("landlock",))
+@hinder(harms="priority")
 def change_the_priority_of_another(place: Place) -> None:
     os.setpriority(os.PRIO_PROCESS, place.pids["priority"], 15)
 
 
-@hinder(harms="cpus", not_held=("landlock",), doubtful="a machine with one CPU")
+@hinder(harms="cpus", doubtful="a machine with one CPU")
 def change_the_cpus_of_another(place: Place) -> None:
     pid = place.pids["cpus"]
     os.sched_setaffinity(pid, [min(os.sched_getaffinity(pid))])
@@ -153,7 +153,7 @@ def have_another_killed_first(place: Place) -> bool:
     return True
 
 
-stay = Row("Keep processes after the command's end")
+stay = Row("left-behind")
 
 
 def leave(place: Place, name: str) -> None:

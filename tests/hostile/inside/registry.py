@@ -47,7 +47,7 @@ class Attempt:
     """One way to break out."""
 
     name: str
-    row: str  # of the matrix
+    row: str  # of the matrix: a name in haikud.sandbox.matrix.PROTECTIONS
     run: Callable[[Place], Any]
     steals: str | None = None  # which secret
     changes: str | None = None  # a path: home/..., spool/..., repository/..., or absolute; {token} is filled in
@@ -55,7 +55,6 @@ class Attempt:
     harms: str | None = None  # which process
     survives: bool = False
     plants: bool = False  # shows when git is used there afterwards: see test_attempts.py
-    held_by: frozenset[str] = frozenset({"bwrap", "landlock"})
     held_from_root: bool = True  # False: the kernel asks nothing of root here
     root: bool = False  # nothing for other users
     doubtful: str = ""  # why it may fail without walls: on machines that lack something
@@ -72,14 +71,11 @@ class Row:
     name: str
     made: dict[str, Attempt] = field(default_factory=lambda: ATTEMPTS)
 
-    def __call__(
-        self, *, not_held: tuple[str, ...] = (), **proof: Any
-    ) -> Callable[[Callable[[Place], Any]], Callable[[Place], Any]]:
+    def __call__(self, **proof: Any) -> Callable[[Callable[[Place], Any]], Callable[[Place], Any]]:
         """Declare an attempt: its function's name is its own."""
 
         def declare(run: Callable[[Place], Any]) -> Callable[[Place], Any]:
-            held = frozenset({"bwrap", "landlock"} - set(not_held))
-            attempt = Attempt(run.__name__, self.name, run, held_by=held, **proof)
+            attempt = Attempt(run.__name__, self.name, run, **proof)
             if attempt.name in self.made:
                 msg = f"two attempts are called {attempt.name}"
                 raise ValueError(msg)

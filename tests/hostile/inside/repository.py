@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.hostile.inside.files import append
 from tests.hostile.inside.registry import Place, Row
 
-git_folder = Row("Write the repository's git folder: hooks, config, refs, objects, worktrees' entries")
+git_folder = Row("repository")
 
 EVIL = '[core]\n\tfsmonitor = touch /tmp/pwned\n\thooksPath = /tmp\n[includeIf "gitdir:/"]\n\tpath = /tmp/evil\n'
 
@@ -94,7 +94,7 @@ def put_the_git_folder_elsewhere(place: Place) -> bool:
     return True
 
 
-checkouts = Row("Write the main checkout and other worktrees")
+checkouts = Row("checkouts")
 
 
 @checkouts(changes="repository/calc.py")
@@ -126,7 +126,7 @@ def write_the_private_git_of_another(place: Place) -> None:
 
 # What follows writes only what an agent may write. haikud's git, and yours, must not run it afterwards.
 
-obeyed = Row("Have haikud's git, or yours afterwards, run what it left: filters, hooks, fsmonitor, textconv, includes")
+obeyed = Row("git-later")
 
 
 def evil_config(canary: Path, word: str) -> str:
