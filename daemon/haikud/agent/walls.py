@@ -21,6 +21,8 @@ def policy_of(attempt: Attempt) -> Policy:
     spec, paths = attempt.spec, attempt.paths
     _, temporary = private_folders(paths)
     writable, readable = [attempt.worktree, paths.out], [paths.assignment, paths.guidance, paths.dependencies]
+    # Whoever wrote the role chose these files, in a folder that the plan has no say in.
+    readable += [Path(word) for word in spec.role.command or () if word.startswith("/") and Path(word).is_file()]
     if spec.workspace is not None:
         order = order_of(attempt)
         writable.append(Path(order.private_git))

@@ -312,9 +312,10 @@ def forge_events(place: Place) -> None:
     append(place.attempt / "events.jsonl", '{"percent": 100}\n')
 
 
-@papers(changes="spool/plans/hostile/hostile/agent.log")
-def fake_a_line_of_the_log(place: Place) -> None:
-    append(place.task / "agent.log", "tokens_used 0\n\x1b[2J")
+@papers()
+def fake_a_line_of_the_log(place: Place) -> bool:
+    append(place.task / "agent.log", "tokens_used 0\n\x1b[2J")  # others write to it meanwhile, so it says so itself
+    return True
 
 
 @papers(changes="spool/plans/hostile/hostile/attempt-1/spec.json")

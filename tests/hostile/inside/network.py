@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import socket
@@ -189,29 +190,35 @@ def listen_on_a_port(place: Place) -> None:
 proxy = Row("proxy")
 
 
-def to_proxy() -> socket.socket:
-    """A connection to the proxy that programs are told of."""
-    address = urlsplit(os.environ.get("http_proxy") or os.environ.get("HTTP_PROXY") or "")
+def to_proxy() -> tuple[socket.socket, str]:
+    """A connection to the proxy that programs are told of, and the header by which it knows them."""
+    address = urlsplit(os.environ.get("http_proxy", ""))
     if not address.hostname:
         raise ConnectionRefusedError(errno.ECONNREFUSED, "no proxy is named")
-    return socket.create_connection((address.hostname, address.port or 80), timeout=SECONDS)
+    password = base64.b64encode(f"{address.username}:{address.password}".encode()).decode()
+    sock = socket.create_connection((address.hostname, address.port or 80), timeout=SECONDS)
+    return sock, f"Proxy-Authorization: Basic {password}\r\n" if address.username else ""
 
 
 def tunnel(name: str, target: str, more: str = "") -> None:
     """CONNECT there and say our name, whatever the answer is."""
-    with to_proxy() as sock:
-        sock.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{more}\r\n".encode())
+    sock, known = to_proxy()
+    with sock:
+        sock.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{known}{more}\r\n".encode())
         if b" 200 " in sock.recv(4096):
             sock.sendall(name.encode())
             sock.recv(1)
 
 
-def get(name: str, url: str, host: str, *, after: bytes = b"") -> None:
-    with to_proxy() as sock:
+def get(name: str, url: str, host: str, *, after: str = "") -> None:
+    """GET it; `after` a request that is let through."""
+    sock, known = to_proxy()
+    with sock:
         if after:
-            sock.sendall(after)
+            first = f"GET http://{after}/first HTTP/1.1\r\nHost: {after}\r\nConnection: keep-alive\r\n{known}\r\n"
+            sock.sendall(first.encode())
             sock.recv(4096)
-        sock.sendall(f"GET {url}/{name} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        sock.sendall(f"GET {url}/{name} HTTP/1.1\r\nHost: {host}\r\n{known}\r\n".encode())
         sock.recv(4096)
 
 
@@ -254,7 +261,6 @@ def get_with_a_listed_host_header(place: Place) -> None:
 
 @proxy(reaches="tcp")
 def get_after_a_listed_request(place: Place) -> None:
-    listed = f"127.0.0.1:{place.ports['listed']}"
-    first = f"GET http://{listed}/first HTTP/1.1\r\nHost: {listed}\r\nConnection: keep-alive\r\n\r\n".encode()
-    url = f"http://127.0.0.1:{place.ports['tcp']}"
-    get("get_after_a_listed_request", url, f"127.0.0.1:{place.ports['tcp']}", after=first)
+    unlisted = f"127.0.0.1:{place.ports['tcp']}"
+    after = f"127.0.0.1:{place.ports['listed']}"
+    get("get_after_a_listed_request", f"http://{unlisted}", unlisted, after=after)
