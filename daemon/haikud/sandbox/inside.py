@@ -55,7 +55,6 @@ def _default_signal(number: int) -> None:
 
 
 def _hand_out_listeners(line: socket, ports: list[int]) -> None:
-    import array
 
     listeners = []
     for port in ports:
@@ -64,7 +63,7 @@ def _hand_out_listeners(line: socket, ports: list[int]) -> None:
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
         listeners.append(listener)
-    descriptors = array.array("i", [listener.fileno() for listener in listeners])
+    descriptors = b"".join(listener.fileno().to_bytes(4, sys.byteorder) for listener in listeners)
     line.sendmsg([b"\0"], [(SOL_SOCKET, _SCM_RIGHTS, descriptors)])
     for listener in listeners:
         listener.close()

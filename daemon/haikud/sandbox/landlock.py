@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+import stat
+
+TYPE_CHECKING = False  # typing's own costs every command its import
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # system calls
 _VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION
@@ -119,7 +123,7 @@ def _allow_places(libc: ctypes.CDLL, ruleset: int, abi: int, places: Iterable[tu
             continue  # what we cannot reach, a command cannot reach either
         try:
             allowed = rights[what]
-            if not os.path.isdir(f"/proc/self/fd/{place}"):  # noqa: PTH112 -- pathlib costs every command
+            if not stat.S_ISDIR(os.fstat(place).st_mode):
                 allowed &= _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
             rule = _PathRule(allowed, place)
             if allowed:
