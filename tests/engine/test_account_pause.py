@@ -17,7 +17,7 @@ from haikud.contracts.gateway import Pause, PauseKind
 from haikud.contracts.settings import Settings
 from haikud.engine.day_spend import read_day_spend
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.queue import end_quota_pause, follow_account, pause_queue, resume_queue
 from haikud.engine.role_history import RoleHistory
@@ -37,7 +37,7 @@ async def engine(tmp_path: Path) -> Iterator[Engine]:
         spool_id="a-spool",
         say=lambda _: None,
         store=Store(layout),
-        launcher=SubprocessLauncher(asyncio.get_running_loop(), wake.set),
+        launcher=LocalLauncher(asyncio.get_running_loop(), wake.set),
         trouble=Trouble(lambda _: None, time.monotonic),
         queue=QueueState(),
         day=read_day_spend(layout, utc_now()),

@@ -1,4 +1,4 @@
-"""The subprocess launcher: real processes, real locks."""
+"""The launcher of this machine, with and without a forkserver: real processes, real locks."""
 
 from __future__ import annotations
 
@@ -9,34 +9,58 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from haikud.engine.launchers.forkserver import ForkserverClient
+from haikud.engine.launchers.forkserver import _receive as receive
+from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
-from haikud.engine.launchers.subprocess import SubprocessLauncher
-from haikud.spool.claims import release_claim, take_claim
+from haikud.sandbox.process_table import command_line, look_at_all
+from haikud.spool.claims import names_attempt, release_claim, take_claim
 
 TINY = (sys.executable, str(Path(__file__).with_name("tiny_runner.py")))
+
+
+TINY_SERVER = (sys.executable, str(Path(__file__).with_name("tiny_forkserver.py")))
 
 
 class Yard:
     """An attempt folder and a launcher for tiny runners."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, forks: bool) -> None:
+        self.forks = forks
+        self.said: list[str] = []
+        self.watched = folder / "watched.py"
+        self.watched.touch()
         self.folder = folder / "attempt-1"
         self.folder.mkdir()
         self.log = folder / "agent.log"
         self.ends: dict[str, End] = {}
         self.launcher = self.another()
 
-    def another(self, argv: tuple[str, ...] = TINY) -> SubprocessLauncher:
+    def another(self, argv: tuple[str, ...] = TINY) -> LocalLauncher:
         def on_end() -> None:
             self.ends.update(launcher.poll())
 
-        launcher = SubprocessLauncher(asyncio.get_running_loop(), on_end, argv_prefix=argv)
+        loop = asyncio.get_running_loop()
+
+        def forkserver(on_code: Callable[[int, int], None]) -> ForkserverClient:
+            program = (*TINY_SERVER, "--watched", str(self.watched))
+            self.server = ForkserverClient(loop, {"PATH": os.defpath}, on_code, self.said.append, program=program)
+            return self.server
+
+        launcher = LocalLauncher(loop, on_end, argv_prefix=argv, forkserver=forkserver if self.forks else None)
         return launcher
+
+    async def begin(self) -> None:
+        if self.forks:
+            self.launcher.begin()
+            await until(lambda: self.server.is_ready)
 
     def order(self, **fields: Any) -> LaunchOrder:
         given = {"environment": {"PATH": os.defpath}, "key": None, **fields}
@@ -70,9 +94,10 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-async def yard(tmp_path: Path):
-    made = Yard(tmp_path)
+@pytest.fixture(params=["subprocess", "forkserver"])
+async def yard(tmp_path: Path, request: pytest.FixtureRequest):
+    made = Yard(tmp_path, forks=request.param == "forkserver")
+    await made.begin()
     yield made
     made.let_end()
     made.launcher.terminate("p.t.1", force=True)
@@ -190,3 +215,100 @@ async def test_a_nameless_runner_that_dies_is_seen_to_be_gone(yard: Yard):
     yard.launcher.adopt("p.t.1", yard.folder)
     os.kill(pid, signal.SIGKILL)
     assert await yard.ended() == End(EndKind.EXITED, None)
+
+
+@pytest.fixture
+async def forked(tmp_path: Path):
+    made = Yard(tmp_path, forks=True)
+    await made.begin()
+    yield made
+    made.let_end()
+    made.launcher.terminate("p.t.1", force=True)
+    made.launcher.close()
+
+
+def shown(what: str, pid: int | None) -> bytes:
+    return Path(f"/proc/{pid}/{what}").read_bytes()
+
+
+def parent_of(pid: int | None) -> int:
+    return int(shown("stat", pid).rpartition(b")")[2].split()[1])
+
+
+async def test_what_the_forkserver_forks_is_its_child_and_what_starts_without_it_is_ours(forked: Yard):
+    handle = forked.launcher.start(forked.order())
+    await forked.seen()
+    assert parent_of(handle.pid) == forked.server.pid
+    assert b"HAIKUD_OUT" not in shown("environ", handle.pid)
+
+
+async def test_a_forked_runner_shows_whose_it_is(forked: Yard):
+    handle = forked.launcher.start(forked.order(environment={"PATH": "/bin", "HAIKUD_OUT": "/spool/out"}))
+    await forked.seen()
+    assert b"HAIKUD_OUT=/spool/out\0" in shown("environ", handle.pid)
+    assert shown("cmdline", handle.pid).rstrip(b"\0") == os.fsencode(f"haikud-agent p.t {forked.folder}")
+
+
+async def test_without_a_forkserver_runners_start_all_the_same_and_another_takes_its_place(forked: Yard):
+    assert forked.server.pid is not None
+    os.kill(forked.server.pid, signal.SIGKILL)
+    handle = forked.launcher.start(forked.order())
+    await forked.seen()
+    assert parent_of(handle.pid) == os.getpid()
+    await until(lambda: forked.server.is_ready)
+    assert any("the forkserver is gone" in line for line in forked.said)
+
+
+async def test_a_runner_outlives_its_forkserver_and_its_end_is_seen(forked: Yard):
+    forked.launcher.start(forked.order())
+    await forked.seen()
+    assert forked.server.pid is not None
+    os.kill(forked.server.pid, signal.SIGKILL)
+    await until(lambda: forked.said[-1].startswith("started"))
+    assert not forked.ends
+    forked.let_end(0)
+    assert await forked.ended() == End(EndKind.EXITED, None)
+
+
+async def test_a_forkserver_whose_code_has_changed_is_replaced_and_still_tells_of_its_runners(forked: Yard):
+    first = forked.server.pid
+    forked.launcher.start(forked.order())
+    await forked.seen()
+    forked.watched.write_text("new = True\n")
+    other = forked.folder.with_name("attempt-2")
+    other.mkdir()
+    handle = forked.launcher.start(replace(forked.order(), attempt=2, folder=other))
+    assert parent_of(handle.pid) == os.getpid()
+    await until(lambda: forked.server.is_ready and forked.server.pid != first)
+    forked.launcher.terminate("p.t.2", force=True)
+    forked.let_end(9)
+    assert await forked.ended() == End(EndKind.EXITED, 9)
+    await until(lambda: not Path(f"/proc/{first}").exists())
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["dies", "forked before it died"])
+async def test_an_order_without_an_answer_starts_one_runner_and_not_two(
+    forked: Yard, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+):
+    monkeypatch.setattr("haikud.engine.launchers.forkserver.ANSWER_SECONDS", 0.3)
+    server = forked.server
+    assert server.pid is not None
+    if goes_on:  # the order is carried out, and its answer is lost
+        monkeypatch.setattr("haikud.engine.launchers.forkserver._receive", partial(lose_answers, "forked"))
+    else:
+        os.kill(server.pid, signal.SIGSTOP)
+    forked.launcher.start(forked.order())
+    await forked.seen()
+    assert len([pid for pid in look_at_all() if names_attempt(command_line(pid), forked.folder)]) == 1
+    forked.let_end(5)
+    assert (await forked.ended()).kind is EndKind.EXITED
+    assert forked.claim_is_free()
+
+
+def lose_answers(kind: str, server: Any) -> Any:
+    news, descriptors = receive(server)
+    if news is not None and news.kind == kind:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return news.model_copy(update={"number": None}), []
+    return news, descriptors

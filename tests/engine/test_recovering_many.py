@@ -18,7 +18,7 @@ from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
 from haikud.engine.day_spend import read_day_spend
 from haikud.engine.engine import Engine, next_decision
-from haikud.engine.launchers.subprocess import SubprocessLauncher
+from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import recover_unread
 from haikud.engine.role_history import RoleHistory
@@ -62,7 +62,7 @@ def make_engine(layout: SpoolLayout) -> Engine:
         spool_id="a-spool",
         say=said.append,
         store=Store(layout),
-        launcher=SubprocessLauncher(asyncio.get_running_loop(), wake.set),
+        launcher=LocalLauncher(asyncio.get_running_loop(), wake.set),
         trouble=Trouble(said.append, time.monotonic),
         queue=QueueState(),
         day=read_day_spend(layout, utc_now()),

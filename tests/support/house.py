@@ -40,6 +40,7 @@ QUICK = {
     "api": {"retry_waits": [0.05, 0.1], "stall_seconds": 2.0, "connect_seconds": 2.0},
     "prices": PRICES,
     "sandbox": {"mode": "none"},
+    "launcher": "subprocess",
 }
 """Settings that make waits and starts short, and let tests have filesystems as small as they like."""
 

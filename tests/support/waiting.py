@@ -10,9 +10,13 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], *, seconds: float = 30.0, what: str | Callable[[], str] = "the condition"
+    condition: Callable[[], T],
+    *,
+    seconds: float = 30.0,
+    what: str | Callable[[], str] = "the condition",
+    pause: float = 0.01,
 ) -> T:
-    """The first truthy value of `condition`, asked every 10 ms; AssertionError after `seconds`.
+    """The first truthy value of `condition`, asked every `pause` seconds; AssertionError after `seconds`.
 
     `what` is waited for; a callable tells it when the time is up, with what the logs say by then.
     """
@@ -24,4 +28,4 @@ def wait_until(
         if time.monotonic() >= end:
             told = what if isinstance(what, str) else what()
             raise AssertionError(f"waited {seconds} s in vain for {told}; last value: {value!r}")
-        time.sleep(0.01)
+        time.sleep(pause)

@@ -243,6 +243,7 @@ class Settings(SettingsModel):
     allowed_uids: list[int] = Field(default_factory=list)  # who else may drop files; root and the daemon's user may
     group: str | None = None  # opens the spool's folders to a group, whose members may drop files
     repositories: list[str] = Field(default_factory=list)  # folders in which plans may name one; globs; empty: any
+    launcher: Literal["forkserver", "subprocess"] = "forkserver"  # how runners start; the first falls back to the other
     default_repository: str | None = None
     worktree_root: str | None = None  # default: REPO/worktrees
     main_branch: str | None = None  # default: the checkout's current branch, or HEAD's of a bare repository

@@ -25,11 +25,13 @@ from haikud.contracts.decision import QueueState
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
+from haikud.engine.attempts.starting import plain_environment
 from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
+from haikud.engine.launchers.forkserver import ForkserverClient
+from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.launchers.protocol import attempt_name
-from haikud.engine.launchers.subprocess import SubprocessLauncher
 from haikud.engine.live_status import in_a_line
 from haikud.engine.log_levels import Alarm
 from haikud.engine.machine.faults import CURES, describe, kind_of
@@ -96,7 +98,7 @@ async def run_daemon(
             spool_id=spool.spool_id,
             say=say,
             store=Store(layout),
-            launcher=SubprocessLauncher(loop, wake.set, spool_id=spool.spool_id, open_files=raise_open_files()),
+            launcher=_launcher(loop, wake.set, spool.spool_id, settings, say),
             trouble=Trouble(say, time.monotonic),
             queue=queue,
             day=day,
@@ -116,6 +118,18 @@ async def run_daemon(
             engine.launcher.close()
             engine.close()
     return 0
+
+
+def _launcher(
+    loop: asyncio.AbstractEventLoop, on_end: Callable[[], None], spool_id: str, settings: Settings, say: Say
+) -> LocalLauncher:
+    open_files = raise_open_files()
+
+    def forkserver(on_code: Callable[[int, int], None]) -> ForkserverClient:
+        return ForkserverClient(loop, plain_environment(os.environ), on_code, say, open_files=open_files)
+
+    wanted = forkserver if settings.launcher == "forkserver" else None
+    return LocalLauncher(loop, on_end, spool_id=spool_id, open_files=open_files, forkserver=wanted)
 
 
 def _open(
@@ -170,6 +184,7 @@ async def _serve(engine: Engine, loop: asyncio.AbstractEventLoop, reread: Reread
         gc.freeze()
         gc.enable()
         if recovered:
+            engine.launcher.begin()
             engine.supervisor.tell(in_a_line(engine))
             engine.supervisor.ready()
             await rounds.run()

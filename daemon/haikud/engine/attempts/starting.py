@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -189,9 +189,14 @@ def model_of(role: ResolvedRole, task: Task) -> str:
 
 def runner_environment(host: Mapping[str, str], pass_names: list[str], paths: AttemptPaths) -> dict[str, str]:
     """A runner's environment, built from nothing; never the key. HAIKUD_OUT marks its process tree."""
-    names = [name for name in (*PASSED_ON, *pass_names) if name in host and name != "ANTHROPIC_API_KEY"]
+    return plain_environment(host, pass_names) | {"HAIKUD_OUT": str(paths.out)}
+
+
+def plain_environment(host: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
+    """What every process of ours gets, runners and their forkserver, and the named variables. Never the key."""
+    names = [name for name in (*PASSED_ON, *more) if name in host and name != "ANTHROPIC_API_KEY"]
     fallback = {"PATH": os.defpath, "HOME": "/", "LANG": "C.UTF-8"}
-    return fallback | {name: host[name] for name in names} | {"HAIKUD_OUT": str(paths.out)}
+    return fallback | {name: host[name] for name in names}
 
 
 def with_results(store: Store, plan: Plan, task: Task) -> Task:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from haikud.contracts.gateway import GatewayOrder
 from haikud.engine.gateway.sockets import Sockets
-from haikud.engine.launchers.subprocess import import_path
+from haikud.engine.launchers.import_path import import_path
 from haikud.sandbox.process_table import command_line, look_at_all
 from haikud.spool.claims import Identity, boot_id, watch_identity
 from haikud.spool.layout import SpoolLayout

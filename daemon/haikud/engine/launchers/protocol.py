@@ -84,6 +84,10 @@ class Launcher(Protocol):
     capacity: int | None  # how many attempts at most; None: as many as the settings say
     fence_seconds: float  # that a successor waits after `lost` and `unknown`
 
+    def begin(self) -> None:
+        """The daemon has taken up its spool: have ready what makes a start quick."""
+        ...
+
     def start(self, order: LaunchOrder) -> Handle:
         """Start a runner. Raises LaunchFailed."""
         ...

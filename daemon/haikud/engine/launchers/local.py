@@ -1,10 +1,10 @@
-"""The plain launcher: one subprocess per attempt, on this machine.
+"""The launcher of this machine: one process per attempt, forked by the forkserver where that is ready, else executed.
 
 Promises: the claim is locked before the runner starts and handed over with it, so that there is no moment at which a
 starting runner is unlocked; no other process of ours keeps a copy. A runner is a session leader with its own log as
 stdout and stderr, an environment built from nothing, no descriptor but claim and key, and a cgroup to enter where the
-machine lets us make one. Its end is seen through a pidfd, whether it is our child or was adopted; no look that the
-machine refuses is taken for an end. Closing the launcher leaves runners alone.
+machine lets us make one. Its end is seen through a pidfd, whether it is our child, the forkserver's, or was adopted; no
+look that the machine refuses is taken for an end. Closing the launcher leaves runners alone.
 
 Fails with LaunchFailed, and then nothing runs and the claim is free again.
 """
@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import signal
-import site
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,15 +22,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import haikud
+from haikud.engine.launchers.forkserver import Forked, ForkserverClient, Unclear
+from haikud.engine.launchers.import_path import import_path
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
 from haikud.engine.launchers.sighting import Sighting, look_for_runner
 from haikud.engine.machine.open_files import give_back
 from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
 from haikud.spool.claims import Life, release_claim, take_claim
 
-SOURCE = Path(haikud.__file__).resolve().parent.parent
-"""The folder from which `haikud` is imported."""
+MakeForkserver = Callable[[Callable[[int, int], None]], ForkserverClient]
+"""Makes the forkserver; it is given whom to tell of exit codes."""
 
 RUNNER = (sys.executable, "-P", "-m", "haikud.agent")
 """How a runner is started, without its arguments."""
@@ -43,6 +43,10 @@ NAMELESS_SECONDS = 5.0
 """How long a claim may be held while no runner of the attempt is to be found; then somebody else holds it."""
 
 
+CODE_SECONDS = 1.0
+"""How long the forkserver may take to tell the exit code of a runner that has ended."""
+
+
 @dataclass
 class _Runner:
     """A runner that we watch."""
@@ -51,11 +55,14 @@ class _Runner:
     folder: Path
     pidfd: int | None = None  # None: it has not named itself yet
     process: subprocess.Popen[bytes] | None = None  # where it is our child
+    is_forked: bool = False  # the forkserver tells its exit code
+    code: int | None = None
+    has_ended: bool = False  # and its code is waited for
     terminate: int | None = None  # the signal it is to get once it has named itself
     nameless_until: float = 0.0  # the loop's time
 
 
-class SubprocessLauncher:
+class LocalLauncher:
     """See the module's head. `on_end` is called in the loop's thread when `poll` has something new."""
 
     capacity: int | None = None
@@ -69,6 +76,7 @@ class SubprocessLauncher:
         spool_id: str | None = None,  # None: no cgroups
         open_files: tuple[int, int] | None = None,  # the limits that a runner is to have; None: ours
         argv_prefix: Sequence[str] = RUNNER,
+        forkserver: MakeForkserver | None = None,
     ) -> None:
         self._spool_id = spool_id
         self._open_files = open_files
@@ -78,32 +86,51 @@ class SubprocessLauncher:
         self._runners: dict[str, _Runner] = {}
         self._ends: dict[str, End] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._forkserver = forkserver(self._hear_code) if forkserver is not None else None
+
+    def begin(self) -> None:
+        """Have the forkserver load, where there is to be one."""
+        if self._forkserver is not None:
+            self._forkserver.begin()
 
     def start(self, order: LaunchOrder) -> Handle:
         """Start a runner. Raises LaunchFailed."""
         known = self._runners.get(order.name)
         if known is not None:
             return known.handle
-        try:
-            claim = take_claim(order.folder / "claim")
-        except OSError as error:
-            raise LaunchFailed(f"the claim cannot be taken: {error}") from error
+        claim = _take_claim(order)
         if claim is None:
             raise LaunchFailed("its claim is held by another process")
         try:
-            process = self._spawn_in_cgroup(order, claim)
+            runner = self._spawn_in_cgroup(order, claim, self._forkserver)
+        except Unclear:
+            release_claim(claim)
+            return self._start_after_all(order)
+        except OSError as error:
+            release_claim(claim)
+            raise LaunchFailed(str(error)) from error
+        release_claim(claim)
+        self._watch(runner)
+        return runner.handle
+
+    def _start_after_all(self, order: LaunchOrder) -> Handle:
+        """The forkserver has not said whether it started this one; its claim does. Raises LaunchFailed."""
+        claim = _take_claim(order)
+        if claim is None:
+            runner = self._unseen(order.name, order.folder)
+            self._watch(runner)
+            return runner.handle
+        try:
+            runner = self._spawn_in_cgroup(order, claim, None)
         except OSError as error:
             raise LaunchFailed(str(error)) from error
         finally:
             release_claim(claim)
-        give_back(process.pid, self._open_files)
-        runner = _Runner(Handle(order.name, process.pid), order.folder, None, process)
-        try:
-            runner.pidfd = os.pidfd_open(process.pid)
-        except OSError:  # no descriptor is left: it runs all the same, and is watched as if it were adopted
-            runner.nameless_until = self._loop.time() + NAMELESS_SECONDS
         self._watch(runner)
         return runner.handle
+
+    def _unseen(self, name: str, folder: Path, pid: int | None = None) -> _Runner:
+        return _Runner(Handle(name, pid), folder, nameless_until=self._loop.time() + NAMELESS_SECONDS)
 
     def adopt(self, name: str, folder: Path) -> Handle | None:
         """The handle of a runner that an earlier daemon started; None where its claim is free."""
@@ -113,7 +140,7 @@ class SubprocessLauncher:
         sighting = look_for_runner(folder)
         if sighting.life is Life.GONE:
             return None
-        runner = _Runner(Handle(name), folder, nameless_until=self._loop.time() + NAMELESS_SECONDS)
+        runner = self._unseen(name, folder)
         self._runners[name] = runner
         self._take(runner, sighting)
         return runner.handle
@@ -140,6 +167,8 @@ class SubprocessLauncher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._forkserver is not None:
+            self._forkserver.close()
         for runner in list(self._runners.values()):
             self._let_go(runner)
 
@@ -148,45 +177,68 @@ class SubprocessLauncher:
         runner = self._runners.get(attempt_name(ref, attempt))
         return runner.handle.pid if runner else None
 
-    def _spawn_in_cgroup(self, order: LaunchOrder, claim: int) -> subprocess.Popen[bytes]:
+    def _spawn_in_cgroup(self, order: LaunchOrder, claim: int, forkserver: ForkserverClient | None) -> _Runner:
         cgroup = None if self._spool_id is None else make_cgroup(cgroup_name(self._spool_id, order.name))
         try:
-            return self._spawn(order, claim, cgroup)
-        except BaseException:
-            if cgroup is not None:
+            return self._spawn(order, claim, cgroup, forkserver)
+        except BaseException as error:
+            if cgroup is not None and not isinstance(error, Unclear):
                 remove_cgroup(cgroup)
             raise
 
-    def _spawn(self, order: LaunchOrder, claim: int, cgroup: Path | None) -> subprocess.Popen[bytes]:
-        passed = [claim]
+    def _spawn(
+        self, order: LaunchOrder, claim: int, cgroup: Path | None, forkserver: ForkserverClient | None
+    ) -> _Runner:
         key_read = key_write = None
         # O_NONBLOCK: a FIFO that an agent put there is refused, not waited for.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         log = os.open(order.log, flags, 0o600)
         try:
-            argv = [*self._argv_prefix, "--attempt", str(order.folder), "--claim-fd", str(claim)]
+            handed = {"log": log, "claim": claim}
+            argv = ["--attempt", str(order.folder), "--claim-fd", "{claim}"]
             if order.key is not None or order.tokens:
                 key_read, key_write = os.pipe()
                 secrets = {"api_key": order.key} | ({"tokens": dict(order.tokens)} if order.tokens else {})
                 os.write(key_write, json.dumps(secrets).encode() + b"\n")  # far below a pipe's 64 KiB
-                argv += ["--key-fd", str(key_read)]
-                passed.append(key_read)
+                argv += ["--key-fd", "{key}"]
+                handed["key"] = key_read
             if cgroup is not None:
                 argv += ["--cgroup", str(cgroup)]
-            return subprocess.Popen(
-                [*argv, order.ref],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=order.environment | import_path(),
-                pass_fds=passed,
-                start_new_session=True,
-            )
+            argv.append(order.ref)
+            environment = order.environment | import_path()
+            forked = forkserver.fork(argv, environment, handed) if forkserver is not None else None
+            if forked is not None:
+                return self._forked(order, forked)
+            return self._executed(order, self._argv_prefix + _with_numbers(argv, handed), environment, handed)
         finally:
             for descriptor in (log, key_read, key_write):
                 if descriptor is not None:
                     os.close(descriptor)
+
+    def _forked(self, order: LaunchOrder, forked: Forked) -> _Runner:
+        if forked.pidfd is None:
+            return self._unseen(order.name, order.folder, forked.pid)
+        return _Runner(Handle(order.name, forked.pid), order.folder, forked.pidfd, is_forked=True)
+
+    def _executed(
+        self, order: LaunchOrder, argv: list[str], environment: dict[str, str], handed: dict[str, int]
+    ) -> _Runner:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=handed["log"],
+            stderr=handed["log"],
+            cwd="/",
+            env=environment,
+            pass_fds=[number for name, number in handed.items() if name != "log"],
+            start_new_session=True,
+        )
+        give_back(process.pid, self._open_files)
+        runner = self._unseen(order.name, order.folder, process.pid)
+        runner.process = process
+        with suppress(OSError):  # no descriptor is left: it runs all the same, and is watched as if it were adopted
+            runner.pidfd = os.pidfd_open(process.pid)
+        return runner
 
     def _watch(self, runner: _Runner) -> None:
         self._runners[runner.handle.name] = runner
@@ -197,7 +249,27 @@ class SubprocessLauncher:
 
     def _ended(self, runner: _Runner) -> None:
         """The process is dead."""
-        code = _reap(runner.process) if runner.process is not None else None
+        if runner.is_forked and runner.code is None and not runner.has_ended:
+            runner.has_ended = True
+            if runner.pidfd is not None:
+                self._loop.remove_reader(runner.pidfd)
+            self._loop.call_later(CODE_SECONDS, self._ended_for_sure, runner)
+            return
+        self._ended_for_sure(runner)
+
+    def _hear_code(self, pid: int, code: int) -> None:
+        """The forkserver has waited for one of its children."""
+        for runner in self._runners.values():
+            if runner.is_forked and runner.handle.pid == pid:
+                runner.code = code
+                if runner.has_ended:
+                    self._ended_for_sure(runner)
+                return
+
+    def _ended_for_sure(self, runner: _Runner) -> None:
+        if self._runners.get(runner.handle.name) is not runner:
+            return  # the code came in time
+        code = _reap(runner.process) if runner.process is not None else runner.code
         self._let_go(runner)
         self._ends[runner.handle.name] = End(EndKind.EXITED, code)
         self._on_end()
@@ -249,7 +321,12 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def import_path() -> dict[str, str]:
-    """PYTHONPATH, where a process of ours would not find `haikud` without it: we run from a source tree."""
-    installed = {Path(folder).resolve() for folder in [*site.getsitepackages(), site.getusersitepackages()]}
-    return {} if SOURCE in installed else {"PYTHONPATH": str(SOURCE)}
+def _take_claim(order: LaunchOrder) -> int | None:
+    try:
+        return take_claim(order.folder / "claim")
+    except OSError as error:
+        raise LaunchFailed(f"the claim cannot be taken: {error}") from error
+
+
+def _with_numbers(argv: list[str], handed: dict[str, int]) -> list[str]:
+    return [str(handed[word[1:-1]]) if word in {"{claim}", "{key}"} else word for word in argv]

@@ -1,0 +1,121 @@
+"""From the rename of a request to the built-in agent's first request at the API, with and without the forkserver.
+
+Run, at the top of a checkout: python -m benchmarks.first_request [--rounds 15]
+
+Three ways in turns, against one scripted Messages API on loopback: a real daemon whose runners are forked, one whose
+runners are executed, and, for comparison, a fresh Python that imports `anthropic` and sends one request. The daemons'
+requests go through their gateways. Each round's answer is waited for before the next begins, so the daemons idle.
+Memory is what the kernel calls private (smaps_rollup) of a runner whose agent waits for its first answer.
+
+What it does not show: a busy machine, a large repository (git's worktree is part of the way), the real API's network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.house import House
+from tests.support.scripts import DONE, conversation, scenario
+from tests.support.waiting import wait_until
+
+from haikud.offline.scenario import parse_scenario
+from haikud.offline.server import ScriptedApi
+
+BARE = """
+import anthropic, sys
+client = anthropic.Anthropic(api_key="sk-ant-scripted-1", base_url=sys.argv[1], max_retries=0)
+client.messages.create(model="claude-haiku-5-5", max_tokens=16, messages=[{"role": "user", "content": "Hi"}])
+"""
+
+
+@dataclass
+class Figures:
+    """Of one way, in milliseconds and megabytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    private: list[float] = field(default_factory=list)
+
+    def line(self, name: str, bare: float) -> str:
+        """A row of the table; `bare`: the median of the bare way, in seconds."""
+        middle = statistics.median(self.seconds)
+        worst = sorted(self.seconds)[int(0.95 * len(self.seconds))]
+        memory = f"{statistics.median(self.private):8.1f}" if self.private else "       -"
+        return f"{name:28}{middle * 1000:9.0f}{worst * 1000:9.0f}{bare / middle:9.1f}{memory}"
+
+
+def house_of(folder: Path, launcher: str, api: ScriptedApi) -> House:
+    """A daemon that is ready to fork or to execute; its gateway runs."""
+    folder.mkdir()
+    house = House(folder, settings={"launcher": launcher, "issues": "none"})
+    house.environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-1", "ANTHROPIC_BASE_URL": api.base_url}
+    house.start()
+    if launcher == "forkserver":
+        wait_until(lambda: "started the forkserver" in house.said(), seconds=60, what="the forkserver")
+    house.request("first", title="Warm up")
+    house.response("first")
+    return house
+
+
+def by_house(house: House, api: ScriptedApi, number: int, figures: Figures) -> None:
+    """One round."""
+    before = len(api.journal)
+    began = time.monotonic()
+    house.request(f"t{number}", title=f"Task {number}")
+    wait_until(lambda: len(api.journal) > before, seconds=60, what="the request", pause=0.0005)
+    figures.seconds.append(time.monotonic() - began)
+    figures.private.append(private_megabytes(house.runner_pid(f"t{number}")))
+    house.response(f"t{number}")
+
+
+def private_megabytes(pid: int) -> float:
+    """Memory that no other process has."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def by_hand(api: ScriptedApi, figures: Figures) -> None:
+    """A fresh interpreter that sends one request."""
+    before = len(api.journal)
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", BARE, api.base_url])
+    wait_until(lambda: len(api.journal) > before, seconds=60, what="the request", pause=0.0005)
+    figures.seconds.append(time.monotonic() - began)
+    process.wait()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    forked, executed, bare = Figures(), Figures(), Figures()
+    slow = {**DONE, "fault": {"kind": "delay", "delay_seconds": 0.5}}
+    with (
+        tempfile.TemporaryDirectory(prefix="haikud-first-") as place,
+        ScriptedApi(parse_scenario(scenario(conversation(slow)))) as api,
+    ):
+        houses = [house_of(Path(place) / launcher, launcher, api) for launcher in ("forkserver", "subprocess")]
+        try:
+            for number in range(rounds):
+                by_house(houses[0], api, number, forked)
+                by_house(houses[1], api, number, executed)
+                by_hand(api, bare)
+        finally:
+            for house in houses:
+                house.close()
+    middle = statistics.median(bare.seconds)
+    print(f"{'':28}{'p50 ms':>9}{'p95 ms':>9}{'x bare':>9}{'MB':>8}")
+    print(forked.line("forkserver", middle))
+    print(executed.line("executed runner", middle))
+    print(bare.line("bare Python + anthropic", middle))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What daemon and forkserver say to each other: one message a packet, JSON, descriptors beside it.
+
+Daemon to forkserver: `ForkOrder`, with the descriptors that `handed` names in its order. Forkserver to daemon:
+`ForkNews`, of five kinds: it is ready; an order is carried out, with the runner's pidfd beside it; an order is refused;
+its code on disk is another by now, so that it forks no more; a runner has ended.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from haikud.contracts.base import Model
+
+MOST_BYTES = 196_608
+"""Of one message: less than what a packet between two processes may have by default."""
+
+
+class ForkOrder(Model):
+    """A runner is wanted. `{claim}` and `{key}` in argv become the numbers of those descriptors."""
+
+    number: int = Field(ge=1)  # of this order, said again in the answer
+    argv: list[str]
+    environment: dict[str, str]  # all of it
+    handed: list[Literal["log", "claim", "key"]]
+
+
+class NewsKind(StrEnum):
+    """What a forkserver says."""
+
+    READY = "ready"
+    FORKED = "forked"
+    REFUSED = "refused"
+    STALE = "stale"
+    ENDED = "ended"
+
+
+class ForkNews(Model):
+    """See the module's head."""
+
+    kind: NewsKind
+    number: int | None = None  # of the order that is answered: forked, refused, stale
+    pid: int | None = None  # forked, ended
+    code: int | None = None  # ended: negative where it died of that signal
+    why: str = ""  # refused

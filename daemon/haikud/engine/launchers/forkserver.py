@@ -1,0 +1,294 @@
+"""The forkserver as the daemon sees it: started in the background, asked for runners, replaced when it dies or is old.
+
+It only makes a start quick. Where there is none (it still loads, it has just died, its code is another by now), `fork`
+says so and the plain launcher starts the runner. An order that got no answer is `Unclear`: the runner may be there, and
+its claim tells. Runners live on whatever becomes of it, but only it knows with which code one of them exited.
+
+No method waits for long but `fork`, and that not for more than ANSWER_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from haikud.contracts.forking import MOST_BYTES, ForkNews, ForkOrder, NewsKind
+from haikud.engine.launchers.import_path import import_path
+from haikud.engine.log_levels import Warn
+from haikud.engine.machine.open_files import give_back
+
+PROGRAM = (sys.executable, "-P", "-m", "haikud.agent.forkserver")
+
+ANSWER_SECONDS = 5.0
+"""How long an answer may take before that forkserver is killed: a fork takes milliseconds."""
+
+DEATH_SECONDS = 2.0
+"""How long the death of one that was killed is waited for: the kernel then gives back what it held."""
+
+WAITS = (0.0, 1.0, 5.0, 30.0, 120.0)
+"""Seconds before one that has died is started again: the first, the second, ... time in a row."""
+
+STEADY_SECONDS = 30.0
+"""One that has lived for so long has not died in a row with others."""
+
+_ROOM = "x" * 8_192
+"""The place for a runner's title, and for its mark: a path of the greatest length fits twice."""
+
+
+class Unclear(OSError):  # noqa: N818 - says what is the case
+    """The order was sent, and no answer came."""
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A runner that was forked. `pidfd` is the taker's to close; None: the forkserver had no descriptor left."""
+
+    pid: int
+    pidfd: int | None
+    server: _Server
+
+
+@dataclass(eq=False)
+class _Server:
+    """One process."""
+
+    process: subprocess.Popen[bytes]
+    link: socket.socket
+    began: float
+    is_ready: bool = False
+    is_retired: bool = False
+    runners: set[int] = field(default_factory=set)
+    codes: dict[int, int] = field(default_factory=dict)
+
+
+class ForkserverClient:
+    """See the module's head. `on_code` is called with the pid and exit code of each runner that has ended.
+
+    `environment` is what the forkserver itself gets, beside what it needs to find our code.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        environment: Mapping[str, str],
+        on_code: Callable[[int, int], None],
+        say: Callable[[str], None],
+        *,
+        open_files: tuple[int, int] | None = None,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
+        self._loop = loop
+        self._environment = dict(environment)
+        self._on_code = on_code
+        self._say = say
+        self._open_files = open_files
+        self._program = list(program)
+        self._server: _Server | None = None  # that is asked
+        self._servers: set[_Server] = set()  # with those that are retired
+        self._deaths = 0
+        self._again: asyncio.TimerHandle | None = None
+        self._number = 0
+        self._closed = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it forks what it is asked for."""
+        return self._server is not None and self._server.is_ready
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, to show."""
+        return self._server.process.pid if self._server is not None else None
+
+    def begin(self) -> None:
+        """Start it, where it is not. What the machine refuses is tried again later."""
+        if self._server is not None or self._again is not None or self._closed:
+            return
+        try:
+            self._server = self._spawn()
+        except OSError as error:
+            self._died(f"it could not be started: {error}", 0.0)
+            return
+        self._servers.add(self._server)
+        self._loop.add_reader(self._server.link, self._hear_all, self._server)
+
+    def fork(self, argv: Sequence[str], environment: Mapping[str, str], handed: Mapping[str, int]) -> Forked | None:
+        """A runner, or None where this forkserver starts none. `handed`: descriptors by name. Raises Unclear."""
+        server = self._server
+        if server is None or not server.is_ready:
+            return None
+        self._number += 1
+        order = {"number": self._number, "argv": [*argv], "environment": dict(environment), "handed": list(handed)}
+        message = ForkOrder.model_validate(order).model_dump_json().encode()
+        if len(message) > MOST_BYTES:
+            return None
+        try:
+            socket.send_fds(server.link, [message], list(handed.values()))
+        except OSError:  # a full queue, an end: nothing was sent
+            return None
+        return self._answer(server, self._number)
+
+    def close(self) -> None:
+        """Let go of it: it ends, runners go on."""
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        for server in list(self._servers):
+            self._loop.remove_reader(server.link)
+            server.link.close()
+            self._reap(server)
+        self._servers.clear()
+        self._server = None
+
+    def _spawn(self) -> _Server:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                argv = [*self._program, "--socket-fd", str(theirs.fileno()), _ROOM]
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env=self._environment | import_path() | {"HAIKUD_ROOM": _ROOM},
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        give_back(process.pid, self._open_files)
+        return _Server(process, ours, self._loop.time())
+
+    def _answer(self, server: _Server, number: int) -> Forked | None:
+        end = time.monotonic() + ANSWER_SECONDS
+        poll = select.poll()
+        poll.register(server.link, select.POLLIN)
+        while (left := end - time.monotonic()) > 0:
+            if not poll.poll(left * 1000):
+                break
+            news, descriptors = _receive(server)
+            if news is None:
+                break
+            if news.number != number:
+                self._take(server, news, descriptors)
+                continue
+            if news.kind is NewsKind.FORKED and news.pid is not None:
+                server.runners.add(news.pid)
+                return Forked(news.pid, descriptors[0] if descriptors else None, server)
+            if news.kind is NewsKind.STALE:
+                self._retire(server)
+            else:
+                self._say(Warn(f"the forkserver could not fork: {news.why}"))
+            return None
+        server.process.kill()  # also where it has closed its end: afterwards it holds no claim any more
+        with suppress(subprocess.TimeoutExpired):
+            server.process.wait(DEATH_SECONDS)
+        why = "it gave no answer to an order"
+        self._lose(server, why)
+        raise Unclear(why)
+
+    def _hear_all(self, server: _Server) -> None:
+        while server in self._servers:
+            try:
+                news, descriptors = _receive(server)
+            except BlockingIOError:
+                return
+            if news is None:
+                self._lose(server, "it has ended")
+                return
+            self._take(server, news, descriptors)
+
+    def _take(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
+        for descriptor in descriptors:  # of an order that nobody waits for any more
+            os.close(descriptor)
+        if news.kind is NewsKind.READY:
+            server.is_ready = True
+            self._say(f"started the forkserver pid {server.process.pid}")
+        elif news.kind is NewsKind.ENDED and news.pid is not None and news.code is not None:
+            server.runners.discard(news.pid)
+            self._loop.call_soon(self._on_code, news.pid, news.code)  # not in the midst of a start
+            if server.is_retired and not server.runners:
+                self._let_go(server)
+
+    def _retire(self, server: _Server) -> None:
+        """Have another take its place; it stays for as long as it has runners whose ends it is to tell."""
+        self._say("replacing the forkserver: its code on disk is another by now")
+        server.is_retired = True
+        self._server = None
+        if not server.runners:
+            self._let_go(server)
+        self._deaths = 0
+        self.begin()
+
+    def _lose(self, server: _Server, why: str) -> None:
+        was_in_use = server is self._server
+        if was_in_use:
+            self._server = None
+        lived = self._loop.time() - server.began
+        self._let_go(server)
+        if was_in_use and not self._closed:
+            self._died(why, lived)
+
+    def _died(self, why: str, lived: float) -> None:
+        self._deaths = 1 if lived >= STEADY_SECONDS else self._deaths + 1
+        seconds = WAITS[min(self._deaths, len(WAITS)) - 1]
+        self._say(Warn(f"the forkserver is gone: {why}; runners start without it, another is tried in {seconds:g} s"))
+        self._again = self._loop.call_later(seconds, self._begin_again)
+
+    def _begin_again(self) -> None:
+        self._again = None
+        self.begin()
+
+    def _let_go(self, server: _Server) -> None:
+        self._servers.discard(server)
+        self._loop.remove_reader(server.link)
+        server.link.close()
+        self._reap(server)
+
+    def _reap(self, server: _Server) -> None:
+        """Wait for it where it is dead, and in the background where it is about to be."""
+        if server.process.poll() is None:
+            with suppress(OSError):
+                pidfd = os.pidfd_open(server.process.pid)
+                if self._closed:
+                    os.close(pidfd)  # the daemon ends: whoever comes after us reaps it
+                    server.process.returncode = 0
+                    return
+                self._loop.add_reader(pidfd, self._reap_now, server, pidfd)
+
+    def _reap_now(self, server: _Server, pidfd: int) -> None:
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        server.process.wait()
+
+
+def _receive(server: _Server) -> tuple[ForkNews | None, list[int]]:
+    """The next news with its descriptors; None: it has ended. Raises BlockingIOError."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(server.link, MOST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return None, []
+    if not data:
+        return None, descriptors
+    try:
+        return ForkNews.model_validate_json(data), descriptors
+    except ValidationError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None, []
