@@ -27,6 +27,7 @@ from haikud.contracts.usage import UsageTotal
 from haikud.sandbox.commands import Ended
 from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.sandbox.prctl import is_subreaper
+from haikud.sandbox.process_table import own_children
 from haikud.sandbox.trees import end_tree
 from haikud.spool.agent_log import AgentLog, escape_text
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
@@ -208,8 +209,14 @@ class Attempt:
         return Outcome(ended, text, offset, self.log.offset())
 
     def end_processes(self) -> None:
-        """End whatever of the attempt is still running, ourselves excepted. Raises TreeStillAlive."""
+        """End whatever of the attempt is still running, ourselves excepted. Raises TreeStillAlive.
+
+        A subreaper without a child has no descendant: then there is nothing to look for, whose searches would take a
+        third of a short attempt. (The daemon looks at everything once more, when the runner is gone.)
+        """
         mine = frozenset[int]() if is_subreaper() else None  # every child of ours is the agent's
+        if mine is not None and not own_children():
+            return
         ended = end_tree(marker=str(self.paths.out), pids=[], grace=self.grace, orphans_but=mine, spare={os.getpid()})
         self.left_running.extend(ended)
 
