@@ -7,13 +7,13 @@ import struct
 
 import pytest
 
-from haikud.sandbox.seccomp import Sockets, UnknownMachine, program
+from haikud.sandbox.seccomp import Reach, UnknownMachine, program
 
 X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
 ALLOW, KILL = "allow", "kill"
-OPEN = Sockets(unix=True)
-NARROW = Sockets(unix=False, other_internet=False)
-NO_TCP = Sockets(unix=False, tcp=False, other_internet=False)
+OPEN = Reach(own_namespaces=True)
+NARROW = Reach(own_namespaces=False, other_internet=False)
+NO_TCP = Reach(own_namespaces=False, tcp=False, other_internet=False)
 
 
 def decide(code: bytes, arch: int, number: int, *arguments: int) -> str:
@@ -65,6 +65,13 @@ CALLS = [
     ("socket netlink audit", (41, 198), (16, 3, 9), "EPERM", "EPERM", "EPERM"),
     ("socket vsock", (41, 198), (40, 1), "EAFNOSUPPORT", "EAFNOSUPPORT", "EAFNOSUPPORT"),
     ("socket packet", (41, 198), (17, 3), "EAFNOSUPPORT", "EAFNOSUPPORT", "EAFNOSUPPORT"),
+    ("shmget", (29, 194), (), ALLOW, "EPERM", "EPERM"),
+    ("mq_open", (240, 180), (), ALLOW, "EPERM", "EPERM"),
+    ("prlimit64 of oneself", (302, 261), (0, 7), ALLOW, ALLOW, ALLOW),
+    ("prlimit64 of another", (302, 261), (4711, 0), ALLOW, "EPERM", "EPERM"),
+    ("setpriority of oneself", (141, 140), (0, 0, 5), ALLOW, ALLOW, ALLOW),
+    ("setpriority of the user's", (141, 140), (2, 0, 5), ALLOW, "EPERM", "EPERM"),
+    ("sched_setaffinity of another", (203, 122), (4711,), ALLOW, "EPERM", "EPERM"),
     ("sendto", (44, 206), (3, 0, 1, 0x4000), ALLOW, ALLOW, ALLOW),
     ("sendto fast open", (44, 206), (3, 0, 1, 0x20000000), ALLOW, "EPERM", "EPERM"),
     ("sendmsg fast open", (46, 211), (3, 0, 0x20000000), ALLOW, "EPERM", "EPERM"),
@@ -74,12 +81,12 @@ CALLS = [
 
 @pytest.mark.parametrize(("column", "machine", "arch"), [(0, "x86_64", X86_64), (1, "aarch64", AARCH64)])
 def test_each_call_meets_what_it_should(column: int, machine: str, arch: int):
-    for position, sockets in enumerate((OPEN, NARROW, NO_TCP)):
-        code = program(sockets, machine)
+    for position, reach in enumerate((OPEN, NARROW, NO_TCP)):
+        code = program(reach, machine)
         assert len(code) % 8 == 0
         assert len(code) // 8 <= 4096  # BPF_MAXINSNS
         for name, numbers, arguments, *expected in CALLS:
-            assert decide(code, arch, numbers[column], *arguments) == expected[position], (name, sockets)
+            assert decide(code, arch, numbers[column], *arguments) == expected[position], (name, reach)
 
 
 def test_other_architectures_are_killed_and_x32_is_refused():

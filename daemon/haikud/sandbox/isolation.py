@@ -24,7 +24,7 @@ from haikud.sandbox.egress_seam import PROXY_PORT, Egress
 from haikud.sandbox.landlock import DEVICE, LIST, NET_ABI, READ, WRITE, landlock_abi
 from haikud.sandbox.launcher import PLACE, Launcher
 from haikud.sandbox.policy import Policy
-from haikud.sandbox.seccomp import Sockets, program
+from haikud.sandbox.seccomp import Reach, program
 from haikud.sandbox.view import SYSTEM, View, is_beneath, view_of, without
 
 MODES = ("bwrap", "landlock", "none")
@@ -210,8 +210,7 @@ class Sandbox:
         status, status_end = os.pipe()
         stack.callback(os.close, status)
         stack.callback(os.close, status_end)
-        sockets = program(Sockets(unix=True))
-        descriptors = [_memory(stack, sockets), status_end]
+        descriptors = [_memory(stack, program(Reach(own_namespaces=True))), status_end]
         options += ["--seccomp", str(descriptors[0]), "--json-status-fd", str(status_end)]
         if any("\0" in option for option in options):
             raise ValueError("a NUL byte in a path")
@@ -238,11 +237,11 @@ class Sandbox:
             ports.append(self._egress.landlock_port())
         # Where the kernel cannot hold TCP to these ports, there is none: better no way out than any way out.
         tcp = network == "open" or (bool(ports) and landlock_abi() >= NET_ABI)
-        sockets = Sockets(unix=False, tcp=tcp, other_internet=network == "open")
+        reach = Reach(own_namespaces=False, tcp=tcp, other_internet=network == "open")
         orders = {
             "places": self._landlock_places(env),
             "ports": None if network == "open" else ports,
-            "filter": program(sockets),
+            "filter": program(reach),
         }
         launcher = self._launcher(stack, env, landlock=orders)
         return _Way(

@@ -58,7 +58,6 @@ def holds(mode: str, abi: int = 7, network: str = "listed") -> dict[str, bool]:
             "attributes": False,
             "names": False,
             "processes": False,
-            "priorities": False,
             "signals": abi >= SCOPE_ABI,
             # No unix sockets can be made at all, so there is nothing to reach by either kind of name.
             # Landlock knows ports and not addresses: another host can be reached at the proxy's port number.
@@ -68,7 +67,6 @@ def holds(mode: str, abi: int = 7, network: str = "listed") -> dict[str, bool]:
             "listening": network != "open",
             "proxy": network != "open",
             "other-sockets": network != "open",
-            "ipc": False,
             "disk": False,
         }
     return dict.fromkeys(PROTECTIONS, False) | {"left-behind": True, "git-later": True}

@@ -92,6 +92,34 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "ioperm": (173, None),
 }
 
+# Without namespaces of one's own: what belongs to all processes of the machine, or of the user.
+_SHARED: dict[str, tuple[int, int]] = {
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semctl": (66, 191),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+}
+
+# These may be done to oneself: argument numbers, and the values they must have. (A limit of CPU time would end others.)
+_ON_OTHERS: dict[str, tuple[tuple[int, int], dict[int, int]]] = {
+    "prlimit64": ((302, 261), {0: 0}),
+    "setpriority": ((141, 140), {0: 0, 1: 0}),  # PRIO_PROCESS
+    "ioprio_set": ((251, 30), {0: 1, 1: 0}),  # IOPRIO_WHO_PROCESS
+    "sched_setaffinity": ((203, 122), {0: 0}),
+    "sched_setscheduler": ((144, 119), {0: 0}),
+    "sched_setparam": ((142, 118), {0: 0}),
+    "sched_setattr": ((314, 274), {0: 0}),
+}
+
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 _CLONE, _CLONE3, _UNSHARE, _IOCTL = (56, 220), (435, 435), (272, 97), (16, 29)
 _SOCKET, _SENDTO, _SENDMSG, _SENDMMSG = (41, 198), (44, 206), (46, 211), (307, 269)
@@ -102,13 +130,14 @@ class UnknownMachine(RuntimeError):  # noqa: N818 -- the name says what is the c
 
 
 @dataclass(frozen=True)
-class Sockets:
-    """Which sockets may be made. Netlink sockets are for routes and addresses only; no other family is let through.
+class Reach:
+    """What the filter leaves, where it depends on the other walls.
 
-    `socketpair` is never held back.
+    Netlink sockets are for routes and addresses only; no other family of sockets is let through. `socketpair` is never
+    held back.
     """
 
-    unix: bool  # where the filesystem and the network are of one's own: pathname sockets outside are out of reach
+    own_namespaces: bool  # else unix sockets, System V's memory and queues, and other processes' limits are outside's
     tcp: bool = True
     other_internet: bool = True  # UDP and whatever else Landlock does not see; fast open too
 
@@ -116,7 +145,7 @@ class Sockets:
 _Instruction = tuple[int, int, int, int]
 
 
-def program(sockets: Sockets, machine: str | None = None) -> bytes:
+def program(reach: Reach, machine: str | None = None) -> bytes:
     """The filter, as an array of struct sock_filter. Raises UnknownMachine."""
     machine = machine or os.uname().machine
     if machine not in _ARCHES:
@@ -133,22 +162,27 @@ def program(sockets: Sockets, machine: str | None = None) -> bytes:
     code += _when(_CLONE[column], _refuse_bits(0, _NEW_NAMESPACE))
     code += _when(_UNSHARE[column], _refuse_bits(0, _NEW_NAMESPACE | _NEW_TIME))
     code += _when(_IOCTL[column], _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
-    code += _when(_SOCKET[column], _socket_rules(sockets))
-    if not sockets.other_internet:
+    code += _when(_SOCKET[column], _socket_rules(reach))
+    if not reach.own_namespaces:
+        for numbers in _SHARED.values():
+            code += _when(numbers[column], [_refuse(errno.EPERM)])
+        for numbers, expected in _ON_OTHERS.values():
+            code += _when(numbers[column], _allow_these(expected))
+    if not reach.other_internet:
         for numbers_of_send, argument in ((_SENDTO, 3), (_SENDMSG, 2), (_SENDMMSG, 3)):
             code += _when(numbers_of_send[column], _refuse_bits(argument, _FAST_OPEN))
     code.append((_RET, 0, 0, _ALLOW))
     return b"".join(struct.pack("<HBBI", *one) for one in code)
 
 
-def _socket_rules(sockets: Sockets) -> list[_Instruction]:
+def _socket_rules(reach: Reach) -> list[_Instruction]:
     code = [_load_argument(0)]
     code += _when(_AF_NETLINK, _allow_values(2, (_ROUTE,)))
-    if sockets.unix:
+    if reach.own_namespaces:
         code += _when(_AF_UNIX, [(_RET, 0, 0, _ALLOW)])
-    if sockets.tcp:
+    if reach.tcp:
         internet: list[_Instruction] = [(_RET, 0, 0, _ALLOW)]
-        if not sockets.other_internet:
+        if not reach.other_internet:
             kind = [_load_argument(1), (_AND, 0, 0, 0xF), (_JEQ, 1, 0, _SOCK_STREAM), _refuse(errno.EPERM)]
             internet = [*kind, *_allow_values(2, (0, _TCP))]
         for family in (_AF_INET, _AF_INET6):
@@ -177,6 +211,14 @@ def _allow_values(argument: int, values: tuple[int, ...]) -> list[_Instruction]:
     for value in values:
         code += _when(value, [(_RET, 0, 0, _ALLOW)])
     return [*code, _refuse(errno.EPERM)]
+
+
+def _allow_these(expected: dict[int, int]) -> list[_Instruction]:
+    """All of these arguments as given; anything else is refused."""
+    code: list[_Instruction] = []
+    for argument, value in expected.items():
+        code += [_load_argument(argument), (_JEQ, 1, 0, value), _refuse(errno.EPERM)]
+    return [*code, (_RET, 0, 0, _ALLOW)]
 
 
 def _load(offset: int) -> _Instruction:
