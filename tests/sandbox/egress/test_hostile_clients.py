@@ -124,6 +124,22 @@ def test_a_body_in_broken_chunks_ends_the_request(ways: Callable[..., Way], list
     assert not heard[0].endswith(b"0\r\n\r\n")
 
 
+def test_a_body_that_breaks_after_the_answer_has_begun_gets_no_second_one(ways: Callable[..., Way], listen: Listen):
+    def answer_early(connected: socket.socket) -> None:
+        connected.recv(65_536)
+        connected.sendall(b"HTTP/1.1 200 OK\r\n\r\npart")
+        read_all(connected)
+
+    port = listen(answer_early)
+    with ways(f"{HERE}:{port}").connect() as client:
+        client.sendall(f"POST http://{HERE}:{port}/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"part"):
+            answer += client.recv(65_536)
+        client.sendall(b"nonsense\r\n")
+        assert read_all(client) == b""
+
+
 def test_a_body_that_ends_early_ends_the_request(ways: Callable[..., Way], listen: Listen):
     heard: list[bytes] = []
     port = listen(lambda connected: heard.append(read_all(connected)))

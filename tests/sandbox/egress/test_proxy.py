@@ -191,12 +191,20 @@ def test_a_port_is_passed_on_as_it_is_and_at_once(
     assert slowest < 1.0
 
 
+def test_a_program_that_asks_the_proxy_for_the_gateway_reaches_it(ways: Callable[..., Way], web: Host):
+    way = ways(ports=(web.port,), names={"localhost": HERE})
+    for host in (HERE, "localhost"):
+        answer = way.ask(f"GET http://{host}:{web.port}/v1 HTTP/1.1\r\n\r\n".encode())
+        assert answer.endswith(b"welcome to /v1")
+
+
 def test_a_port_that_nobody_listens_at_ends_the_connection(ways: Callable[..., Way]):
     with socket.socket() as closed:
         closed.bind((HERE, 0))
         way, listener = ways(), socket.create_server((HERE, 0))
         way.gate.adopt("port", closed.getsockname()[1], listener)
-        with socket.create_connection(listener.getsockname(), timeout=30) as client, pytest.raises(ConnectionError):
+        place = listener.getsockname()
+        with pytest.raises(ConnectionError), socket.create_connection(place, timeout=30) as client:
             assert client.recv(1) == b""
             raise ConnectionAbortedError
 

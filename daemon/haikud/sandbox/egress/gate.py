@@ -98,12 +98,21 @@ class Gate:
         with self._lock:
             if self._closed:
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="haikud-egress", daemon=True)
-                self._thread.start()
+            if self._thread is None and not self._start():
+                return False
             self._orders.append(order)
             self._wake()
             return True
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._run, name="haikud-egress", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no room for another thread
+            self._say(f"network: the proxy of isolated commands cannot start: {error}")
+            return False
+        self._thread = thread
+        return True
 
     def _run(self) -> None:
         try:
@@ -132,7 +141,10 @@ class Gate:
                 if self._closed:
                     closed.set()
             for order in orders:
-                order(server)
+                try:
+                    order(server)
+                except OSError as error:
+                    self._say(f"network: a command's connections cannot be served: {error}")
 
         with self._lock:
             self._wake = lambda: loop.call_soon_threadsafe(obey)

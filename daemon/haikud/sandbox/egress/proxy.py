@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from haikud.contracts.hosts import Address, HostEntry
+from haikud.contracts.hosts import Address, HostEntry, read_host
 from haikud.sandbox.egress.client_hello import is_hello, is_whole, server_name
 from haikud.sandbox.egress.hosts import HostList, may_mean
 from haikud.sandbox.egress.requests import Refusal, Request, in_brackets, read_request, read_response_head
@@ -220,9 +220,15 @@ class Proxy:
             raise Gone
         client.put_back(data)
         name = server_name(data) if is_hello(data) else None
-        if name is not None and request.host.address is None and name != request.host.name:
+        if name is not None and request.host.address is None and not self._is_listed(name, request.port):
             self._tell(request.authority, f"a client greeted {name[:100]!r} there")
             raise Gone
+
+    def _is_listed(self, name: str, port: int) -> bool:
+        try:
+            return self._hosts.find(read_host(name), port) is not None
+        except ValueError:
+            return False
 
     async def _exchange(self, request: Request, client: Wire, target: Wire, upstream: Upstream | None) -> None:
         """One request and its response."""
