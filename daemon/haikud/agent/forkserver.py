@@ -186,7 +186,8 @@ def _load() -> Sources:
     import haikud.agent.haiku.session
     import haikud.agent.operations.operate
     import haikud.agent.runner
-    import haikud.roles.templates  # noqa: F401
+    import haikud.roles.templates
+    import haikud.sandbox.egress.server  # noqa: F401
     from haikud.agent.haiku.warming import warm_up
 
     warm_up()
