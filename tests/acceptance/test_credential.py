@@ -121,7 +121,7 @@ def test_an_attempt_that_looks_everywhere_does_not_find_the_key(house: House):
             assert seen.encode() in (loot / file).read_bytes(), file
     environ = (house.task_folder("command") / "attempt-1" / "out" / "loot" / "environ").read_bytes()
     assert b"ANTHROPIC_API_KEY=haikud.command.1." in environ
-    assert "'ANTHROPIC_API_KEY': '[key]'" in house.log("command")
+    assert "'ANTHROPIC_API_KEY': '[masked: API key]'" in house.log("command")
     assert places_of(key, house.root) == []
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from tests.support.attempts import KEY, Bench
 from tests.support.made import make_given
 
-from haikud.agent.environment import agent_environment, looks_secret
+from haikud.agent.environment import agent_environment
 from haikud.contracts.attempt import Spec
+from haikud.contracts.secret_shapes import looks_secret
 from haikud.contracts.states import AttemptOutcome
 
 DUMP = 'env -0 > "$HAIKUD_OUT/env"; cp "$TASK_PLAN_FILE" "$HAIKUD_OUT/plan"; pwd > "$HAIKUD_OUT/pwd"'

@@ -77,8 +77,8 @@ def test_a_command_agent_gets_a_token_and_its_costs_show_while_it_runs(bench: Be
     result = bench.result()
     assert result.usage == told(bench, gateway)
     assert set(result.usage_by_model) == {"claude-haiku-5-5", "another"}
-    assert "ANTHROPIC_API_KEY=[key]" in bench.log()
-    assert result.summary == "[key]"
+    assert "ANTHROPIC_API_KEY=[masked: API key]" in bench.log()
+    assert result.summary == "[masked: API key]"
 
 
 def test_an_agent_that_failed_for_want_of_money_asks_and_keeps_its_work(bench: Bench, gateway: GatewayDouble):

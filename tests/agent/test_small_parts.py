@@ -82,5 +82,5 @@ def test_a_tail_is_bounded_and_clean_text_keeps_lines():
 
 
 def test_a_traceback_does_not_show_the_key():
-    text = describe_exception(ValueError("bad key sk-ant-123"), "sk-ant-123")
-    assert text == "ValueError: bad key [key]\n"
+    text = describe_exception(ValueError("bad key sk-ant-made-up-0123456789"))
+    assert text == "ValueError: bad key [masked: Anthropic key]\n"

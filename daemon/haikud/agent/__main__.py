@@ -24,9 +24,11 @@ import sys
 import threading
 import time
 import types
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud import __version__
+from haikud.contracts.masking import Masker, use_masker
 from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import become_subreaper, make_undumpable, offer_to_oom_killer
 from haikud.spool.claims import runner_title, take_claim, write_runner_identity
@@ -36,9 +38,25 @@ EXIT_NOT_OURS = 3
 EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_ENVIRONMENT = 74  # as in contracts/attempt.py, which is not imported before the claim is safe
 
-_MOST_KEY_BYTES = 65_536
+_MOST_KEY_BYTES = 4_194_304
 _TICK = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The secrets that the engine hands over, as JSON of this form."""
+
+    api_key: str | None = field(default=None, repr=False)  # the gateway's token, or the API's key
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)  # GitHub's, by their variables' names; for gh
+    given: dict[str, str] = field(default_factory=dict, repr=False)  # secrets.names, by name; for a push
+    masked: dict[str, str] = field(default_factory=dict, repr=False)  # secret -> what to call it
+
+    def masker(self) -> Masker:
+        """That knows all of them."""
+        values = {**self.masked, **dict.fromkeys(self.tokens.values(), "GitHub token")}
+        values |= {value: name for name, value in self.given.items()}
+        return Masker(values | ({self.api_key: "API key"} if self.api_key else {}))
 
 
 class Stop(threading.Event):
@@ -82,22 +100,23 @@ def main(argv: list[str]) -> int:
     offer_to_oom_killer()  # first: of what cannot be dumped, /proc/self is root's
     make_undumpable()
     become_subreaper()
-    api_key: str | None = None
+    handed = Handed()
     try:
         write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
-        api_key, tokens = _read_secrets(arguments.key_fd)
+        handed = _read_secrets(arguments.key_fd)
+        use_masker(handed.masker())
         _set_title(runner_title(arguments.ref, folder))
         gc.disable()  # until all is imported: none of that is garbage, and looking for some costs a quarter of the time
         from haikud.agent.runner import run_attempt
 
-        return run_attempt(folder, api_key, stop, tokens)
+        return run_attempt(folder, handed.api_key, stop, handed.tokens, handed.given)
     except Exception as error:  # noqa: BLE001 -- the last line of defence: the log must say why the runner broke
         refusal = refused_by_machine(error)
         if refusal is not None:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"haikud-agent: the machine refused what an attempt needs: {refusal}\n")
             return EXIT_ENVIRONMENT
-        _log_bug(folder, error, api_key)
+        _log_bug(folder, error)
         return EXIT_BUG
     finally:
         _ignore_signals()
@@ -107,7 +126,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="haikud-agent", description="The process of one attempt.")
     parser.add_argument("--attempt", type=Path, required=True, help="plans/PLAN/TASK/attempt-N")
     parser.add_argument("--claim-fd", type=int, help="descriptor of the claim, locked by whoever started us")
-    parser.add_argument("--key-fd", type=int, help='read end of a pipe that holds {"api_key": ..., "tokens": {...}}')
+    parser.add_argument("--key-fd", type=int, help="of a pipe or memory file: see Handed, as JSON")
     parser.add_argument("--cgroup", type=Path, help="the attempt's own cgroup, to be entered")
     parser.add_argument("ref", help="the task's ref, for ps")
     return parser.parse_args(argv)
@@ -156,23 +175,29 @@ def _is_ordered(folder: Path) -> bool:
     return False
 
 
-def _read_secrets(descriptor: int | None) -> tuple[str | None, dict[str, str]]:
-    """The API key and GitHub's tokens from the pipe. Their text appears in no message."""
+def _read_secrets(descriptor: int | None) -> Handed:
+    """What the engine hands over. Its text appears in no message."""
     if descriptor is None:
-        return None, {}
+        return Handed()
     data = b""
     try:
-        while len(data) < _MOST_KEY_BYTES and (part := os.read(descriptor, 4096)):
+        while len(data) < _MOST_KEY_BYTES and (part := os.read(descriptor, 65_536)):
             data += part
     finally:
         os.close(descriptor)
     try:
         secrets = json.loads(data)
-        key, tokens = secrets["api_key"], secrets.get("tokens") or {}
-        return (key if isinstance(key, str) and key else None), {str(name): str(tokens[name]) for name in tokens}
+        key = secrets["api_key"]
+        tokens, given, masked = (secrets.get(name) or {} for name in ("tokens", "given", "masked"))
+        return Handed(
+            api_key=key if isinstance(key, str) and key else None,
+            tokens={str(name): str(tokens[name]) for name in tokens},
+            given={str(name): str(given[name]) for name in given},
+            masked={str(value): str(masked[value]) for value in masked},
+        )
     except (ValueError, TypeError, KeyError, AttributeError):
         sys.stderr.write('haikud-agent: --key-fd did not hold {"api_key": ...}; going on without a key\n')
-        return None, {}
+        return Handed()
 
 
 def _set_title(title: str) -> None:
@@ -188,14 +213,12 @@ def _set_title(title: str) -> None:
     del os.environ["SPT_NOENV"]
 
 
-def _log_bug(folder: Path, error: Exception, secret: str | None) -> None:
+def _log_bug(folder: Path, error: Exception) -> None:
     import traceback
 
     from haikud.spool.agent_log import AgentLog
 
     text = "".join(traceback.format_exception(error)).rstrip()
-    if secret:
-        text = text.replace(secret, "[key]")
     with contextlib.suppress(OSError):  # a full disk: the exit code still tells
         AgentLog(folder.parent / "agent.log").line(f"the runner broke:\n{text}")
 

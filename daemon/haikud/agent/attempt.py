@@ -112,6 +112,7 @@ class Attempt:
     exit_code: int | None = None
     issue: tuple[int, str | None] | None = None
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # GitHub's, by their variables' names; for gh
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets.names, by name; for a push
     account: GatewayAccount | None = None  # None: no model call of the attempt goes through a gateway
     usage: UsageTotal = field(default_factory=UsageTotal)
     usage_by_model: dict[str, UsageTotal] = field(default_factory=dict)
@@ -179,7 +180,7 @@ class Attempt:
         signs = SignsOfLife(self.events, what, self.spec.monitors, None if timeout is None else timeout + self.grace)
 
         def take(data: bytes) -> None:
-            self.log.agent(data, what)
+            self.log.agent(data, what, masked=True)
             tail.add(data)
             signs.heard()
 
@@ -205,8 +206,7 @@ class Attempt:
         self.left_running.extend(ended.left_running)
         if ended.stopped:
             self.check_stop()
-        text = tail.text().replace(self.api_key, "[key]") if self.api_key else tail.text()
-        return Outcome(ended, text, offset, self.log.offset())
+        return Outcome(ended, tail.text(), offset, self.log.offset())
 
     def end_processes(self) -> None:
         """End whatever of the attempt is still running, ourselves excepted. Raises TreeStillAlive.

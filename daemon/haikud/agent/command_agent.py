@@ -25,6 +25,7 @@ from haikud.agent.reports.classify import Classified, Doing, classify
 from haikud.contracts.attempt import AgentProgress, AgentReport, FailureClass, Question
 from haikud.contracts.completion import CompletionPayload
 from haikud.contracts.error_report import ErrorType
+from haikud.contracts.masking import active_masker
 from haikud.sandbox.commands import CannotStart
 from haikud.spool.agent_log import escape_text
 from haikud.spool.reading import UntrustedFile, open_untrusted, read_untrusted
@@ -125,7 +126,9 @@ def _own_words(attempt: Attempt, report: AgentReport) -> dict[str, object]:
     claimed = sorted(_FACTS & set(report.payload))
     if claimed:
         attempt.warn(f"the agent's payload states {', '.join(claimed)}: left out, haikud measures these itself")
-    return {name: value for name, value in report.payload.items() if name not in _FACTS}
+    own = {name: value for name, value in report.payload.items() if name not in _FACTS}
+    masked: dict[str, object] = active_masker().value(own)
+    return masked
 
 
 def _judge(outcome: Outcome, report: AgentReport, command: list[str]) -> None:

@@ -9,15 +9,12 @@ that an older daemon ordered).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from haikud.contracts.attempt import Spec
 from haikud.sandbox.environment import API_NAMES, git_variables
 from haikud.spool.layout import AttemptPaths
-
-_SECRET_WORDS = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 MOST_NOTE_CHARACTERS = 8_000
 """Of why a task is given once more: an environment has little room."""
@@ -31,11 +28,6 @@ def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
     for folder in (paths.out, home, temporary):
         folder.mkdir(mode=0o700, exist_ok=True)
     return home, temporary
-
-
-def looks_secret(name: str) -> bool:
-    """Whether a variable's name says that it holds a credential."""
-    return _SECRET_WORDS.search(name) is not None
 
 
 def agent_environment(

@@ -3,6 +3,7 @@
 Promises: lines are appended whole by one write, so that a reader sees whole lines but perhaps for the last; methods
 may be called from any thread. Events are hints and never needed to recover: a line that cannot be written (a full
 disk) is dropped and does not end the attempt. The file is bounded: beyond MOST_BYTES only phases and costs are told.
+Secrets are masked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from haikud.contracts.attempt import AttemptEvent, EventKind
 from haikud.contracts.base import utc_now
+from haikud.contracts.masking import active_masker
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageEntry
 
@@ -104,7 +106,7 @@ class EventLog:
     def _append(self, kind: EventKind, message: str, **fields: Any) -> None:
         fields = {"clock": time.monotonic(), **fields}
         event = AttemptEvent(at=utc_now(), kind=kind, phase=self._phase, message=message[:MOST_MESSAGE], **fields)
-        line = event.model_dump_json(exclude_none=True).encode() + b"\n"
+        line = active_masker().document(event.model_dump_json(exclude_none=True).encode() + b"\n")
         with self._lock:
             if self._room < len(line) and kind not in _ALWAYS:
                 return

@@ -54,14 +54,18 @@ _PHASES: tuple[tuple[Phase, int, str, Callable[[Attempt], None]], ...] = (
 
 
 def run_attempt(
-    folder: Path, api_key: str | None, stop: threading.Event, tokens: Mapping[str, str] | None = None
+    folder: Path,
+    api_key: str | None,
+    stop: threading.Event,
+    tokens: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
 ) -> int:
     """Run the attempt in that folder; 0 when its result is written, 70 when the runner itself broke on the way.
 
     Raises OSError where the machine refuses what is needed before there is an attempt, or even the result's place.
     """
     attempt = open_attempt(folder, api_key, stop)
-    attempt.tokens = tokens or {}
+    attempt.tokens, attempt.given = tokens or {}, given or {}
     place = ResultPlace(attempt.paths)
     _load_all(attempt)
     _say_hello(attempt)
@@ -70,8 +74,8 @@ def run_attempt(
         ending = _work(attempt)
     except Exception as error:  # noqa: BLE001 -- our bug, whatever it is: reported as one, and the place is put in order
         broke = True
-        attempt.say(f"the runner broke:\n{describe_exception(error, api_key)}")
-        ending = Failed(_runner_bug(error, api_key))
+        attempt.say(f"the runner broke:\n{describe_exception(error)}")
+        ending = Failed(_runner_bug(error))
     ending = _put_in_order(attempt, ending)
     attempt.sandbox.close()
     _close_account(attempt)
@@ -89,7 +93,7 @@ def open_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> At
     spec, assignment = read_model(paths.spec, Spec), read_model(paths.assignment, Assignment)
     if spec is None or assignment is None:
         raise FileNotFoundError(f"{folder} has no spec.json or no assignment.json")
-    log = AgentLog(task_paths.log, spec.limits.log_bytes, api_key)
+    log = AgentLog(task_paths.log, spec.limits.log_bytes)
     layout, events = SpoolLayout(folder.parents[3]), EventLog(paths.events)
     account = None
     if spec.gateway is not None and api_key:
@@ -146,7 +150,7 @@ def _work(attempt: Attempt) -> Ending | None:
         if ending is None:
             raise
         if ending is not error:
-            attempt.say(f"trouble with the environment:\n{describe_exception(error, attempt.api_key)}")
+            attempt.say(f"trouble with the environment:\n{describe_exception(error)}")
         return ending
     return None
 
@@ -209,11 +213,11 @@ def _say_goodbye(attempt: Attempt, ending: Ending | None, result: Result) -> Non
         attempt.log.close()
 
 
-def _runner_bug(error: Exception, secret: str | None) -> AgentError:
+def _runner_bug(error: Exception) -> AgentError:
     return AgentError(
         ErrorType.AGENT_ERROR,
         "RUNNER_BUG",
         f"The runner broke: {type(error).__name__}",
-        details=describe_exception(error, secret),
+        details=describe_exception(error),
         suggested_action="This is a bug of haikud: report it with the end of the log",
     )

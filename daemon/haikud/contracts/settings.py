@@ -5,6 +5,7 @@ An unknown key is an error here, unlike everywhere else: a misspelt limit must n
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
@@ -204,6 +205,26 @@ class EnvironmentSettings(SettingsModel):
     set_values: dict[str, str] = Field(default_factory=dict)
 
 
+_NEVER_SECRET = frozenset({"PATH", "HOME", "LANG", "TERM", "PWD", "USER"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class SecretSettings(SettingsModel):
+    """What is masked in all that haikud writes, beside what looks like a secret anyway, and kept from agents."""
+
+    names: list[str] = Field(default_factory=list)  # of the daemon's variables: for a push, never for an agent
+    files: list[str] = Field(default_factory=list)  # a value a line, or NAME=VALUE; only read, to mask them; ~ is HOME
+
+    @field_validator("names")
+    @classmethod
+    def _refuse_what_all_need(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not _VARIABLE.fullmatch(name) or name in _NEVER_SECRET:
+                msg = f"{name!r} is no variable that can be kept secret: write names such as DEPLOY_TOKEN"
+                raise ValueError(msg)
+        return value
+
+
 class SandboxSettings(SettingsModel):
     """How untrusted commands are held: agents with a command, the shell tool, setup, tests, linters."""
 
@@ -265,6 +286,7 @@ class Settings(SettingsModel):
     escalations: EscalationSettings = Field(default_factory=lambda: EscalationSettings.model_validate({}))
     budgets: BudgetSettings = Field(default_factory=lambda: BudgetSettings.model_validate({}))
     environment: EnvironmentSettings = Field(default_factory=lambda: EnvironmentSettings.model_validate({}))
+    secrets: SecretSettings = Field(default_factory=lambda: SecretSettings.model_validate({}))
     sandbox: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
 
     @field_validator("repositories")

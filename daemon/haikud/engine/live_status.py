@@ -24,7 +24,7 @@ from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.machine.status_file import write_status
 from haikud.engine.running_costs import costs_in_sight, without_ticking
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.models import dump
+from haikud.spool.models import dump_as_is
 
 MOST_OPEN = 200
 """Open tasks listed beside those that run."""
@@ -58,7 +58,7 @@ class StatusWriter:
             return
         engine.board.forget_pruned(lambda plan_id: is_gone(engine.layout, plan_id))
         status = picture(engine, self.started_at, self.watcher, ended=ended)
-        same = dump(without_ticking(status, self.started_at))
+        same = dump_as_is(without_ticking(status, self.started_at))
         self._written_at = now
         if same != self._last:
             await engine.aside_or_here(write_status, engine.layout, status)

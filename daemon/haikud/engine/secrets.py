@@ -13,3 +13,5 @@ class Secrets:
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     github_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # by the names of their variables
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets.names, by name: for a push alone
+    masked: Mapping[str, str] = field(default_factory=dict, repr=False)  # secret -> what to call it in its place

@@ -55,6 +55,7 @@ def _serve(root: Path, data: bytes, listening: list[socket.socket]) -> int:
     from pydantic import ValidationError
 
     from haikud.contracts.gateway import GatewayOrder
+    from haikud.contracts.masking import Masker, use_masker
     from haikud.gateway.serving import serve
     from haikud.spool.layout import SpoolLayout
 
@@ -63,6 +64,7 @@ def _serve(root: Path, data: bytes, listening: list[socket.socket]) -> int:
     except ValidationError as error:
         log(f"the order is not usable: {error.error_count()} faults")  # it holds the credential: nothing of it is shown
         return 1
+    use_masker(Masker({order.credential: "API key"}))
     layout = SpoolLayout(root)
     try:
         lock = _take_lock(layout.gateway.lock)

@@ -27,7 +27,7 @@ from haikud.gateway.log import log
 from haikud.gateway.tokens import Name, Tokens
 from haikud.spool.daemon_lock import lock_holder
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.models import dump_line
+from haikud.spool.models import line_as_is
 
 _MOST_LINE_BYTES = 65_536
 _NEWS_SECONDS = 1.0
@@ -191,7 +191,7 @@ class Link:
         """A daemon that does not read what it is told has hung up, or is about to."""
         if peer.fileno() < 0:
             return
-        data = dump_line(message)
+        data = line_as_is(message)
         try:
             sent = socket.send_fds(peer, [data], [one.fileno() for one in sockets], socket.MSG_NOSIGNAL)
         except OSError as error:

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from haikud.contracts.masking import masked_output
 from haikud.sandbox.bwrap import bwrap_options, find_bwrap
 from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.egress_seam import PROXY_PORT, Egress
@@ -87,7 +88,7 @@ class Sandbox:
         on_output: Callable[[bytes], None],
         stop: Callable[[], bool] | None = None,
     ) -> Ended:
-        """As `run_command`, within the walls. Raises CannotStart and TreeStillAlive.
+        """As `run_command`, within the walls, secrets in the output masked. Raises CannotStart and TreeStillAlive.
 
         In mode bwrap a signal that ends the command shows as 128 + its number, not as a negative exit code.
         """
@@ -96,16 +97,16 @@ class Sandbox:
         def take(data: bytes) -> None:
             nonlocal heard
             heard = (heard + data)[:1000] if len(heard) < 1000 else heard
-            on_output(data)
+            hear(data)
 
-        with self._enclose(argv, cwd, env) as way:
+        with masked_output(on_output) as hear, self._enclose(argv, cwd, env) as way:
             ended = run_command(
                 way.argv,
                 cwd=way.cwd,
                 env=way.env,
                 timeout=timeout,
                 grace=grace,
-                on_output=take if self.policy.mode == "bwrap" else on_output,
+                on_output=take if self.policy.mode == "bwrap" else hear,
                 stop=stop,
                 pass_fds=way.pass_fds,
                 wrapped=way.wrapped,

@@ -30,6 +30,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from haikud.contracts.masking import active_masker
 from haikud.spool.reading import UntrustedFile, open_untrusted
 from haikud.spool.refusals import REFUSALS
 
@@ -127,16 +128,14 @@ class _Held:
 class AgentLog:
     """One task's agent.log, open for appending: by path, or on a descriptor that stays its giver's.
 
-    `most_agent_bytes`: of an agent's words, as long as this log is open; None: all of them. `secret`: what an agent may
-    print of its environment and nobody is to read here.
+    `most_agent_bytes`: of an agent's words, as long as this log is open; None: all of them.
     """
 
-    def __init__(self, target: Path | int, most_agent_bytes: int | None = None, secret: str | None = None) -> None:
+    def __init__(self, target: Path | int, most_agent_bytes: int | None = None) -> None:
         self._owned = not isinstance(target, int)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # no FIFO stalls us
         self._descriptor = target if isinstance(target, int) else os.open(target, flags, 0o600)
         self._lock = threading.Lock()
-        self._secret = (secret or "").encode()
         self._partial: dict[str, bytes] = {}
         self._room = None if most_agent_bytes is None else most_agent_bytes * 3 // 4
         self._room_at_end = 0 if most_agent_bytes is None else min(most_agent_bytes // 4, MOST_HELD_BYTES)
@@ -147,7 +146,7 @@ class AgentLog:
     def line(self, text: str) -> None:
         """The runner's own words, the time before each line. They never count as facts."""
         with self._lock:
-            self._append(_own_lines(text))
+            self._append(_own_lines(active_masker().text(text)))
 
     def fact(self, text: str) -> None:
         """A line for grep, in column one; ValueError where it does not begin with one of FACTS and a blank."""
@@ -156,11 +155,15 @@ class AgentLog:
             msg = f"not a fact of the log: {text!r}"
             raise ValueError(msg)
         with self._lock:
-            self._owed.append(f"{word} {_respell(rest)}\n")
+            self._owed.append(f"{word} {_respell(active_masker().text(rest))}\n")
             self._make_up()
 
-    def agent(self, data: bytes, source: str = "") -> None:
-        """What the agent or a tool printed. A line that is not finished yet is kept, per `source`, until it is."""
+    def agent(self, data: bytes, source: str = "", *, masked: bool = False) -> None:
+        """What the agent or a tool printed. A line that is not finished yet is kept, per `source`, until it is.
+
+        Secrets are masked here, unless a MaskedStream has done so: in pieces, only that can.
+        """
+        data = data if masked else active_masker().mask(data)
         with self._lock:
             if self._held is not None:  # nothing of it is looked at before it is known to stay
                 whole_lines, end, rest = self._with_partial(source, data).rpartition(b"\n")
@@ -177,8 +180,7 @@ class AgentLog:
             self._append_agent([*pieces, *long])
 
     def _with_partial(self, source: str, data: bytes) -> bytes:
-        text = self._partial.pop(source, b"") + data
-        return text.replace(self._secret, b"[key]") if self._secret else text
+        return self._partial.pop(source, b"") + data
 
     def flush(self, source: str | None = None) -> None:
         """Write the unfinished line of one source, or of all."""

@@ -2,7 +2,7 @@
 
 For people, with the time; for the journal, which has a time of its own, with the level in front (sd-daemon(3)); for
 machines, a JSON object (`time`, `level`, `message`). Whatever is said becomes one printable line, so that no event can
-look like two. A line that cannot be written is lost: the log may lie on the disk that is full.
+look like two, and secrets are masked. A line that cannot be written is lost: the log may lie on the disk that is full.
 
 Only the standard library is imported here.
 """
@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 
+from haikud.contracts.masking import active_masker
 from haikud.contracts.times import format_time, utc_now
 
 _PRIORITIES = {"info": 6, "warning": 4, "error": 3}
@@ -29,6 +30,7 @@ class Dress(StrEnum):
 
 def write_line(dress: Dress, level: str, text: str) -> None:
     """Write one line. `level`: info, warning or error."""
+    text = active_masker().text(text)
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{_dressed(dress, level, line)}\n")

@@ -1,8 +1,9 @@
 """Contracts on disk: read them, write them, walk files of one record a line.
 
-Promises: what `dump` gives, `read_model` takes. A file that is there but broken is never taken for a missing one:
-UnreadableFile says which file and why. Whatever an agent that runs unconfined has put in a record's place (a FIFO, a
-symlink, a folder, a huge file), reading it neither waits nor follows nor fills memory.
+Promises: what `dump` gives, `read_model` takes, and it holds no secret that contracts/masking.py finds: whoever writes
+what has to stay as it came (a request, an order) says so with `dump_as_is`. A file that is there but broken is never
+taken for a missing one: UnreadableFile says which file and why. Whatever an agent that runs unconfined has put in a
+record's place (a FIFO, a symlink, a folder, a huge file), reading it neither waits nor follows nor fills memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
+
+from haikud.contracts.masking import active_masker
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -84,12 +87,22 @@ def _open_regular(path: Path) -> int:
 
 
 def dump(model: BaseModel) -> bytes:
-    """Indented JSON and a newline: what goes to disk."""
-    return _to_json(model, 2)
+    """Indented JSON and a newline, secrets masked: what goes to disk."""
+    return active_masker().document(dump_as_is(model), indent=2)
 
 
 def dump_line(model: BaseModel) -> bytes:
-    """JSON on one line and a newline: what goes into files of one record a line."""
+    """JSON on one line and a newline, secrets masked: what goes into files of one record a line."""
+    return active_masker().document(line_as_is(model))
+
+
+def dump_as_is(model: BaseModel) -> bytes:
+    """As `dump`, and nothing masked: for people's own words that somebody is to act on, and for figures."""
+    return _to_json(model, 2)
+
+
+def line_as_is(model: BaseModel) -> bytes:
+    """As `dump_line`, and nothing masked: for what is masked already, for figures, and for messages of processes."""
     return _to_json(model, None)
 
 

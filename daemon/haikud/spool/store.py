@@ -21,7 +21,7 @@ from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
 from haikud.spool.durable import Batch, fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
 from haikud.spool.layout import BUILD, DECISION, PlanPaths, SpoolLayout, TaskPaths
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
 
 
 class Store:
@@ -81,7 +81,7 @@ class Store:
         try:
             batch.make_folder(build.folder)
             batch.write(build.folder / plan.request_file, request_bytes)
-            batch.write(build.plan, dump(plan))
+            batch.write(build.plan, dump_as_is(plan))
             for task in plan.tasks:
                 paths = build.task(task.id)
                 decision = decisions[task.id]
@@ -142,7 +142,7 @@ class Store:
             make_folder(self.layout.task(decision.ref).folder)
         paths = self.layout.plan(plan.id)
         if not paths.plan.exists():
-            write_durably(paths.plan, dump(plan))
+            write_durably(paths.plan, dump_as_is(plan))
         write_durably(self.layout.task(decision.ref).decision(decision.number), dump(decision))
 
     # -- links

@@ -20,7 +20,7 @@ from haikud.contracts.usage import UsageEntry, UsageTotal
 from haikud.contracts.usage_journal import AttemptUsage, CallStep, JournalLine
 from haikud.spool.durable import cut_torn_tail, doing, fsync_folder, make_folder, write_all
 from haikud.spool.layout import GatewayPaths
-from haikud.spool.models import dump_line, iter_lines
+from haikud.spool.models import iter_lines, line_as_is
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class JournalWriter:
         path, end = self._paths.journal(day), found.st_size
         with doing("append to the usage journal", path):
             try:
-                write_all(descriptor, dump_line(line))
+                write_all(descriptor, line_as_is(line))
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(descriptor, end)

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from haikud.contracts.masking import active_masker
 from haikud.contracts.tracker import TrackerTrouble
 from haikud.workspace.git import as_text
 from haikud.workspace.processes import Finished, run_program
@@ -113,7 +114,7 @@ class Gh:
         argv = ["gh", "api", "--include", "--method", method, "-H", "Accept: application/vnd.github+json"]
         body = None
         if fields is not None:
-            body = json.dumps(fields).encode()
+            body = json.dumps(active_masker().value(dict(fields))).encode()  # others may read it
             argv += ["--input", "-"]
         argv.append(f"{path}?{urlencode(query)}" if query else path)
         for _ in range(MOST_LIMITS):
@@ -172,8 +173,8 @@ class Gh:
 
     def _clean(self, text: str) -> str:
         for token in self.tokens.values():
-            text = text.replace(token, "[token]") if token else text
-        return text
+            text = text.replace(token, "[masked: GitHub token]") if token else text
+        return active_masker().text(text)
 
     def _not_logged_in(self, said: str) -> TrackerTrouble:
         name = TOKEN_NAMES[0] if is_github(self.host) else ENTERPRISE_TOKEN_NAMES[0]

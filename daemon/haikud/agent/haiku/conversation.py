@@ -21,7 +21,7 @@ Message = dict[str, Any]
 CACHE_MARK = {"type": "ephemeral"}
 """The five-minute cache: turns follow each other within seconds."""
 
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _sendable(line: TranscriptLine, model: str) -> list[Block]:
         block
         for block in line.content
         if not (block["type"] == "text" and not block["text"].strip())
-        and not (block["type"] in _THINKING and line.model != model)
+        and not (block["type"] in THINKING and line.model != model)
     ]
 
 

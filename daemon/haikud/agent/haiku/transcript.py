@@ -4,20 +4,22 @@ What a model call has cost is noted when it has ended, and, where no gateway doe
 made: see spool/spending.py.
 
 Promises: what a method here has recorded survives a crash and a power cut, and nothing is done on account of a turn
-that is not recorded. Fails with OSError (the disk), or UnreadableFile where a whole line is broken: a conversation
-with a hole in it would not be the one that the model remembers.
+that is not recorded. Secrets are masked before they enter: what the model is sent is what stands here, so that a
+conversation can be taken up as it was. Fails with OSError (the disk), or UnreadableFile where a whole line is broken: a
+conversation with a hole in it would not be the one that the model remembers.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from haikud.agent.haiku.conversation import Block, Clearing, Conversation
+from haikud.agent.haiku.conversation import THINKING, Block, Clearing, Conversation
 from haikud.contracts.base import utc_now
+from haikud.contracts.masking import active_masker
 from haikud.contracts.transcript import LineKind, TranscriptLine
 from haikud.contracts.usage import UsageEntry
 from haikud.spool.durable import append_durably
-from haikud.spool.models import dump_line, iter_lines
+from haikud.spool.models import iter_lines, line_as_is
 
 
 class Transcript:
@@ -96,5 +98,22 @@ class Transcript:
         )
 
     def _add(self, line: TranscriptLine) -> None:
-        append_durably(self._path, dump_line(line))
+        line = line.model_copy(update={"content": masked(line.content)}) if line.content else line
+        append_durably(self._path, line_as_is(line))
         self.conversation.add(line)
+
+
+_SPARED = ("type", "id", "tool_use_id", "name")
+"""Of a block: what ties it to others."""
+
+
+def masked(content: list[Block]) -> list[Block]:
+    """Blocks without secrets. One of the model's thinking is signed and cannot be changed: it is left out."""
+    masker = active_masker()
+    blocks: list[Block] = []
+    for block in content:
+        if block["type"] not in THINKING:
+            blocks.append(masker.value(block, _SPARED))
+        elif masker.value(block) == block:
+            blocks.append(block)
+    return blocks

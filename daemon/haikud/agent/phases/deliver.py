@@ -17,5 +17,5 @@ def deliver(attempt: Attempt) -> None:
         return
     order = order_of(attempt)
     operation = f"Pushing {order.branch} to {settings.remote}"
-    git_step(attempt, operation, lambda: push_branch(order, settings.remote))
+    git_step(attempt, operation, lambda: push_branch(order, settings.remote, secrets=attempt.given))
     attempt.log.line(f"pushed {order.branch} to {settings.remote}")

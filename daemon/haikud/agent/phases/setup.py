@@ -14,7 +14,7 @@ from pathlib import Path
 from haikud.agent.attempt import Attempt
 from haikud.agent.conflict_question import conflict_question
 from haikud.agent.endings import Escalated, Failed
-from haikud.agent.environment import agent_environment, looks_secret, private_folders
+from haikud.agent.environment import agent_environment, private_folders
 from haikud.agent.errors import AgentError
 from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
@@ -23,10 +23,11 @@ from haikud.agent.walls import reach_out, sandbox_of
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
+from haikud.contracts.secret_shapes import looks_secret
 from haikud.sandbox.environment import API_NAMES
 from haikud.sandbox.isolation import UnknownSandbox
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly
-from haikud.spool.models import dump
+from haikud.spool.models import dump_as_is
 from haikud.spool.reading import holds
 from haikud.workspace.commits import MergeConflict, merge_dependencies
 from haikud.workspace.copies import copy_files
@@ -107,6 +108,9 @@ def _name_passed_secrets(attempt: Attempt) -> None:
     if refused := sorted(API_NAMES & set(named)):
         attempt.warn(f"environment: {', '.join(refused)} is never passed on; a role asks for it with `credential`")
     secret = sorted(name for name in attempt.environment.keys() & set(named) if looks_secret(name))
+    if spec.withheld_environment:
+        kept = ", ".join(spec.withheld_environment)
+        attempt.warn(f"environment: {kept} is not passed on: secrets.names keeps it from agents")
     if secret:
         attempt.log.line(f"the settings give the agent {', '.join(secret)}: by its name a credential")
 
@@ -175,4 +179,4 @@ def _hint(attempt: Attempt, hints: list[str]) -> None:
     context = attempt.assignment.context
     extra = {**context.extra, "hints": [*context.extra.get("hints", []), *hints]}
     attempt.assignment = attempt.assignment.model_copy(update={"context": context.model_copy(update={"extra": extra})})
-    write_quickly(attempt.paths.assignment, dump(attempt.assignment))
+    write_quickly(attempt.paths.assignment, dump_as_is(attempt.assignment))

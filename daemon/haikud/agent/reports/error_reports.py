@@ -20,6 +20,7 @@ from haikud.contracts.error_report import (
     NextSteps,
     Severity,
 )
+from haikud.contracts.masking import active_masker
 from haikud.contracts.states import Phase
 
 MOST_DETAILS = 8_000
@@ -105,7 +106,6 @@ def _stack_trace(error: AgentError) -> str:
     return "\n".join(trace[:50])
 
 
-def describe_exception(error: BaseException, secret: str | None) -> str:
-    """A traceback for the log, without the key, should it have got into a message."""
-    text = "".join(traceback.format_exception(error))
-    return text.replace(secret, "[key]") if secret else text
+def describe_exception(error: BaseException) -> str:
+    """A traceback for the log, without secrets that have got into a message."""
+    return active_masker().text("".join(traceback.format_exception(error)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import haikud
 from haikud.contracts.attempt import Assignment, ResolvedRole, Spec, WorkspaceOrder
@@ -14,7 +14,8 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.gateway import GatewayPlace
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.plan import Plan, Task
-from haikud.contracts.settings import Settings
+from haikud.contracts.secret_shapes import looks_secret
+from haikud.contracts.settings import EnvironmentSettings, Settings
 from haikud.contracts.states import AttemptOutcome, is_final
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.budgets import TOMORROW
@@ -83,8 +84,7 @@ def build_spec(order: Order) -> Spec:
         spent=order.spent,
         fresh=last.fresh,
         guidance=order.guidance,
-        pass_environment=settings.environment.pass_names,
-        set_environment=settings.environment.set_values,
+        **environment_of(settings),
         retry_reason=reason,
         retry_of=most,
         resume_note=note.text if note else None,
@@ -96,6 +96,27 @@ def build_spec(order: Order) -> Spec:
         isolation=settings.sandbox,
         daemon_version=haikud.__version__,
     )
+
+
+def environment_of(settings: Settings) -> dict[str, Any]:
+    """What agents get beyond the guide's variables: names and values that may stand in spec.json.
+
+    A value that looks secret is put into the runner's environment, and only its name into the order.
+    """
+    kept_back, chosen = settings.secrets.names, settings.environment
+    secret = secret_values(chosen)
+    plain = {name: value for name, value in chosen.set_values.items() if name not in secret}
+    named = {**dict.fromkeys(chosen.pass_names), **dict.fromkeys(chosen.set_values)}
+    return {
+        "pass_environment": [name for name in named if name not in kept_back and name not in plain],
+        "set_environment": {name: value for name, value in plain.items() if name not in kept_back},
+        "withheld_environment": [name for name in named if name in kept_back],
+    }
+
+
+def secret_values(chosen: EnvironmentSettings) -> dict[str, str]:
+    """Those of `set_values` whose names say that they are secrets."""
+    return {name: value for name, value in chosen.set_values.items() if looks_secret(name)}
 
 
 def build_assignment(task: Task) -> Assignment:

@@ -22,6 +22,7 @@ from haikud.contracts.gateway import GatewayPlace
 from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
+from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.attempts.given import LostGuidance, read_given
@@ -30,7 +31,7 @@ from haikud.engine.attempts.references import Unresolved, has_references, resolv
 from haikud.engine.attempts.results import asked_about, read_attempts, used_so_far
 from haikud.engine.attempts.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.attempts.settlement import escalate_task
-from haikud.engine.attempts.specs import Order, build_assignment, build_spec
+from haikud.engine.attempts.specs import Order, build_assignment, build_spec, secret_values
 from haikud.engine.board import OpenTask
 from haikud.engine.budgets import Allotment
 from haikud.engine.engine import Engine
@@ -44,7 +45,7 @@ from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.words import unresolved_reference
 from haikud.spool.durable import Batch, make_folder, remove_if_there
 from haikud.spool.layout import AttemptPaths
-from haikud.spool.models import dump, read_model
+from haikud.spool.models import dump_as_is, read_model
 from haikud.spool.store import Store
 
 PASSED_ON = (
@@ -153,9 +154,11 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
         attempt=number,
         folder=paths.folder,
         log=engine.layout.task(entry.ref).log,
-        environment=runner_environment(os.environ, engine.settings.environment.pass_names, paths),
+        environment=runner_environment(os.environ, engine.settings, paths),
         key=token,
         tokens=engine.secrets.github_tokens if engine.settings.issues == "github" else {},
+        given=engine.secrets.given if engine.settings.git.push else {},
+        masked=engine.secrets.masked,
     )
     try:
         entry.handle = engine.launcher.start(order)
@@ -187,9 +190,14 @@ def model_of(role: ResolvedRole, task: Task) -> str:
     return role.model if calls_a_model(role, task) else ""
 
 
-def runner_environment(host: Mapping[str, str], pass_names: list[str], paths: AttemptPaths) -> dict[str, str]:
-    """A runner's environment, built from nothing; never the key. HAIKUD_OUT marks its process tree."""
-    return plain_environment(host, pass_names) | {"HAIKUD_OUT": str(paths.out)}
+def runner_environment(host: Mapping[str, str], settings: Settings, paths: AttemptPaths) -> dict[str, str]:
+    """A runner's environment, built from nothing; never the key, nor what secrets.names keeps from agents.
+
+    Of `set_values` those that look secret: they stand in no spec.json. HAIKUD_OUT marks the runner's process tree.
+    """
+    kept_back = {*settings.secrets.names, "ANTHROPIC_API_KEY"}
+    values = plain_environment(host, settings.environment.pass_names) | secret_values(settings.environment)
+    return {name: values[name] for name in values if name not in kept_back} | {"HAIKUD_OUT": str(paths.out)}
 
 
 def plain_environment(host: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
@@ -258,8 +266,8 @@ def _write_order(
 def _write_durably_together(store: Store, paths: AttemptPaths, spec: Spec, assignment: Assignment, plan: Plan) -> None:
     batch = Batch()
     try:
-        batch.write(paths.spec, dump(spec))
-        batch.write(paths.assignment, dump(assignment))
+        batch.write(paths.spec, dump_as_is(spec))
+        batch.write(paths.assignment, dump_as_is(assignment))
         if spec.task.dependencies:
             batch.write(paths.dependencies, dependency_answers(store, plan, spec.task))
         batch.commit()

@@ -30,7 +30,7 @@ from haikud.engine.log_levels import Warn
 from haikud.engine.words import name_escalation
 from haikud.spool.drops import DropFolder, OddEntry, Taken
 from haikud.spool.durable import write_durably
-from haikud.spool.models import dump
+from haikud.spool.models import dump_as_is
 from haikud.spool.publish import retract_escalation
 
 SUFFIXES = (".json", ".md", ".txt")
@@ -156,7 +156,7 @@ class GuidanceDrops:
             main_agent=main_agent,
             warnings=warnings,
         )
-        await engine.write(write_durably, engine.layout.task(entry.ref).guidance(number), dump(guidance))
+        await engine.write(write_durably, engine.layout.task(entry.ref).guidance(number), dump_as_is(guidance))
         said = dropped.guidance.strip().partition("\n")[0][:200]
         match dropped.action:
             case GuidanceAction.CANCEL:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from haikud.contracts.gateway import AttemptAccount, LinkKind, LinkMessage
 from haikud.engine.gateway.sockets import address_of
-from haikud.spool.models import dump_line
+from haikud.spool.models import line_as_is
 
 _MOST_LINE_BYTES = 64 * 1024 * 1024
 """An account lists every call of its attempt."""
@@ -86,7 +86,7 @@ class Link:
     async def _send(self, message: LinkMessage) -> None:
         async with self._sending:
             try:
-                await self._loop.sock_sendall(self._connection, dump_line(message))
+                await self._loop.sock_sendall(self._connection, line_as_is(message))
             except (OSError, ValueError) as error:
                 self.close()
                 raise LinkLost(f"the gateway takes no messages: {error}") from error

@@ -19,7 +19,7 @@ from haikud.contracts.settings import Settings
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.spool.durable import make_folder, remove_if_there, write_quickly
 from haikud.spool.layout import GatewayPaths
-from haikud.spool.models import dump
+from haikud.spool.models import dump_as_is
 
 _SECRET_BYTES = 32
 _END = ".json"
@@ -44,7 +44,7 @@ def models_of(role: ResolvedRole, settings: Settings) -> list[str]:
 def write_token(paths: GatewayPaths, token: AttemptToken) -> None:
     """From now on it is good."""
     make_folder(paths.tokens)
-    write_quickly(paths.token(token.ref, token.attempt), dump(token))
+    write_quickly(paths.token(token.ref, token.attempt), dump_as_is(token))
 
 
 def revoke_token(paths: GatewayPaths, ref: str, attempt: int) -> bool:

@@ -29,6 +29,7 @@ from haikud.engine.launchers.sighting import Sighting, look_for_runner
 from haikud.engine.machine.open_files import give_back
 from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
 from haikud.spool.claims import Life, release_claim, take_claim
+from haikud.spool.durable import write_all
 
 MakeForkserver = Callable[[Callable[[int, int], None]], ForkserverClient]
 """Makes the forkserver; it is given whom to tell of exit codes."""
@@ -189,19 +190,17 @@ class LocalLauncher:
     def _spawn(
         self, order: LaunchOrder, claim: int, cgroup: Path | None, forkserver: ForkserverClient | None
     ) -> _Runner:
-        key_read = key_write = None
+        key = None
         # O_NONBLOCK: a FIFO that an agent put there is refused, not waited for.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         log = os.open(order.log, flags, 0o600)
         try:
             handed = {"log": log, "claim": claim}
             argv = ["--attempt", str(order.folder), "--claim-fd", "{claim}"]
-            if order.key is not None or order.tokens:
-                key_read, key_write = os.pipe()
-                secrets = {"api_key": order.key} | ({"tokens": dict(order.tokens)} if order.tokens else {})
-                os.write(key_write, json.dumps(secrets).encode() + b"\n")  # far below a pipe's 64 KiB
+            key = _hand_over(order)
+            if key is not None:
                 argv += ["--key-fd", "{key}"]
-                handed["key"] = key_read
+                handed["key"] = key
             if cgroup is not None:
                 argv += ["--cgroup", str(cgroup)]
             argv.append(order.ref)
@@ -211,7 +210,7 @@ class LocalLauncher:
                 return self._forked(order, forked)
             return self._executed(order, self._argv_prefix + _with_numbers(argv, handed), environment, handed)
         finally:
-            for descriptor in (log, key_read, key_write):
+            for descriptor in (log, key):
                 if descriptor is not None:
                     os.close(descriptor)
 
@@ -310,6 +309,22 @@ class LocalLauncher:
         self._timer = None
         for runner in [one for one in self._runners.values() if one.pidfd is None]:
             self._take(runner, look_for_runner(runner.folder))
+
+
+def _hand_over(order: LaunchOrder) -> int | None:
+    """The secrets in memory that only this descriptor names, of any size; None where there are none."""
+    more = {"tokens": dict(order.tokens), "given": dict(order.given), "masked": dict(order.masked)}
+    if order.key is None and not any(more.values()):
+        return None
+    secrets = {"api_key": order.key} | {name: values for name, values in more.items() if values}
+    descriptor = os.memfd_create("haikud-key", os.MFD_CLOEXEC)
+    try:
+        write_all(descriptor, json.dumps(secrets).encode() + b"\n")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _reap(process: subprocess.Popen[bytes]) -> int | None:

@@ -59,6 +59,8 @@ class LaunchOrder:
     environment: dict[str, str] = field(default_factory=dict)  # all of it
     key: str | None = field(default=None, repr=False)  # the API key, handed over by a descriptor
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)  # GitHub's, handed over with it
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets.names, by name; the same way
+    masked: Mapping[str, str] = field(default_factory=dict, repr=False)  # secret -> what to call it in its place
 
     @property
     def name(self) -> str:

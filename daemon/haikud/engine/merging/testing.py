@@ -69,6 +69,7 @@ def build_environment(
     """Built from nothing, as an attempt's: `variables` are the guide's, `host` is our own environment."""
     chosen = {name: host[name] for name in settings.environment.pass_names if name in host}
     chosen |= settings.environment.set_values
+    chosen = {name: value for name, value in chosen.items() if name not in settings.secrets.names}
     return {
         "PATH": host.get("PATH") or os.defpath,
         "LANG": "C.UTF-8",

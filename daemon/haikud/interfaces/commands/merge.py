@@ -59,7 +59,7 @@ def merge(
     layout = find_spool(spool)
     from haikud.engine.merging.choice import NotMergeable
     from haikud.engine.merging.merge import Blocked, MergeWish, Voice, merge_plan
-    from haikud.interfaces.commands.run import settings_or_trouble
+    from haikud.interfaces.commands.run import mask_secrets, settings_or_trouble
     from haikud.sandbox.commands import CannotStart
     from haikud.sandbox.prctl import become_subreaper, make_undumpable
     from haikud.sandbox.trees import TreeStillAlive
@@ -67,6 +67,7 @@ def merge(
     from haikud.workspace.git import WorkspaceError
 
     settings = settings_or_trouble(config)
+    mask_secrets(settings, None)
     wish = MergeWish(plan, into=into, partial=partial, dry=dry, test_command=test_command)
     become_subreaper()  # what the tests leave running comes to us, and is ended
     make_undumpable()  # they shall not read our environment

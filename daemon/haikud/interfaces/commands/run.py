@@ -16,6 +16,7 @@ from haikud.spool.layout import SpoolLayout
 
 if TYPE_CHECKING:
     from haikud.contracts.settings import Settings
+    from haikud.spool.known_secrets import KnownSecrets
 
 
 @click.command()
@@ -52,10 +53,16 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
     supervisor = take_supervisor(os.environ)
     os.environ.pop("JOURNAL_STREAM", None)
     key_is_a_variable = bool(os.environ.get("ANTHROPIC_API_KEY", "").strip())
+    key = _take_key(settings)
+    known = mask_secrets(settings, key)
+    for warning in known.warnings:
+        say(Warn(warning))
     secrets = Secrets(
-        api_key=_take_key(settings),
+        api_key=key,
         base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         github_tokens=github_tokens(os.environ),
+        given=known.given,
+        masked=known.masked,
     )
     if secrets.api_key is None:
         why = "there is no ANTHROPIC_API_KEY, and no api.key_file: agents that ask a model will fail"
@@ -67,9 +74,12 @@ def run(ctx: click.Context, config: Path | None, log_json: bool, spool: Path | N
             new = settings_or_trouble(config)
             _check_roles(new)
             key = secrets.api_key if key_is_a_variable else _take_key(new)
+            known = mask_secrets(new, key)
         except Trouble as refused:
             raise SettingsRefused(" ".join(refused.message.split())) from None
-        return new, replace(secrets, api_key=key)
+        for warning in known.warnings:
+            say(Warn(warning))
+        return new, replace(secrets, api_key=key, given=known.given, masked=known.masked)
 
     serving = run_daemon(
         layout,
@@ -95,6 +105,19 @@ def _take_key(settings: Settings) -> str | None:
     finally:
         os.environ.pop(VARIABLE, None)
     return found.value if found else None
+
+
+def mask_secrets(settings: Settings, key: str | None) -> KnownSecrets:
+    """Have this process mask what it knows; `Trouble` where a file that holds some cannot be read."""
+    from haikud.contracts.masking import use_masker
+    from haikud.spool.known_secrets import UnreadableSecrets, find_secrets
+
+    try:
+        known = find_secrets(os.environ, settings)
+    except UnreadableSecrets as error:
+        raise Trouble(str(error), advice="mend it, or take it out of `secrets.files` in the settings") from None
+    use_masker(known.masker({key: "API key"} if key else None))
+    return known
 
 
 def _has_terminal() -> bool:

@@ -84,7 +84,7 @@ class BashTool:
         limit = shell.limits.tool_seconds + shell.limits.grace_seconds
 
         def take(data: bytes) -> None:
-            shell.log.agent(data, "bash")
+            shell.log.agent(data, "bash", masked=True)
             kept.add(data)
 
         script = command

@@ -14,6 +14,7 @@ from typing import Any
 
 from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome, required_number, required_text
 from haikud.agent.haiku.tools.paths import Beneath
+from haikud.contracts.masking import has_mark
 
 _MOST_FILE_BYTES = 8 * 1024 * 1024
 _MOST_ENTRIES = 400
@@ -41,6 +42,7 @@ class EditorTool:
         if not isinstance(name, str) or name not in commands:
             raise BadInput(f"`command` must be one of {', '.join(commands)}, not {name!r}.")
         path = required_text(given, "path")
+        _refuse_marks(given)
         try:
             return ToolOutcome(commands[name](self._files.relative(path), given))
         except OSError as error:
@@ -129,6 +131,17 @@ class EditorTool:
         if b"\0" in data:
             raise BadInput(f"{path} is a binary file.")
         return data.decode("utf-8", "surrogateescape")
+
+
+def _refuse_marks(given: Mapping[str, Any]) -> None:
+    """A mark stands for a secret that the model has not seen: written back, it would take the secret's place."""
+    for name in ("file_text", "old_str", "new_str", "insert_text"):
+        text = given.get(name)
+        if isinstance(text, str) and has_mark(text):
+            raise BadInput(
+                f"`{name}` holds a mark [masked: ...], which stands for a secret in the file that you do not see. "
+                "Change only the lines around it, with str_replace or sed; the secret stays as it is."
+            )
 
 
 def _to_bytes(text: str) -> bytes:

@@ -19,6 +19,7 @@ from haikud.agent.haiku.tools.outcome import BadInput, ToolOutcome
 from haikud.agent.haiku.tools.overflow import HeadAndTail
 from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS, escalate, report_progress
 from haikud.agent.haiku.tools.viewer import VIEW, view
+from haikud.contracts.masking import active_masker, has_mark
 
 BASH: Block = {"type": "bash_20250124", "name": "bash"}
 EDITOR: Block = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
@@ -28,6 +29,8 @@ _TALK = frozenset({REPORT_PROGRESS["name"], ESCALATE["name"]})
 
 _ROOM_FOR_NOTES = 1024
 """Bytes above the limit, for line numbers and for what a tool says about its result."""
+
+ABOUT_MARKS = "[haikud masks secrets in what you see; files and commands have them as they are. Never write a mark.]"
 
 _MOST_SHOWN = 200
 _SHOWN = ("command", "path", "percent", "message", "reason")
@@ -77,7 +80,7 @@ class Toolbox:
             outcome = tool(given)
         except BadInput as error:
             outcome = ToolOutcome(f"Error: {error}", is_error=True)
-        text = self._fit(outcome.text)
+        text = _without_secrets(self._fit(outcome.text))
         if name not in _TALK:
             failure = find_failure(text, digest) if outcome.is_error else None
             tests = None
@@ -111,6 +114,12 @@ class Toolbox:
         first, _, rest = text.partition("\n")
         more = f" [and {rest.count(chr(10)) + 1} more lines]" if rest else ""
         self._shell.log.agent(f"{first[:_MOST_SHOWN]}{more}\n".encode("utf-8", "replace"), "tool")
+
+
+def _without_secrets(text: str) -> str:
+    """What the model gets to see. A shell's output was masked on its way here; it is told of marks all the same."""
+    text = active_masker().text(text)
+    return f"{text}\n{ABOUT_MARKS}" if has_mark(text) and not text.endswith(ABOUT_MARKS) else text
 
 
 def summary_of(tool_use: Mapping[str, Any]) -> str:
