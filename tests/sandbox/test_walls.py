@@ -15,7 +15,7 @@ import pytest
 
 from haikud.contracts.settings import SandboxSettings
 from haikud.sandbox.bwrap import find_bwrap
-from haikud.sandbox.commands import Ended
+from haikud.sandbox.commands import CannotStart, Ended
 from haikud.sandbox.egress.gate import open_egress
 from haikud.sandbox.environment import git_variables
 from haikud.sandbox.isolation import Sandbox
@@ -126,6 +126,12 @@ def test_what_is_hidden_stays_so_in_a_readable_folder_and_what_is_named_in_it_do
     assert "spool/task/named\n" in output
     assert ("spool/other\n" in output) == (mode == "none")
     assert (project / "src/new").exists() == (mode == "none")
+
+
+@pytest.mark.parametrize("mode", WALLS)
+def test_a_writable_folder_with_something_hidden_in_it_is_refused(run: Run, tmp_path: Path, mode: str):
+    with pytest.raises(CannotStart, match="must stay hidden"):
+        run(mode, "true", {"writable": [str(tmp_path)]}, hidden=(tmp_path / "spool" / "secret",))
 
 
 @pytest.mark.parametrize("mode", ALL)

@@ -14,6 +14,7 @@ from haikud.sandbox.egress.hosts import loopback_ports
 from haikud.sandbox.egress_seam import PROXY_PORT
 from haikud.sandbox.isolation import Sandbox
 from haikud.sandbox.policy import Policy
+from haikud.workspace.borrowed import object_folders
 
 
 def policy_of(attempt: Attempt) -> Policy:
@@ -26,7 +27,7 @@ def policy_of(attempt: Attempt) -> Policy:
     if spec.workspace is not None:
         order = order_of(attempt)
         writable.append(Path(order.private_git))
-        readable.append(Path(order.git_common_dir) / "objects")
+        readable += object_folders(Path(order.git_common_dir))
     ports = set(loopback_ports(spec.isolation.hosts)) - {PROXY_PORT} if spec.isolation.network == "listed" else set()
     if spec.gateway and (port := urlsplit(spec.gateway.base_url).port):
         ports.add(port)
@@ -34,6 +35,7 @@ def policy_of(attempt: Attempt) -> Policy:
         mode=spec.sandbox,
         writable=tuple(writable),
         readable=tuple(readable),
+        hidden=(attempt.layout.root, *([Path(spec.api.key_file).expanduser()] if spec.api.key_file else [])),
         temporary=temporary,
         ports=tuple(sorted(ports)),
         settings=spec.isolation,

@@ -140,6 +140,8 @@ class Sandbox:
             try:
                 enclosed = self._bwrap if self.policy.mode == "bwrap" else self._landlock
                 way = enclosed(stack, argv, cwd, env)
+            except CannotStart:
+                raise
             except (OSError, RuntimeError, ValueError) as error:
                 raise CannotStart(f"cannot put up the walls ({self.policy.mode}) for {argv[0]!r}: {error}") from error
             yield way
@@ -167,7 +169,10 @@ class Sandbox:
         path, named = env.get("PATH", os.defpath), (*self.policy.writable, *self.policy.readable)
         key = (path, *(one.exists() for one in named))
         if key not in self._views:
-            self._views[key] = view_of(self.policy, path)
+            try:
+                self._views[key] = view_of(self.policy, path)
+            except (OSError, ValueError) as error:
+                raise CannotStart(f"cannot put up the walls ({self.policy.mode}): {error}") from error
         return self._views[key]
 
     def _limits(self) -> list[tuple[int, int]]:

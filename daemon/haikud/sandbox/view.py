@@ -40,19 +40,25 @@ class View:
 
 
 def view_of(policy: Policy, path: str) -> View:
-    """What commands with that PATH see. Looks at the disk."""
+    """What commands with that PATH see. Looks at the disk.
+
+    Raises ValueError where a writable folder holds what is to be hidden: a command could move it out of hiding.
+    """
     home = Path("~").expanduser()
     listed = policy.settings
     writable = _outermost(_existing([*policy.writable, *(_place(one, home) for one in listed.writable)]))
     named = [*policy.readable, *(_place(one, home) for one in listed.readable), *tool_homes(path, home), *_python()]
     covered = [*writable, *map(Path, SYSTEM)]
     readable = [one for one in _existing(named) if not is_beneath(one, covered)]
-    hidden = [*policy.hidden, *_secrets_of_etc()]
+    hidden = _existing(policy.hidden)
+    for one in hidden:
+        if is_beneath(one, writable):
+            raise ValueError(f"{one} must stay hidden, and lies in a folder that the settings make writable")
     seen = [*writable, *readable, *map(Path, SYSTEM)]
     return View(
         tuple(writable),
-        tuple(_outermost_but(readable, policy.hidden)),
-        tuple(one for one in hidden if is_beneath(one, seen) and one.exists()),
+        tuple(_outermost_but(readable, hidden)),
+        tuple(one for one in (*hidden, *_secrets_of_etc()) if is_beneath(one, seen) and one.exists()),
         policy.temporary,
     )
 
