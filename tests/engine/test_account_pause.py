@@ -45,6 +45,7 @@ async def engine(tmp_path: Path) -> Iterator[Engine]:
         wake=wake,
         holds_spool=lambda: True,
         role_history=RoleHistory(layout.role_history_file),
+        sandbox="none",
     )
     yield made
     made.close()

@@ -54,7 +54,7 @@ def test_with_a_daemon_it_shows_the_daemons_picture(spool: FakeSpool, daemon: in
         trouble=["the disk is full"],
     )
     told = spool.run("status").output.splitlines()
-    assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work"
+    assert told[0] == f"haikud 0.1.0 on {spool.root}: running, pid {daemon}, 1 of 8 agents at work, sandbox none"
     assert told[1] == "The queue is paused (the API's limits) until 2026-11-23T11:00:00Z"
     assert told[2] == "Fault: the disk is full"
     assert told[4].startswith("  running   p.a  Auth page - $0.020 so far, validate 80%, 0 s, Running tests")

@@ -27,6 +27,7 @@ class FaultKind(StrEnum):
     CLOCK_JUMPED = "clock_jumped"
     IO_ERROR = "io_error"
     UNREADABLE = "unreadable"  # a file of the spool that cannot be what it is there
+    NO_SANDBOX = "no_sandbox"  # no mode that the settings allow works: tasks stay queued
     OTHER = "other"
 
 
@@ -81,7 +82,7 @@ class DaemonStatus(Model):
     started_at: Timestamp
     max_agents: int
     watcher: str  # inotify or polling
-    sandbox: str = "none"
+    sandbox: str = "none"  # bwrap, landlock or none; unknown: not tried yet; unavailable: nothing is run
     gateway: GatewayStatus | None = None
 
 

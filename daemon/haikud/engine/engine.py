@@ -78,6 +78,8 @@ class Engine:
     reload_wanted: bool = False  # settings and roles are to be reread
     day_may_have_room: bool = True  # look once whether tasks that were put off to tomorrow may go on today
     settings_fault: str | None = None  # why the last reload changed nothing
+    sandbox: str | None = None  # the mode that attempts run in; None: not found yet, or none that may be used works
+    sandbox_is_known: bool = False  # it was tried
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)
@@ -185,6 +187,8 @@ class Engine:
         """Whether new attempts may start at all."""
         stopping = self.stopping
         if stopping.draining or stopping.now or stopping.detached.is_set() or self.trouble.holds_work:
+            return False
+        if self.sandbox is None:
             return False
         return not self.queue.paused or self.pause_seconds_left() == 0
 

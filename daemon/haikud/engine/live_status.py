@@ -93,6 +93,7 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
             started_at=started_at,
             max_agents=engine.settings.max_agents,
             watcher=watcher,
+            sandbox=engine.sandbox or ("unavailable" if engine.sandbox_is_known else "unknown"),
             gateway=GatewayStatus(state=gateway.state, pid=gateway.pid, base_url=gateway.base_url),
         ),
         counts={str(state): counts[str(state)] for state in TaskState},
@@ -131,7 +132,7 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         phase=progress.phase if is_running else None,
         percent=progress.percent if is_running else None,
         message=progress.message if is_running else "",
-        reason=_reason(entry),
+        reason=_reason(engine, entry),
         model=model,
         model_family=family_of(model),
         cost_usd=round(entry.spent_usd + progress.cost_usd, 9),
@@ -170,7 +171,7 @@ def finished_status(plan: Plan, task: Task, decision: Decision, used: Used) -> T
     )
 
 
-def _reason(entry: OpenTask) -> str:
+def _reason(engine: Engine, entry: OpenTask) -> str:
     if entry.ordered_end is not None:
         return f"ending: {entry.ordered_end.reason}"
     if entry.pause_token is not None:
@@ -179,6 +180,8 @@ def _reason(entry: OpenTask) -> str:
         return f"a monitor pauses it at its next turn: {entry.intervention.message}"
     if entry.state is TaskState.QUEUED and entry.waits_for:
         return f"waits for {entry.waits_for}, which declares the same file"
+    if entry.state is TaskState.QUEUED and engine.sandbox_is_known and engine.sandbox is None:
+        return "no sandbox that the settings allow works here: nothing is run"
     return entry.decision.reason
 
 

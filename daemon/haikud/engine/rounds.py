@@ -30,6 +30,7 @@ from haikud.engine.drops.guidance import GuidanceDrops
 from haikud.engine.drops.intake import Intake
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
+from haikud.engine.isolation_mode import IsolationMode
 from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back, in_a_line
 from haikud.engine.log_levels import Alarm
@@ -83,6 +84,7 @@ class Rounds:
         self._watcher: Watcher | None = None
         self._machine = Machine(engine)
         self._monitors = Monitors(engine)
+        self._isolation = IsolationMode(engine)
         self._told_held: str | None = None
 
     @property
@@ -175,6 +177,7 @@ class Rounds:
 
     async def close(self) -> None:
         """Leave what is under way; say in status.json that we are gone."""
+        self._isolation.close()
         for task in self._aftermaths:
             task.cancel()
         await asyncio.gather(*self._aftermaths, return_exceptions=True)
@@ -199,6 +202,7 @@ class Rounds:
         if engine.reload_wanted and self._reread is not None:
             engine.reload_wanted = False
             await reload_settings(engine, self._reread, self._roles, self.folders)
+        self._isolation.look()
         self._see_ends()
         await self._machine.look()
         await self._check_now_and_then()
@@ -341,6 +345,8 @@ class Rounds:
         deferred = engine.board.in_state(TaskState.DEFERRED)
         left = [engine.pause_seconds_left(), *(engine.deferred_seconds_left(entry) for entry in deferred)]
         times += [now + seconds for seconds in left if seconds is not None]
+        if (seconds := self._isolation.seconds_left()) is not None:
+            times.append(now + seconds)
         if (seconds := engine.supervisor.seconds_left()) is not None:
             times.append(now + seconds)
         raised = self._questions.timers()

@@ -63,7 +63,8 @@ def head_lines(picture: dict[str, Any]) -> Iterator[str]:
         running = _int(_counts(picture).get("running"))
         yield (
             f"haikud {one_line(daemon.get('version'))} on {picture['spool']}: {one_line(daemon.get('state'))}, "
-            f"pid {picture['daemon_pid']}, {running} of {one_line(daemon.get('max_agents'))} agents at work"
+            f"pid {picture['daemon_pid']}, {running} of {one_line(daemon.get('max_agents'))} agents at work, "
+            f"sandbox {one_line(daemon.get('sandbox'))}"
         )
     if picture.get("paused"):
         until = picture.get("paused_until")

@@ -49,6 +49,7 @@ class Order:
     accepted_files: list[str] = field(default_factory=list)  # undeclared ones that a question was about already
     guidance: list[GivenGuidance] = field(default_factory=list)  # all answers so far
     gateway: GatewayPlace | None = None  # where its model calls go, if it makes any
+    sandbox: str = "none"  # the mode that was found to work
 
     @property
     def attempt(self) -> int:
@@ -93,6 +94,7 @@ def build_spec(order: Order) -> Spec:
         gateway=order.gateway,
         issues=settings.issues,
         github=settings.github,
+        sandbox=order.sandbox,
         isolation=settings.sandbox,
         daemon_version=haikud.__version__,
     )

@@ -78,10 +78,21 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
         if _has_no_room(engine, entry):
             continue
         with engine.trouble.apart(_doing(entry)):
+            if await _is_barred(engine, entry):
+                continue
             end = await _start(engine, roles, entry)
             if end is not None:
                 failed.append((entry, end))
     return failed
+
+
+async def _is_barred(engine: Engine, entry: OpenTask) -> bool:
+    """Whether its repository is not listed any more: settings may change, and what a path leads to. It fails then."""
+    where = entry.task.repository
+    why = why_not_listed([where.path, where.git_common_dir], engine.settings.repositories) if where else None
+    if where and why:
+        await finish_task(engine, entry, TaskState.FAILED, f"its repository {where.path} {why}")
+    return why is not None
 
 
 def _doing(entry: OpenTask) -> str:
@@ -110,11 +121,7 @@ def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
 
 
 async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | None:
-    now, where = utc_now(), entry.task.repository
-    # The settings may have changed since admission, and what the path leads to.
-    if where and (why := why_not_listed([where.path, where.git_common_dir], engine.settings.repositories)):
-        await finish_task(engine, entry, TaskState.FAILED, f"its repository {where.path} {why}")
-        return None
+    now = utc_now()
     try:
         role = await engine.aside(roles.resolve, entry.task, entry.decision)
         task = entry.task
@@ -142,7 +149,11 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     paths = engine.layout.task(entry.ref).attempt(number)
     is_metered = paid and engine.gateway.is_possible
     place = engine.gateway.place() if is_metered else None
-    spec = await engine.write(_write_order, engine, entry, task, role, given, usd=share.usd, now=now, place=place)
+    mode = engine.sandbox
+    assert mode is not None  # noqa: S101 - may_start() has asked, and only the next round may change it
+    spec = await engine.write(
+        _write_order, engine, entry, task, role, given, usd=share.usd, now=now, place=place, sandbox=mode
+    )
     token = await issue_token(engine, entry, role, now) if is_metered else None
     await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
     entry.role, entry.model = role.name, model_of(role, task)
@@ -229,6 +240,7 @@ def _write_order(
     usd: float,
     now: datetime,
     place: GatewayPlace | None,
+    sandbox: str,
 ) -> Spec:
     """Write spec.json and what belongs to it, durably. `task` has the results that it names."""
     store = engine.store
@@ -253,6 +265,7 @@ def _write_order(
         guidance=given,
         now=now,
         gateway=place,
+        sandbox=sandbox,
     )
     spec = build_spec(order)
     paths = task_paths.attempt(order.attempt)

@@ -26,6 +26,7 @@ CURES = {
     FaultKind.CLOCK_JUMPED: "see that the time is kept (timedatectl); limits go by a clock that does not jump",
     FaultKind.IO_ERROR: "look for a failing disk (dmesg, smartctl); copy the spool away while it can be read",
     FaultKind.UNREADABLE: "stop the daemon and run: haikud doctor --repair",
+    FaultKind.NO_SANDBOX: "see `haikud doctor`",
     FaultKind.OTHER: "mend what the message names",
 }
 """Kind -> what a person can do."""

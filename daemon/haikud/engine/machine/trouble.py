@@ -131,12 +131,15 @@ class Trouble:
         known = self._steps.get(doing)
         return known is not None and self._clock() < known.retry_at
 
-    def mention(self, kind: FaultKind, doing: str, message: str, *, seconds: float | None = None) -> None:
-        """Something that holds nothing up but should be known, until `heal(doing)` or for some seconds."""
+    def mention(
+        self, kind: FaultKind, doing: str, message: str, *, seconds: float | None = None, cure: str | None = None
+    ) -> None:
+        """Something that should be known and that is not tried again here, until `heal(doing)` or for some seconds."""
         now = self._clock()
         fault = self._steps.get(doing)
         if fault is None or fault.kind is not kind:
-            fault = self._steps[doing] = _Lasting(kind, doing, message, CURES[kind], now, utc_now(), retry_at=now)
+            fault = self._steps[doing] = _Lasting(kind, doing, message, "", now, utc_now(), retry_at=now)
+        fault.cure = cure or CURES[kind]
         fault.message, fault.seen_at = message, now
         fault.ends_at = now + seconds if seconds is not None else float("inf")
 

@@ -27,8 +27,7 @@ from haikud.engine.upkeep.findings import Code, Finding, fault, note, ok
 from haikud.engine.upkeep.gateway_check import check_gateway
 from haikud.engine.upkeep.gh_check import check_gh
 from haikud.engine.upkeep.look import Locks
-from haikud.sandbox.bwrap import find_bwrap
-from haikud.sandbox.landlock import landlock_abi
+from haikud.engine.upkeep.sandbox_check import check_sandbox
 from haikud.spool.claims import boot_id, process_start_time
 from haikud.spool.daemon_lock import daemon_pid
 from haikud.spool.droppers import name_of_group, strangers_bits
@@ -76,7 +75,7 @@ def check_machine(layout: SpoolLayout, around: Surroundings) -> list[Finding]:
         _inotify,
         lambda: _descriptors(around.settings),
         lambda: _clock(layout),
-        _sandbox,
+        lambda: check_sandbox(layout, around.settings.sandbox),
         lambda: check_gateway(layout),
         lambda: _daemon(layout),
     ]
@@ -321,15 +320,6 @@ def _clock(layout: SpoolLayout) -> Iterator[Finding]:
         yield fault(Code.BOOT_ID, "/proc tells neither the boot id nor when processes started", cure=cure)
     else:
         yield ok(Code.BOOT_ID, "boot id and start times can be read", layout.root)
-
-
-def _sandbox() -> Iterator[Finding]:
-    modes = [*(["bwrap"] if find_bwrap() else []), *(["landlock"] if landlock_abi() else [])]
-    if not modes:
-        why = "agents are held back by nothing but their own environment and git folder"
-        yield note(Code.SANDBOX, why, cure="see SECURITY.md; run the daemon as a user of its own")
-    else:
-        yield ok(Code.SANDBOX, f"on this machine: {', '.join(modes)}")
 
 
 def _daemon(layout: SpoolLayout) -> Iterator[Finding]:
