@@ -16,6 +16,7 @@ from tests.support.waiting import wait_until
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
 from haikud.engine.attempts.specs import build_workspace
+from haikud.engine.merging import walls
 from haikud.engine.merging.choice import NotMergeable
 from haikud.engine.merging.merge import Blocked
 from haikud.engine.merging.places import clear_merge_of
@@ -23,6 +24,9 @@ from haikud.engine.upkeep.doctor import check_spool
 from haikud.engine.upkeep.findings import Code, Finding
 from haikud.engine.upkeep.look import look_at_spool, read_plan
 from haikud.engine.upkeep.repair import mend
+from haikud.sandbox.bwrap import find_bwrap
+from haikud.sandbox.landlock import landlock_abi
+from haikud.sandbox.probe import Probed
 from haikud.spool.store import Store
 from haikud.workspace.main_branch import CannotMove, move_branch
 from haikud.workspace.merge_place import MergeIsRunning, make_merge_place, merge_lock
@@ -118,6 +122,30 @@ def test_the_tests_run_apart_from_the_repository_and_from_our_environment(plan: 
     assert git(plan.repository, "branch", "--list", "stray") == ""
     assert plan.subjects()[-1] == "Merge p.only: Do the only"
     assert members(str(folder / ".merge-p")) == []  # the sleep too
+
+
+@pytest.mark.skipif(not find_bwrap() and not landlock_abi(), reason="no sandbox works here")
+def test_the_tests_run_in_the_settings_sandbox(plan: FinishedPlan):
+    outside = plan.repository / "outside"
+    script = f"git status && touch seen && ! cat '{plan.layout.format_file}' && ! touch '{outside}'"
+    plan.task("only", {"only.py": "1\n"}, test_command=script)
+    plan.admit()
+    plan.merge(Settings.model_validate({"sandbox": {"mode": "auto"}}))
+    assert any(line in {"sandbox bwrap", "sandbox landlock"} or "sandbox landlock (" in line for line in plan.said)
+    assert not outside.exists()
+    assert plan.subjects()[-1] == "Merge p.only: Do the only"
+
+
+def test_where_no_sandbox_works_nothing_is_run_or_moved(plan: FinishedPlan, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(walls, "probe", lambda *_: Probed(None, ("bwrap: refused",), ("allow it",)))
+    plan.task("only", {"only.py": "1\n"}, test_command="touch ../../ran")
+    before = plan.admit().head()
+    with pytest.raises(NotMergeable, match="bwrap: refused") as caught:
+        plan.merge()
+    assert "allow it" in caught.value.advice
+    assert plan.head() == before
+    assert not (plan.repository / "worktrees" / "ran").exists()
+    assert plan.places() == []
 
 
 def test_a_dirty_checkout_is_refused_and_left_as_it_is(plan: FinishedPlan):

@@ -113,7 +113,7 @@ class FakeSpool:
 
     def live(self, *tasks: dict[str, Any], pid: int | None = None, **more: Any) -> None:
         """status.json."""
-        daemon = {"pid": pid or os.getpid(), "version": "0.1.0", "state": "running", "max_agents": 8}
+        daemon = {"pid": pid or os.getpid(), "version": "0.1.0", "state": "running", "max_agents": 8, "sandbox": "none"}
         states = [task["state"] for task in tasks]
         counts = {state: states.count(state) for state in states}
         document = {"format": 1, "updated_at": "2026-11-23T10:00:00Z", "daemon": daemon, "counts": counts, **more}

@@ -16,7 +16,7 @@ from tests.support.repository import TEST_COMMAND, git, make_repository
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import MessageType, Metrics, Response, Status
 from haikud.contracts.plan import Plan, RepositoryAtAdmission, Task, TaskContext
-from haikud.contracts.settings import Settings, default_settings
+from haikud.contracts.settings import SandboxSettings, Settings, default_settings
 from haikud.contracts.states import TaskState
 from haikud.engine.merging.merge import MergeReport, MergeWish, Voice, merge_plan
 from haikud.spool.durable import write_durably
@@ -124,14 +124,17 @@ class FinishedPlan:
 
         host = {"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "secret", "MINE": "shared"}
         asked = MergeWish("p", **wish)  # type: ignore[arg-type]
-        return merge_plan(self.layout, asked, settings or default_settings(), host, Voice(self.said.append, hear))
+        settings = settings or default_settings()
+        if "sandbox" not in settings.model_fields_set:  # quickly
+            settings = settings.model_copy(update={"sandbox": SandboxSettings.model_validate({"mode": "none"})})
+        return merge_plan(self.layout, asked, settings, host, Voice(self.said.append, hear))
 
     def command(self, *args: str) -> subprocess.Popen[str]:
         """`haikud merge p ARGS` as a process."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), "HOME": str(self.root)}
         return subprocess.Popen(
             [sys.executable, "-m", "haikud.interfaces", "merge", "p", "--spool", str(self.layout.root), *args],
-            env={**environment, "GIT_CONFIG_GLOBAL": "/dev/null"},
+            env={**environment, "GIT_CONFIG_GLOBAL": "/dev/null", "HAIKUD_SANDBOX__MODE": "none"},
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -50,7 +50,7 @@ def run_demo(*, live: bool, keep: bool, workdir: Path | None, out: Out) -> int:
             advice="export ANTHROPIC_API_KEY=..., or run `haikud demo` without --live: that needs no key",
         )
     began = time.monotonic()
-    place = make_place(workdir, keep=keep, budget_usd=BUDGET_USD)
+    place = make_place(workdir, keep=keep, budget_usd=BUDGET_USD, live=live)
     processes = DemoProcesses(place)
     try:
         with _signals_interrupt():
@@ -182,7 +182,10 @@ def _look_at_the_work(place: DemoPlace, response: dict[str, Any], out: Out) -> d
     for line in tests.stdout.splitlines():
         out(f"  {line}")
     head = git(folder, "rev-parse", "HEAD")
+    sandbox = (payload.get("evidence") or {}).get("sandbox")
     return {
+        f"its commands ran in the sandbox mode {sandbox}"
+        + (", as none works on this machine: haikud doctor says why" if sandbox == "none" else ""): bool(sandbox),
         f"{branch} has {commits} commit{'' if commits == 1 else 's'} that main has not": commits > 0,
         "the response counts as many": payload.get("commits") == commits,
         f"the worktree {worktree} is at that commit, with nothing left over": (

@@ -30,6 +30,11 @@ git:  # a demo's commits are not yours
   user_email: demo@example.org
 """
 
+UNHELD = """\
+sandbox:  # none works on this machine (`haikud doctor` says why), and the scripted model's commands are haikud's own
+  mode: none
+"""
+
 
 @dataclass(frozen=True)
 class DemoPlace:
@@ -73,8 +78,11 @@ class DemoPlace:
         return self.root / "scripted-api.port"
 
 
-def make_place(workdir: Path | None, *, keep: bool, budget_usd: float) -> DemoPlace:
-    """A fresh folder with the repository and the settings; Trouble where the folder is not ours to replace."""
+def make_place(workdir: Path | None, *, keep: bool, budget_usd: float, live: bool = False) -> DemoPlace:
+    """A fresh folder with the repository and the settings; Trouble where the folder is not ours to replace.
+
+    Without `live` the model is scripted: then the demo does without a sandbox where the machine can put up none.
+    """
     place = DemoPlace(_choose(workdir, keep=keep))
     try:
         if place.root.is_symlink() or (place.root.exists() and not place.root.is_dir()):
@@ -83,7 +91,7 @@ def make_place(workdir: Path | None, *, keep: bool, budget_usd: float) -> DemoPl
             _clear(place)
         place.root.mkdir(parents=True, exist_ok=True)
         (place.root / MARKER).write_text("Made by `haikud demo`, which may replace this folder.\n", encoding="utf-8")
-        place.settings.write_text(SETTINGS.format(budget=budget_usd), encoding="utf-8")
+        place.settings.write_text(SETTINGS.format(budget=budget_usd) + _sandbox(live=live), encoding="utf-8")
         place.repository.mkdir()
         write_project(place.repository)
     except OSError as error:
@@ -93,6 +101,12 @@ def make_place(workdir: Path | None, *, keep: bool, budget_usd: float) -> DemoPl
     for command in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "A navigation bar")):
         git(place.repository, *command)
     return place
+
+
+def _sandbox(*, live: bool) -> str:
+    from haikud.sandbox.probe import probe
+
+    return UNHELD if not live and probe("auto").mode is None else ""
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -61,10 +61,11 @@ def head_lines(picture: dict[str, Any]) -> Iterator[str]:
         yield f"The daemon on {picture['spool']} (pid {picture['daemon_pid']}) has not shown its picture yet"
     else:
         running = _int(_counts(picture).get("running"))
+        sandbox = f", sandbox {one_line(daemon['sandbox'])}" if daemon.get("sandbox") else ""
         yield (
             f"haikud {one_line(daemon.get('version'))} on {picture['spool']}: {one_line(daemon.get('state'))}, "
-            f"pid {picture['daemon_pid']}, {running} of {one_line(daemon.get('max_agents'))} agents at work, "
-            f"sandbox {one_line(daemon.get('sandbox'))}"
+            f"pid {picture['daemon_pid']}, {running} of {one_line(daemon.get('max_agents'))} agents at work"
+            f"{sandbox}"
         )
     if picture.get("paused"):
         until = picture.get("paused_until")

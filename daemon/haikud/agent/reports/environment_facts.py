@@ -1,7 +1,8 @@
 """What an error report says about the environment: the versions of the tools, those the project asks for, and `.env`.
 
 Asked only when something has failed, each version with a short limit: a report without one is better than a report
-that is late. Names of variables are shown, their values never.
+that is late. It is asked within the walls: to tell its version, yarn runs what a file in HOME names, and Python what
+lies in its user's packages, and there the agent writes. Names of variables are shown, their values never.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from haikud.agent.attempt import Attempt
 from haikud.agent.reports.env_drift import find_drift
 from haikud.agent.reports.pins import agrees, read_pins
 from haikud.contracts.base import JsonObject
-from haikud.sandbox.commands import CannotStart, run_command
+from haikud.sandbox.commands import CannotStart
+from haikud.sandbox.trees import TreeStillAlive
 
 VERSION_SECONDS = 3.0
 MOST_VERSIONS = 6
@@ -100,11 +102,11 @@ def _env_facts(attempt: Attempt) -> JsonObject:
 def _ask_version(attempt: Attempt, tool: str) -> str | None:
     names = _PROGRAMS.get(tool, (tool,))
     path = next(filter(None, (shutil.which(name, path=attempt.environment.get("PATH")) for name in names)), None)
-    if path is None:
+    if path is None or attempt.sandbox.policy.mode != attempt.spec.sandbox:  # the walls were not put up
         return None
     output: list[bytes] = []
     try:
-        ended = run_command(
+        ended = attempt.sandbox.run(
             [path, "--version"],
             cwd="/",
             env=attempt.environment,
@@ -113,7 +115,7 @@ def _ask_version(attempt: Attempt, tool: str) -> str | None:
             on_output=output.append,
             stop=attempt.stop.is_set,
         )
-    except (CannotStart, OSError):  # the machine may be why there is a report at all
+    except (CannotStart, TreeStillAlive, OSError):  # the machine may be why there is a report at all
         return None
     found = re.search(rb"\d+(?:\.\d+)+[\w.+-]*", b"".join(output)[:2000])
     return found[0].decode("ascii", "replace") if found and ended.exit_code == 0 else None

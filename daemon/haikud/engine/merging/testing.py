@@ -1,7 +1,8 @@
 """Running the test command on a merge's result: untrusted, as an attempt's tests are.
 
-A clean environment, a HOME and TMPDIR of its own, a private git folder, the settings' limits; the whole process tree
-is ended. A failure is tried once more (the guide: flaky tests once). Fails with OSError and `CannotStart`.
+In a sandbox (walls.py), with a clean environment, a HOME and TMPDIR of its own, a private git folder, the settings'
+limits; the whole process tree is ended. A failure is tried once more (the guide: flaky tests once). Fails with OSError
+and `CannotStart`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from haikud.contracts.settings import Settings
 from haikud.sandbox.commands import Ended, shell
 from haikud.sandbox.environment import API_NAMES, git_variables
-from haikud.sandbox.isolation import NO_SANDBOX
+from haikud.sandbox.isolation import Sandbox
 from haikud.workspace.merge_place import MergePlace
 
 _TAIL_BYTES = 8_192
@@ -42,16 +43,17 @@ def check_result(
     commands: Sequence[tuple[str, str]],
     environment: Mapping[str, str],
     settings: Settings,
+    sandbox: Sandbox,
     hear: Callable[[bytes], None],
     tell: Callable[[str], None],
 ) -> list[CheckRun]:
     """Run the commands (`setup` or `test`, and the command line), up to the first that does not pass."""
     runs: list[CheckRun] = []
     for what, command in commands:
-        run = _run(place, what, command, environment, settings, hear, tell)
+        run = _run(place, what, command, environment, settings, sandbox, hear, tell)
         if what == "test" and not run.passed and not run.timed_out:
             tell("the tests failed; once more, in case they are flaky")
-            again = _run(place, what, command, environment, settings, hear, tell)
+            again = _run(place, what, command, environment, settings, sandbox, hear, tell)
             run = CheckRun(what, command, again.exit_code, again.seconds, again.timed_out, again.tail, again.passed)
         runs.append(run)
         if not run.passed:
@@ -90,6 +92,7 @@ def _run(
     command: str,
     environment: Mapping[str, str],
     settings: Settings,
+    sandbox: Sandbox,
     hear: Callable[[bytes], None],
     tell: Callable[[str], None],
 ) -> CheckRun:
@@ -102,7 +105,7 @@ def _run(
 
     limits = settings.limits
     tell(f"running the {what} command on the result: {command}")
-    ended = NO_SANDBOX.run(
+    ended = sandbox.run(
         shell(command),
         cwd=place.tree,
         env=environment,
