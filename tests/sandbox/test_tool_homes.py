@@ -46,3 +46,13 @@ def test_a_virtual_environment_comes_whole_with_the_python_it_was_made_from(home
 
 def test_what_is_no_folder_or_no_absolute_path_is_passed_over(home: Path):
     assert tool_homes(f"::.:bin:{home}/nowhere:{home}/.cargo/credentials.toml", home) == []
+
+
+def test_a_tool_of_another_home_than_ours_is_whole_too(tmp_path: Path):
+    for name in (".pyenv/shims", ".pyenv/versions", ".cargo/bin", ".cargo/registry", ".ssh"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+    (tmp_path / "other/.cargo/credentials.toml").touch()
+    path = f"{tmp_path}/other/.pyenv/shims:{tmp_path}/other/.cargo/bin"
+    found = tool_homes(path, tmp_path / "home")
+    assert found == [tmp_path / "other" / name for name in (".pyenv", ".cargo/bin", ".cargo/registry")]
+    assert tool_homes(path, tmp_path / "other") == found

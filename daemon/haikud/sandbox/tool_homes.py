@@ -61,8 +61,9 @@ def tool_homes(path: str, home: Path) -> list[Path]:
 
 def _needed(place: Path, home: Path) -> Iterator[Path]:
     for beneath, roots in _ROOTS.items():
-        if place.is_relative_to(home / beneath):
-            yield from (home / root for root in roots)
+        whose = _home_above(place, beneath, home)
+        if whose is not None:
+            yield from (whose / root for root in roots)
             return
     root = place.parent
     if any((root / mark).exists() for mark in _ENVIRONMENT_MARKS):
@@ -70,6 +71,17 @@ def _needed(place: Path, home: Path) -> Iterator[Path]:
         yield from _base_of(root, home)
         return
     yield place
+
+
+def _home_above(place: Path, beneath: str, home: Path) -> Path | None:
+    """The home folder in which `beneath` holds the place: HOME, or another where the name leaves no doubt."""
+    if place.is_relative_to(home / beneath):
+        return home
+    if beneath.startswith("."):
+        for above in (place, *place.parents):
+            if str(above).endswith(f"/{beneath}"):
+                return Path(str(above).removesuffix(f"/{beneath}") or "/")
+    return None
 
 
 def _base_of(root: Path, home: Path) -> Iterator[Path]:
