@@ -34,6 +34,21 @@ def test_a_branch_is_pushed_under_its_name(bench, remote):
     ]
 
 
+def test_a_push_gets_the_secrets_it_is_given_and_nothing_else_that_is_secret(bench, remote, tmp_path, monkeypatch):
+    seen, ssh = tmp_path / "seen", tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\nenv > {seen}\nps -o args= -p $PPID >> {seen}\nexit 1\n")
+    ssh.chmod(0o755)
+    git(bench.repo, "remote", "set-url", "origin", "ssh://git@nowhere.invalid/it.git")
+    monkeypatch.setenv("DB_PASSWORD", "of-the-daemon-1")
+    order = bench.prepared()
+    commit_file(Path(order.worktree), "new.py")
+    with pytest.raises(PushFailed):
+        push_branch(order, secrets={"GIT_SSH_COMMAND": str(ssh), "DEPLOY_TOKEN": "for-the-push-1"})
+    found = seen.read_text()
+    assert found.count("for-the-push-1") == 1, "in the environment, on no command line"
+    assert "of-the-daemon-1" not in found
+
+
 def test_nothing_is_ever_forced(bench, remote):
     order = bench.prepared()
     commit_file(Path(order.worktree), "new.py")

@@ -92,6 +92,13 @@ def test_an_effect_is_found_again_whoever_copied_it_and_however_its_answer_was_l
     assert [issue.number for issue in tracker_of(double).list()] == [1, 2, 3]
 
 
+def test_a_secret_in_an_issue_is_masked_before_others_can_read_it(double: GitHubDouble):
+    secret = f"glpat-{'a1B2' * 5}"
+    tracker_of(double).create(f"Failed with {secret}", f"It printed {secret}.\n", [], "p.t.task", [])
+    assert double.issues[1]["title"] == "Failed with [masked: GitLab token]"
+    assert "printed [masked: GitLab token]." in double.issues[1]["body"]
+
+
 def test_a_body_that_github_would_refuse_is_cut(double: GitHubDouble):
     tracker_of(double).create("Long", "x" * 70_000, marker="m")
     tracker_of(double).update(1, title="y" * 300)

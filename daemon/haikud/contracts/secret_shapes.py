@@ -91,7 +91,10 @@ SHAPES: tuple[Shape, ...] = (
     _token("OpenAI key", b"sk-", rb"(?:(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{32,})"),
     *(_token("GitHub token", b"gh%c_" % letter, rb"[A-Za-z0-9_]{30,}") for letter in b"pousr"),
     _token("GitHub token", b"github_pat_", rb"[A-Za-z0-9_]{22,}"),
-    *(_token("GitLab token", prefix, rb"[A-Za-z0-9_.-]{20,}") for prefix in (b"glpat-", b"gldt-", b"glrt-")),
+    *(
+        _token("GitLab token", prefix, rb"[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{2,})*")
+        for prefix in (b"glpat-", b"gldt-", b"glrt-")
+    ),
     *(_token("AWS key id", prefix, rb"[A-Z2-7]{16}(?![A-Za-z0-9])") for prefix in (b"AKIA", b"ASIA")),
     Shape(
         "AWS secret key",

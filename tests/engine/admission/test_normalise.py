@@ -296,3 +296,10 @@ def test_an_envelope_that_is_odd_is_warned_about(desk: Desk):
     plan = desk.prepare({"version": "2.0", "timestamp": "yesterday", "payload": {"task": {"title": "T"}}})
     assert len(plan.warnings) == 2
     assert desk.faults({"version": 1.0, "payload": {"task": {"title": "T"}}})["/version"].code == "WRONG_TYPE"
+
+
+def test_a_secret_in_a_request_is_warned_about_and_not_repeated(desk: Desk):
+    token = f"ghp_{'a1B2' * 9}"
+    (warning,) = desk.prepare({"title": "Release it", "description": f"Use {token}"}).warnings
+    assert "GitHub token" in warning
+    assert token not in warning

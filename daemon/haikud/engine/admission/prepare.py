@@ -18,6 +18,7 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.error_report import FieldFault
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.ids import task_ref
+from haikud.contracts.masking import active_masker
 from haikud.contracts.plan import Plan, RequestShape, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
@@ -90,6 +91,10 @@ def prepare_plan(
     tasks = _Preparation(draft, identity, settings, spool_root, catalogue).tasks()
     if draft.notes.faults:
         raise _rejected(draft.notes.faults, name, identity, draft.shape, left_out=draft.notes.left_out)
+    kinds = sorted({span.kind for span in active_masker().spans(data)})
+    if kinds:
+        why = "it is kept as it was dropped, and masked only in what haikud makes of it; give it to no request"
+        draft.notes.warn(f"the request holds what looks like a secret ({', '.join(kinds)}): {why}")
     main_agent, warnings = read_main_agent(draft.metadata, settings, now)
     for warning in warnings:
         draft.notes.warn(warning)
