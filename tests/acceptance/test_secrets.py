@@ -99,7 +99,11 @@ def test_no_planted_secret_stands_in_anything_that_haikud_writes(house: House):
         house.start()
         house.request("works", context={"test_command": everything}, description=f"Use {told}.")
         house.request("breaks", role="broken")
-        house.drop("incoming", "wrong.json", {"task_id": "wrong", "title": "Wrong", "priority": known["repository"]})
+        house.drop(
+            "incoming",
+            "wrong.json",
+            {"task_id": "wrong", "title": "Wrong", "priority": f"{known['repository']} {known['listed']}"},
+        )
         answers = {name: house.response(name) for name in ("works", "breaks", "wrong")}
         asked = [json.dumps(one.body) for one in api.journal if one.path == "/v1/messages"]
     assert [one["status"] for one in answers.values()] == ["success", "failure", "rejected"], house.tail()
@@ -123,9 +127,10 @@ def test_no_planted_secret_stands_in_anything_that_haikud_writes(house: House):
 
     every = known | {"key": house.environment["ANTHROPIC_API_KEY"]}
     left = places_of(every, house.spool, passed_over=AGENTS_OWN)
-    dropped = {"plans/works/works/attempt-1/out", "plans/breaks/breaks/attempt-1/out/result.json"}
-    left = {name: [one for one in places if one not in dropped] for name, places in left.items()}
-    assert {name: places for name, places in left.items() if places} == {"repository": ["rejected/wrong.json"]}
+    agents = "plans/breaks/breaks/attempt-1/out/result.json"
+    found = {name: [one for one in places if one != agents] for name, places in left.items()}
+    found = {name: places for name, places in found.items() if places}
+    assert found == {"repository": ["rejected/wrong.json"], "listed": ["rejected/wrong.json"]}
     assert places_of(every, house.root, passed_over=("spool", "project", "listed.env", "haikud.yaml", "roles")) == {}
     words = places_of({"told": told}, house.spool, passed_over=AGENTS_OWN).get("told", [])
     assert {Path(one).name for one in words} <= set(REQUESTERS_OWN), words

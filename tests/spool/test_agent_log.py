@@ -171,3 +171,14 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path, log: AgentLog):
         thread.join()
     assert count(tmp_path)[0] == 400
     assert all(re.fullmatch(r"tokens_used 1|agent \| (a{50}|b{50}|c{50}|d{50})", line) for line in lines(tmp_path))
+
+
+def test_secrets_are_masked_whoever_says_them(tmp_path: Path, log: AgentLog):
+    secret = f"ghp_{'a1B2' * 9}"
+    log.line(f"trouble with {secret}")
+    log.fact(f"retry 1/2 {secret}")
+    log.agent(f"the model said {secret}\n".encode())
+    log.close()
+    said = "\n".join(lines(tmp_path))
+    assert said.count("[masked: GitHub token]") == 3
+    assert secret not in said

@@ -121,3 +121,22 @@ def test_the_log_says_what_was_done_and_what_came_of_it(toolbox: Toolbox, tmp_pa
     toolbox.use(tool_use("report_progress", percent=75, message="committed"))
     log = (tmp_path / "agent.log").read_text()
     assert log == "agent | report_progress: 75 committed\nagent | Noted.\n"
+
+
+def test_the_model_sees_marks_is_told_of_them_and_cannot_write_them_back(toolbox: Toolbox, tmp_path: Path):
+    editor, file = "str_replace_based_edit_tool", tmp_path / "worktree" / "config.ini"
+    text = f"host = a\ntoken = ghp_{'a1B2' * 9}\n"
+    made = toolbox.use(tool_use(editor, command="create", path="config.ini", file_text=text))
+    assert not made.is_error
+    assert file.read_text() == text, "what the model itself has written is written as it was"
+    for asked in (tool_use(editor, command="view", path="config.ini"), tool_use("bash", command="cat config.ini")):
+        seen = toolbox.use(asked).text
+        assert "token = [masked: GitHub token]" in seen
+        assert "ghp_" not in seen
+        assert seen.endswith("Never write a mark.]")
+    wrong = tool_use(editor, command="create", path="config.ini", file_text="token = [masked: GitHub token]\n")
+    assert toolbox.use(wrong).is_error
+    right = tool_use(editor, command="str_replace", path="config.ini", old_str="host = a", new_str="host = b")
+    assert not toolbox.use(right).is_error
+    assert file.read_text() == text.replace("host = a", "host = b")
+    assert "ghp_" not in (tmp_path / "agent.log").read_text() + (tmp_path / "events.jsonl").read_text()
