@@ -168,6 +168,9 @@ class Victim:
         (repository / ".git/hooks").mkdir(exist_ok=True)
         self._write(repository / ".env", "checkout")
         self._write(repository / "worktrees/theirs/.env", "other worktree")
+        self._write(repository / "worktrees/theirs/secret.txt", "committed")
+        git(repository / "worktrees/theirs", "add", "secret.txt")
+        git(repository / "worktrees/theirs", "commit", "-q", "-m", "Theirs")
 
     def _furnish_kernel(self) -> None:
         with contextlib.suppress(OSError):

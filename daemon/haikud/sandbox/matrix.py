@@ -9,6 +9,7 @@ from haikud.sandbox.landlock import NET_ABI, SCOPE_ABI
 
 PROTECTIONS = {
     "read": "reading files that are not named: the spool, the home folder, other worktrees, keys",
+    "objects": "reading what is committed in the repository, on whatever branch: git needs its objects",
     "write": "writing, creating or removing anything outside the writable folders",
     "attributes": "changing mode, owner and times of files outside",
     "approve": "approving itself: writing guidance/, control/, incoming/ or responses/",
@@ -51,7 +52,7 @@ def holds(mode: str, abi: int = 7, network: str = "listed") -> dict[str, bool]:
     if mode == "bwrap":
         closed = network != "open"
         of_network = ("abstract-sockets", "tcp-hosts", "tcp-ports", "udp", "other-sockets", "proxy", "listening")
-        return dict.fromkeys(PROTECTIONS, True) | dict.fromkeys(of_network, closed) | {"disk": False}
+        return dict.fromkeys(PROTECTIONS, True) | dict.fromkeys(of_network, closed) | {"disk": False, "objects": False}
     if mode == "landlock" and abi >= 1:
         return dict.fromkeys(PROTECTIONS, True) | {
             "truncate": abi >= 3,
@@ -68,6 +69,7 @@ def holds(mode: str, abi: int = 7, network: str = "listed") -> dict[str, bool]:
             "proxy": network != "open",
             "other-sockets": network != "open",
             "disk": False,
+            "objects": False,
         }
     return dict.fromkeys(PROTECTIONS, False) | {"left-behind": True, "git-later": True}
 

@@ -165,3 +165,24 @@ def move_aside(path: Path, towards: Path, suffix: str) -> Path:
             return target
         shutil.move(path, target)
     return target
+
+
+_READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
+
+
+def remove_pipes(folder: Path) -> list[str]:
+    """Take away what git would open beneath the folder and wait on for ever; the names. Nobody writes there meanwhile.
+
+    Git reads these files wherever they lie, and asks of none what it is. A lock that it holds meanwhile is everybody's.
+    """
+    removed: list[str] = []
+    left = [os.fspath(folder)]
+    while left:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:  # a path too long is so for git too
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                elif entry.name in _READ_BY_GIT and not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                    os.unlink(entry.path)  # noqa: PTH108 -- these are many
+                    removed.append(os.path.relpath(entry.path, folder))
+    return sorted(removed)

@@ -29,7 +29,7 @@ from haikud.workspace.checks import (
     names_folder,
 )
 from haikud.workspace.durability import boot_id, mend_files, sync_branch
-from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, write_atomically
+from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, remove_pipes, write_atomically
 from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
 from haikud.workspace.repository import resolve
@@ -90,9 +90,9 @@ def harvest(order: WorkspaceOrder) -> Harvest:
     Afterwards `git status` in the worktree shows what the agent left uncommitted. Where nothing is attached it only
     puts `.git` and the index right.
     """
+    warnings = _remove_pipes(order)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
-        warnings: list[str] = []
         clear_branch_lock(order)
         if owner.for_tests:
             owner = _forget_tests(order, owner, warnings)
@@ -126,9 +126,9 @@ def detach_private_git(order: WorkspaceOrder) -> list[str]:
     What the agent committed stays in its git folder, and is harvested should the task ever go on. What tests committed
     is not.
     """
+    warnings = _remove_pipes(order)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
-        warnings: list[str] = []
         _put_back(order, owner, warnings)
         if owner.for_tests:
             _forget_tests(order, owner, warnings)
@@ -152,6 +152,11 @@ def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
         if tip is not None and not _is_somewhere(repository, tip):
             found.append(f"the agent's {tip[:12]} on {order.branch} is in {order.private_git} alone")
         return found
+
+
+def _remove_pipes(order: WorkspaceOrder) -> list[str]:
+    removed = remove_pipes(Path(order.worktree))
+    return [f"removed what is no file from where git would wait on it: {', '.join(removed[:5])}"] if removed else []
 
 
 def _is_somewhere(git: Git, sha: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import mmap
 import os
 import socket
 import stat
@@ -85,6 +86,16 @@ def make_a_user_namespace_by_clone3(_place: Place) -> bool:
     if pid == 0:
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
+
+
+@namespaces(doubtful="another processor, a kernel without 32 bits, user namespaces switched off")
+def make_a_user_namespace_in_32_bits(_place: Place) -> bool:
+    """unshare(CLONE_NEWUSER) by the old gate, where the numbers are others."""
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    if os.uname().machine != "x86_64":
+        return False
+    code.write(bytes.fromhex("53 b836010000 bb00000010 cd80 5b c3"))
+    return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))() == 0
 
 
 @namespaces(root=True, doubtful="a container without CAP_SYS_ADMIN")

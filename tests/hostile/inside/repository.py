@@ -79,6 +79,21 @@ def write_among_its_objects(place: Place) -> None:
 
 
 @git_folder()
+def write_an_object_through_a_hard_link(place: Place) -> bool:
+    """What may be read may be linked, where nobody looks; then only the file's own mode stands between."""
+    found = next(path for path in (place.repository / ".git/objects").glob("??/*"))
+    link = place.worktree / "linked-object"
+    os.link(found, link)
+    try:
+        link.chmod(0o644)
+        link.open("r+b").close()
+        link.chmod(0o444)
+    finally:
+        link.unlink()
+    return True
+
+
+@git_folder()
 def delete_one_of_its_objects(place: Place) -> bool:
     found = next(path for path in (place.repository / ".git/objects").glob("??/*"))
     found.rename(found.with_name("taken"))
@@ -92,6 +107,15 @@ def put_the_git_folder_elsewhere(place: Place) -> bool:
     there.rename(aside)
     aside.rename(there)
     return True
+
+
+objects = Row("objects")
+
+
+@objects(steals="committed")
+def read_what_others_committed(place: Place) -> bytes:
+    command = ["git", "cat-file", "--batch-all-objects", "--batch"]
+    return subprocess.run(command, cwd=place.worktree, check=True, capture_output=True).stdout
 
 
 checkouts = Row("checkouts")
@@ -171,3 +195,14 @@ def replace_the_git_file_by_a_folder(place: Place) -> None:
     plant(place, made, "replaced-git")
     git.unlink()
     made.rename(git)
+
+
+@obeyed(plants=True)
+def leave_pipes_where_git_reads(place: Place) -> None:
+    """Whoever opens one waits for ever."""
+    folder = place.worktree / "pipes"
+    folder.mkdir()
+    for name in (".gitignore", ".gitattributes", ".gitmodules", "calc.py"):
+        os.mkfifo(folder / name)
+    os.mkfifo(place.private_git / "MERGE_MSG")
+    os.mkfifo(place.private_git / "info/sparse-checkout")
