@@ -54,27 +54,37 @@ def through(victim: Victim) -> tuple[dict[str, bool], dict[str, Any]]:
     return ends, said
 
 
-def use_git(folder: Path, *more: str) -> None:
+def use_git(folder: Path, *more: str, seconds: float = 30) -> None:
     """What a user does there without a thought. Whether git is content is not asked."""
     for command in (["status"], ["diff"], ["add", "-A"], ["commit", "-q", "-m", "mine"]):
-        subprocess.run(["git", *more, *command], cwd=folder, capture_output=True, check=False, timeout=60)
+        subprocess.run(["git", *more, *command], cwd=folder, capture_output=True, check=False, timeout=seconds)
+
+
+def careless(victim: Victim) -> None:
+    """The control: who uses git there as it was left runs what was planted, or waits for ever."""
+    worktree, ran = victim.attempt.worktree, victim.attempt.paths.out / "ran"
+    said = victim.run([name for name in PLANTS if name != "leave_pipes_where_git_reads"])
+    use_git(worktree)
+    use_git(worktree, f"--git-dir={victim.attempt.task_paths.private_git}", f"--work-tree={worktree}")
+    assert set(ran.read_text(encoding="utf-8").split()) == {"own-folder", "replaced-git"}, said
+    victim.run(["leave_pipes_where_git_reads"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        use_git(worktree, seconds=1)
+    ran.unlink()
 
 
 def planted(victim: Victim) -> set[str]:
-    """Which plants ran, when haikud went on with its work, and its user after it; in mode none, when nobody took care."""
-    said, ran = victim.run(PLANTS), victim.attempt.paths.out / "ran"
-    worktree = victim.attempt.worktree
+    """Which plants ran, when haikud went on with its work, and its user after it."""
+    ran = victim.attempt.paths.out / "ran"
     if victim.mode == "none":
-        use_git(worktree)
-        use_git(worktree, f"--git-dir={victim.attempt.task_paths.private_git}", f"--work-tree={worktree}")
-        careless = set(ran.read_text(encoding="utf-8").split())
-        assert careless == {"own-folder", "replaced-git"}, said
-        ran.unlink()
+        careless(victim)
+    else:
+        victim.run(PLANTS)
     with as_a_runner():
         victim.attempt.enter(Phase.VALIDATE, 80, "Measuring what was done")
         validate(victim.attempt)
         put_in_order(victim.attempt)
-    use_git(worktree)
+    use_git(victim.attempt.worktree)
     use_git(victim.bench.repository)
     return set(ran.read_text(encoding="utf-8").split()) if ran.exists() else set()
 

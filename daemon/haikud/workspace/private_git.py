@@ -155,7 +155,8 @@ def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
 
 
 def _remove_pipes(order: WorkspaceOrder) -> list[str]:
-    removed = remove_pipes(Path(order.worktree))
+    worktree = Path(order.worktree)
+    removed = remove_pipes(worktree) if is_folder(worktree) else []
     return [f"removed what is no file from where git would wait on it: {', '.join(removed[:5])}"] if removed else []
 
 
