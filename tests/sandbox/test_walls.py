@@ -101,10 +101,11 @@ def test_links_put_in_place_of_what_is_mounted_lead_nowhere(run: Run, tmp_path: 
     planted = tmp_path / "planted"
     planted.mkdir()
     (planted / "secret").write_text("the secret\n")
-    run(mode, f"mkdir -p $TMPDIR; rm -rf $TMPDIR/{first}; ln -s {planted} $TMPDIR/{first}; ls -la $TMPDIR")
+    run(mode, f"mv $TMPDIR $TMPDIR.old; mkdir $TMPDIR; ln -s {planted} $TMPDIR/{first}")
+    assert (tmp_path / "spool/out/tmp" / first).is_symlink()
     _, output = run(mode, f"ls $TMPDIR/{first}/ /tmp/{first}/; cat $TMPDIR/{first}/secret; echo x > $TMPDIR/{first}/x")
     assert "the secret" not in output
-    run(mode, f"mv $HAIKUD_OUT/tmp $HAIKUD_OUT/old; ln -s {planted} $HAIKUD_OUT/tmp")
+    run(mode, f"mv $HAIKUD_OUT/tmp $HAIKUD_OUT/older; ln -s {planted} $HAIKUD_OUT/tmp")
     assert (tmp_path / "spool/out/tmp").is_symlink()
     _, output = run(mode, "cat /tmp/secret $TMPDIR/secret; echo x > /tmp/x; echo x > $TMPDIR/y")
     assert "the secret" not in output

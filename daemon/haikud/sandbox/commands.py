@@ -78,7 +78,7 @@ def run_command(
     `stop` is asked every 50 ms; when it says True, or time is up, the tree gets TERM, `grace` seconds, then KILL. The
     tree is found through `env`'s HAIKUD_OUT too. Raises CannotStart, and TreeStillAlive where even KILL did not help.
     `pass_fds` are inherited. `wrapped`: argv starts a program (bwrap) that runs the command beneath it, in processes
-    of the same command line, and ends when the command does; it gets no TERM, which would end the command at once.
+    of the same command line, which are not told of as left running.
     """
     began = time.monotonic()
     if stop is not None and stop():
@@ -208,7 +208,6 @@ class _Running:
             grace=self._grace,
             orphans_but=self._others,
             meanwhile=self._take,
-            no_term=frozenset() if self._wrapper is None else {self._process.pid},
         )
         if self._wrapper is None:
             return ended

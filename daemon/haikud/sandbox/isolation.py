@@ -1,7 +1,7 @@
 """The walls around untrusted commands: a `Sandbox` runs them under one policy.
 
 Modes: `bwrap` (bubblewrap: a root, processes and a network of its own), `landlock` (Landlock and seccomp around the
-command) and `none`, which holds nothing back. `holds` in walls.py says what each keeps from a command. The mode's name
+command) and `none`, which holds nothing back. `holds` in matrix.py says what each keeps from a command. The mode's name
 goes into the evidence, so that a reader knows how an attempt was held. An unknown mode is an error and never a silent
 `none`: what was to be isolated must not run without; so is a wall that cannot be put up, which raises CannotStart.
 """
@@ -22,8 +22,9 @@ from haikud.contracts.masking import masked_output
 from haikud.sandbox.bwrap import bwrap_options, find_bwrap
 from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.egress_seam import PROXY_PORT, Egress
-from haikud.sandbox.landlock import DEVICE, LIST, NET_ABI, READ, WRITE, landlock_abi
+from haikud.sandbox.landlock import DEVICE, LIST, READ, WRITE, landlock_abi
 from haikud.sandbox.launcher import PLACE, Launcher
+from haikud.sandbox.matrix import has_tcp
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.seccomp import Reach, program
 from haikud.sandbox.view import SYSTEM, View, is_beneath, view_of, without
@@ -242,7 +243,7 @@ class Sandbox:
         if self._egress is not None and self._has_proxy:
             ports.append(self._egress.landlock_port())
         # Where the kernel cannot hold TCP to these ports, there is none: better no way out than any way out.
-        tcp = network == "open" or (bool(ports) and landlock_abi() >= NET_ABI)
+        tcp = has_tcp(landlock_abi(), network) and (network == "open" or bool(ports))
         reach = Reach(own_namespaces=False, tcp=tcp, other_internet=network == "open")
         orders = {
             "places": self._landlock_places(env),

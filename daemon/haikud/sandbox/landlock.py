@@ -1,7 +1,7 @@
 """Landlock and a seccomp filter around the calling process and all that it will start: `enclose`. For ever.
 
 Calls the kernel by ctypes (Python has no calls for this); the numbers are the same on every machine. Best effort down
-to ABI 1 (Linux 5.13): what an older kernel cannot hold is left out here, and `holds` in walls.py says so. Once the
+to ABI 1 (Linux 5.13): what an older kernel cannot hold is left out here, and `holds` in matrix.py says so. Once the
 rules are made, everything that cannot be put up is an error: nothing runs half enclosed.
 """
 

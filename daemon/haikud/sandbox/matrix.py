@@ -1,4 +1,4 @@
-"""What each mode keeps from a command, and what it does not: the matrix that SECURITY.md publishes.
+"""What each mode keeps from a command, and what it does not: the matrix that docs/isolation.md publishes.
 
 Pure. The tests try each line in each mode, and fail where the matrix promises more, or less, than is so.
 """
@@ -63,7 +63,7 @@ def holds(mode: str, abi: int = 7, network: str = "listed") -> dict[str, bool]:
             # No unix sockets can be made at all, so there is nothing to reach by either kind of name.
             # Landlock knows ports and not addresses: another host can be reached at the proxy's port number.
             "tcp-hosts": network == "off",
-            "tcp-ports": network != "open",  # before NET_ABI there is no TCP at all then
+            "tcp-ports": network != "open",  # before NET_ABI there is no TCP at all then (has_tcp)
             "udp": network != "open",
             "listening": network != "open",
             "proxy": network != "open",

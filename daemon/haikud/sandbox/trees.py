@@ -66,7 +66,6 @@ def end_tree(
     cgroups: Sequence[Path] = (),
     belongs: Callable[[Seen], bool] | None = None,
     meanwhile: Callable[[], object] | None = None,
-    no_term: AbstractSet[int] = frozenset(),
 ) -> list[str]:
     """End the tree of `pids` and `marker`; what was ended, as `PID COMMAND LINE`. Raises TreeStillAlive and OSError.
 
@@ -74,12 +73,10 @@ def end_tree(
     too, but for these pids; only for a subreaper whose every other child is the tree's. `cgroups`: everyone there
     belongs to the tree; they are empty in the end, and for the caller to remove. `belongs` is asked about every living
     process at every look. `meanwhile` is called while waiting, at least every 50 ms (to read a pipe that the dying
-    write to). The pids given are never reaped: whoever started them waits for them. `no_term`: these end with the
-    others of their own accord, and TERM would only break what they carry; KILL they get like everyone.
+    write to). The pids given are never reaped: whoever started them waits for them.
     """
     tree = _Tree(marker, frozenset(pids), frozenset(spare) | {os.getpid()}, orphans_but, cgroups, belongs)
     ended: dict[tuple[int, int], str] = {}
-    tree.no_term = no_term
     _terminate(tree, ended, grace, meanwhile)
     _kill(tree, ended, meanwhile)
     return list(ended.values())
@@ -109,7 +106,6 @@ class _Tree:
         self._first = True
         self.whole_groups: set[int] = set()
         """Process groups that have none but members, by the last look."""
-        self.no_term: AbstractSet[int] = frozenset()
         self._reaps = is_subreaper()
 
     def look(self) -> list[Seen]:
@@ -160,7 +156,7 @@ def _terminate(
     while grace > 0:
         living = tree.look()
         for seen in living:
-            if seen.key not in ended and seen.pid not in tree.no_term:
+            if seen.key not in ended:
                 ended[seen.key] = describe(seen.pid)
                 send_signal(seen, signal.SIGTERM)
                 send_signal(seen, signal.SIGCONT)  # a stopped process would not see the TERM

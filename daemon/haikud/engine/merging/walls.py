@@ -17,6 +17,7 @@ from haikud.sandbox.egress_seam import PROXY_PORT
 from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.probe import probe
+from haikud.workspace.borrowed import object_folders
 from haikud.workspace.merge_place import MergePlace
 
 
@@ -39,7 +40,7 @@ def merge_sandbox(
     policy = Policy(
         mode=found.mode,
         writable=(place.folder,),
-        readable=(Path(where.common) / "objects",),
+        readable=tuple(object_folders(Path(where.common))),
         hidden=(spool_root,),
         temporary=place.temporary,
         ports=tuple(sorted(ports)),
