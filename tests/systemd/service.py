@@ -26,6 +26,7 @@ SETTINGS = {
     "min_free_bytes": 0,
     "retries": {"attempts": 1, "waits": [0.1]},
     "limits": {"grace_seconds": 1.0},
+    "sandbox": {"mode": "none"},  # what is tried is the service, by agents that write where the tests look
 }
 
 

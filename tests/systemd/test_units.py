@@ -75,6 +75,33 @@ def test_what_agents_run_works_under_the_system_unit(service: Service):
     assert {"git", "tar"} <= set(there)
 
 
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="needs bubblewrap")
+def test_tasks_run_in_each_sandbox_under_the_system_unit_and_see_no_credential(service: Service):
+    credential, spool = "/run/credentials/haikud.service/anthropic_api_key", "/var/lib/haikud/spool/FORMAT"
+    service.role(
+        "looks", f'for file in {credential} {spool}; do cat "$file" >/dev/null 2>&1 && echo "saw $file"; done; :'
+    )
+
+    def looked(mode: str) -> tuple[str, str]:
+        service.settings({"sandbox": {"mode": mode}})
+        service.ctl("reload", "haikud")
+        asked = service.ask("looks")
+        response = service.answer(asked)
+        assert response["status"] == "success", (response["payload"], service.log()[-3000:])
+        return response["payload"]["evidence"]["sandbox"], (service.spool / f"logs/agent-{asked}.log").read_text()
+
+    try:
+        for wanted, found in (("auto", "bwrap"), ("landlock", "landlock")):
+            mode, log = looked(wanted)
+            assert mode == found, service.log()[-3000:]
+            assert "| saw" not in log
+        mode, log = looked("none")  # so there was something to see
+        assert (mode, "| saw " + credential in log, "| saw " + spool in log) == ("none", True, True)
+    finally:
+        service.settings({})
+        service.ctl("reload", "haikud")
+
+
 def test_the_attempts_have_cgroups_of_their_own_and_nothing_else_is_to_be_written(service: Service):
     asked = service.ask_gated()
     runner = service.runner(asked)

@@ -51,7 +51,7 @@ def bwrap_options(program: str, view: View, *, cwd: Path, own_network: bool, lau
     options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if own_network:
         options.append("--unshare-net")
-    if bwrap_version(program) >= _DISABLES_NAMESPACES and not _is_setuid(program):
+    if bwrap_version(program) >= _DISABLES_NAMESPACES and not _is_setuid(program) and not _is_read_only("/proc/sys"):
         options.append("--disable-userns")
     options += ["--new-session", "--cap-drop", "ALL"]
     options += _system()
@@ -79,6 +79,16 @@ def _roots_own_in_proc() -> Iterator[str]:
     """
     for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "mtrr"):
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
+
+
+def _is_read_only(place: str) -> bool:
+    """Whether it is mounted so, as /proc/sys is in containers: bubblewrap cannot forbid namespaces by it there.
+
+    The filter of system calls forbids them all the same.
+    """
+    with suppress(OSError):
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    return False
 
 
 def _is_setuid(program: str) -> bool:

@@ -48,17 +48,22 @@ def view_of(policy: Policy, path: str) -> View:
     listed = policy.settings
     writable = _outermost(_existing([*policy.writable, *(_place(one, home) for one in listed.writable)]))
     named = [*policy.readable, *(_place(one, home) for one in listed.readable), *tool_homes(path, home), *_python()]
-    covered = [*writable, *map(Path, SYSTEM)]
-    readable = [one for one in _existing(named) if not is_beneath(one, covered)]
+    system, secrets = [Path(one) for one in SYSTEM], _secrets_of_etc()
+    readable = [
+        one
+        for one in _existing(named)
+        # What is named beneath a secret folder is opened all the same, such as a role's command in /etc/haikud/roles.
+        if not is_beneath(one, writable) and (not is_beneath(one, system) or is_beneath(one, secrets))
+    ]
     hidden = _existing(policy.hidden)
     for one in hidden:
         if is_beneath(one, writable):
             raise ValueError(f"{one} must stay hidden, and lies in a folder that the settings make writable")
-    seen = [*writable, *readable, *map(Path, SYSTEM)]
+    seen = [*writable, *readable, *system]
     return View(
         tuple(writable),
         tuple(_outermost_but(readable, hidden)),
-        tuple(one for one in (*hidden, *_secrets_of_etc()) if is_beneath(one, seen) and one.exists()),
+        tuple(one for one in (*hidden, *secrets) if is_beneath(one, seen) and one.exists()),
         policy.temporary,
     )
 
