@@ -33,7 +33,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _word(held: bool) -> str:  # noqa: FBT001 -- all there is to say
+def _word(held: bool) -> str:
     return "held" if held else "**not held**"
 
 
