@@ -66,7 +66,8 @@ LEFT_ALONE = [
     "TOKEN=$(cat /run/token)",
     "git@github.com:owner/name.git and https://example.org:8080/path",
     "the task-ant-farm-and-its-long-name-of-words, a risk-assessment-of-some-length",
-    "KEY_FILE=/etc",
+    "KEY_FILE=/etc/haikud/the-key",
+    "DB_PASSWORD=changeme-please\nAPI_KEY=your-api-key-here\nMAX_TOKEN=123456789",
     "Bearer of bad news, basic authorization: none",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from haikud.contracts.settings import Settings
+from haikud.contracts.settings import ApiSettings, Settings
 from haikud.engine.attempts.specs import environment_of
 from haikud.engine.attempts.starting import runner_environment
 from haikud.spool.layout import AttemptPaths
@@ -27,6 +27,13 @@ def test_a_secret_value_reaches_the_runner_and_stands_in_no_order(tmp_path: Path
     }
     found = runner_environment(HOST, chosen(), AttemptPaths(tmp_path))
     assert (found["SET_TOKEN"], found["DEPLOY_TOKEN"]) == ("of-the-settings-1", "of-the-host-1")
+
+
+def test_files_with_secrets_are_hidden_from_agents():
+    settings = chosen(files=["/srv/secrets.env"]).model_copy(
+        update={"api": ApiSettings.model_validate({"key_file": "/srv/key"})}
+    )
+    assert settings.secret_files == ["/srv/secrets.env", "/srv/key"]
 
 
 def test_what_is_kept_back_is_nowhere(tmp_path: Path):

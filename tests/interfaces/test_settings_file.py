@@ -189,3 +189,9 @@ def test_a_bare_off_is_the_word_where_it_is_one_to_choose():
     assert (settings.routing, settings.api.thinking) == ("off", "off")
     assert "watcher" in faults_of("watcher: off\n")[0]
     assert "routing" in faults_of("routing: on\n")[0]
+
+
+def test_files_with_secrets_are_meant_from_the_settings_file(tmp_path: Path):
+    file = tmp_path / "haikud.yaml"
+    file.write_text("secrets: {files: [secrets.env, /srv/other]}\n")
+    assert load_settings(file, {}).secrets.files == [str(tmp_path / "secrets.env"), "/srv/other"]

@@ -35,7 +35,7 @@ def policy_of(attempt: Attempt) -> Policy:
         mode=spec.sandbox,
         writable=tuple(writable),
         readable=tuple(readable),
-        hidden=(attempt.layout.root, *([Path(spec.api.key_file).expanduser()] if spec.api.key_file else [])),
+        hidden=(attempt.layout.root, *(Path(name).expanduser() for name in spec.hidden_files)),
         temporary=temporary,
         ports=tuple(sorted(ports)),
         settings=spec.isolation,

@@ -87,6 +87,7 @@ class Spec(Model):
     pass_environment: list[str] = Field(default_factory=list)  # names that the agent gets beyond PATH, HOME, LANG
     set_environment: dict[str, str] = Field(default_factory=dict)  # but what looks secret: the runner is handed that
     withheld_environment: list[str] = Field(default_factory=list)  # named, and kept back all the same: secrets.names
+    hidden_files: list[str] = Field(default_factory=list)  # that hold secrets: out of its sight in any folder
     sandbox: str = "none"  # the mode that was found to work here: bwrap, landlock or none
     isolation: SandboxSettings = Field(default_factory=lambda: SandboxSettings.model_validate({}))
     issues: Literal["none", "local", "github"] = "none"  # whether the task gets an issue of its own, and where

@@ -53,6 +53,12 @@ def _token(kind: str, prefix: bytes, rest: bytes) -> Shape:
     return Shape(kind, [prefix], literal + rb"(?<![A-Za-z0-9_]" + literal + rb")" + rest)
 
 
+_NO_SECRET = re.compile(
+    rb"(?i)\.{0,2}/|[0-9]{1,11}(?![^\s])|(?:your|my|change|replace|insert|example|placeholder|dummy|todo|xxx|\*\*\*)"
+)
+"""How values begin that examples and settings have in place of a secret: paths, numbers, what is to be filled in."""
+
+
 def _names_a_secret(match: re.Match[bytes]) -> bool:
     """Whether `NAME=` in front of a value is a variable by which a secret is meant, where a line or a word begins."""
     data, start = match.string, match.start()
@@ -60,7 +66,7 @@ def _names_a_secret(match: re.Match[bytes]) -> bool:
     while start > least and (data[start - 1 : start].isalnum() or data[start - 1] == 0x5F):
         start -= 1
     name = data[start : match.start("name_end")].decode("ascii", "replace")
-    if not looks_secret(name) or name != name.upper():
+    if not looks_secret(name) or name != name.upper() or _NO_SECRET.match(match["secret"]):
         return False
     return start == 0 or data[start - 1 : start] in b" \t\r\n\"';|"
 

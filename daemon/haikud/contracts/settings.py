@@ -319,6 +319,11 @@ class Settings(SettingsModel):
         return named | {name: price for name, price in self.prices.items() if name not in self.models}
 
     @property
+    def secret_files(self) -> list[str]:
+        """Files that hold secrets: no command of an agent may see them."""
+        return [*self.secrets.files, *([self.api.key_file] if self.api.key_file else [])]
+
+    @property
     def sonnet_model(self) -> str:
         """The model that costs are compared with (if_all_sonnet)."""
         return self.models.get("sonnet", DEFAULT_MODELS["sonnet"])

@@ -40,7 +40,8 @@ NO_SETTINGS = frozenset(
 """Variables that mean something else: where to look, what an attempt tells its agent, what CI tells the tests."""
 
 PATHS = (("default_repository",), ("worktree_root",), ("roles_dir",), ("templates_dir",), ("api", "key_file"))
-"""The settings that are paths."""
+PATH_LISTS = (("secrets", "files"),)
+"""The settings that are paths, and those that are lists of them."""
 
 Location = tuple[str | int, ...]
 
@@ -230,6 +231,11 @@ def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
         value = group.get(name) if isinstance(group, dict) else None
         if isinstance(value, str) and value:
             group[name] = os.path.normpath(folder / Path(value).expanduser())
+    for outer, name in PATH_LISTS:
+        group = values.get(outer)
+        listed = group.get(name) if isinstance(group, dict) else None
+        if isinstance(listed, list) and all(isinstance(one, str) and one for one in listed):
+            group[name] = [os.path.normpath(folder / Path(one).expanduser()) for one in listed]
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

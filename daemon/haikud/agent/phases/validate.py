@@ -18,6 +18,7 @@ from haikud.agent.worktree import attach, git_step, measure_evidence, order_of, 
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.evidence import VerificationRun
+from haikud.contracts.masking import active_masker
 from haikud.spool.reading import holds
 from haikud.workspace.commits import commit_leftovers
 
@@ -43,6 +44,7 @@ def validate(attempt: Attempt) -> None:
 def _commit_leftovers(attempt: Attempt) -> None:
     spec = attempt.spec
     title = " ".join(clean_text(spec.task.title).split()) or spec.ref
+    title = active_masker().text(title)  # a repository forgets nothing
     message = f"{title}\n\nLeft uncommitted by {spec.agent_id}; committed by haikud for {spec.ref}.\n"
     sha = git_step(
         attempt,

@@ -86,6 +86,7 @@ def build_spec(order: Order) -> Spec:
         fresh=last.fresh,
         guidance=order.guidance,
         **environment_of(settings),
+        hidden_files=settings.secret_files,
         retry_reason=reason,
         retry_of=most,
         resume_note=note.text if note else None,

@@ -41,7 +41,7 @@ def merge_sandbox(
         mode=found.mode,
         writable=(place.folder,),
         readable=tuple(object_folders(Path(where.common))),
-        hidden=(spool_root,),
+        hidden=(spool_root, *(Path(name).expanduser() for name in settings.secret_files)),
         temporary=place.temporary,
         ports=tuple(sorted(ports)),
         settings=chosen,
