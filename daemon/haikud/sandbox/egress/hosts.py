@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from haikud.contracts.hosts import Address, Host, HostEntry, read_entry
 
@@ -18,6 +18,11 @@ _METADATA = frozenset(
     map(ip_address, ("169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
 )
 """Where clouds hand out credentials; some of it looks like an ordinary address."""
+
+_OF_NOBODY = tuple(
+    map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15", "2001:db8::/32"))
+)
+"""For documentation and benchmarks. VPNs and test networks use them as stand-ins for the hosts of the internet."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -53,7 +58,7 @@ def may_mean(entry: HostEntry, address: Address) -> bool:
     meant = _meant_by(address)
     if meant in _METADATA or meant.is_link_local or meant.is_multicast or meant.is_unspecified or _is_reserved(meant):
         return False
-    if meant.is_global and not _is_own(meant):
+    if (meant.is_global or any(meant in network for network in _OF_NOBODY)) and not _is_own(meant):
         return True
     return entry.port is not None and not entry.subdomains
 
