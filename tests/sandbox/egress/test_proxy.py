@@ -295,3 +295,11 @@ def test_silence_ends_a_connection(ways: Callable[..., Way], listen: Callable[[C
         assert read_all(client) == b""
     with way.connect() as client:
         assert read_all(client) == b""
+
+
+def test_nothing_is_said_after_the_end(ways: Callable[..., Way]):
+    way = ways()
+    way.gate._tell("before")
+    way.gate.close()
+    way.gate._tell("after")
+    assert way.said == ["before"]

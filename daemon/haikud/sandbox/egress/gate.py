@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from haikud.contracts.hosts import Address
@@ -50,7 +51,7 @@ class Gate:
         self._say, self._find, self._limits = say, find, limits
         self._password: str | None = None  # of a proxy that other processes of this machine could reach, too
         self._own_port: int | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._orders: list[Callable[[Server], None]] = []
         self._wake: Callable[[], object] = _nobody  # tells the thread of orders
@@ -93,6 +94,12 @@ class Gate:
             self._closed = True
             self._wake()
 
+    def _tell(self, text: str) -> None:
+        """A line for the log, which may be closed once this gate is."""
+        with self._lock, suppress(OSError):  # where it cannot be said, it can still be served
+            if not self._closed:
+                self._say(text)
+
     def _order(self, order: Callable[[Server], None]) -> bool:
         """Have it done on the thread; False: there is none any more."""
         with self._lock:
@@ -109,7 +116,7 @@ class Gate:
         try:
             thread.start()
         except RuntimeError as error:  # the machine has no room for another thread
-            self._say(f"network: the proxy of isolated commands cannot start: {error}")
+            self._tell(f"network: the proxy of isolated commands cannot start: {error}")
             return False
         self._thread = thread
         return True
@@ -120,7 +127,7 @@ class Gate:
 
             asyncio.run(self._serve())
         except Exception as error:  # noqa: BLE001 -- a thread's end would go unseen otherwise
-            self._say(f"network: the proxy of isolated commands has failed: {error!r}")
+            self._tell(f"network: the proxy of isolated commands has failed: {error!r}")
         finally:
             with self._lock:
                 self._closed = True
@@ -132,8 +139,8 @@ class Gate:
         from haikud.sandbox.egress.proxy import Proxy, look_up
         from haikud.sandbox.egress.server import Server
 
-        proxy = Proxy(self._hosts, self._upstreams, self._say, find=self._find or look_up, limits=self._limits)
-        server, closed, loop = Server(proxy, self._say), asyncio.Event(), asyncio.get_running_loop()
+        proxy = Proxy(self._hosts, self._upstreams, self._tell, find=self._find or look_up, limits=self._limits)
+        server, closed, loop = Server(proxy, self._tell), asyncio.Event(), asyncio.get_running_loop()
 
         def obey() -> None:
             with self._lock:
@@ -144,10 +151,14 @@ class Gate:
                 try:
                     order(server)
                 except OSError as error:
-                    self._say(f"network: a command's connections cannot be served: {error}")
+                    self._tell(f"network: a command's connections cannot be served: {error}")
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has just failed, which is said
+                loop.call_soon_threadsafe(obey)
 
         with self._lock:
-            self._wake = lambda: loop.call_soon_threadsafe(obey)
+            self._wake = wake
         obey()
         await closed.wait()
         with self._lock:
