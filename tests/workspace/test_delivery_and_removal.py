@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.workspace.conftest import SPOOL_ID, commit_file
 from haikud.workspace.commits import commit_leftovers
 from haikud.workspace.delivery import PushFailed, push_branch
 from haikud.workspace.ownership import record_path
-from haikud.workspace.private_git import detach_private_git, harvest
+from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
 from haikud.workspace.worktrees import WorkInDanger, list_worktrees, prepare_worktree, remove_worktree
 
 
@@ -70,6 +71,54 @@ def test_a_remote_that_is_not_there_is_said(bench, remote, tmp_path):
     with pytest.raises(PushFailed, match="failed") as caught:
         push_branch(order)
     assert caught.value.code == "PUSH_FAILED"
+
+
+def test_what_an_agent_writes_into_its_own_git_has_no_say_in_a_push(bench, remote, tmp_path):
+    order = bench.prepared()
+    attach_private_git(order)
+    head = commit_file(Path(order.worktree), "new.py")
+    evil = tmp_path / "evil"
+    evil.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec "$@"\n')
+    evil.chmod(0o755)
+    git(tmp_path, "init", "-q", "--bare", "stolen.git")
+    lines = f"""
+        [remote "origin"]
+            url = {tmp_path}/stolen.git
+            pushurl = {tmp_path}/stolen.git
+            receivepack = {evil} git-receive-pack
+            uploadpack = {evil} git-upload-pack
+        [url "{tmp_path}/stolen.git"]
+            insteadOf = {remote}
+        [credential]
+            helper = {evil}
+        [core]
+            sshCommand = {evil}
+            askPass = {evil}
+            fsmonitor = {evil}
+            hooksPath = {tmp_path}
+        [uploadpack]
+            packObjectsHook = {evil}
+        [gpg]
+            program = {evil}
+        [push]
+            gpgSign = true
+        [filter "evil"]
+            clean = {evil} cat
+    """
+    for place in (Path(order.private_git), Path(order.worktree)):
+        for name in ("config", "config.worktree", ".gitconfig"):
+            with (place / name).open("a") as config:
+                config.write(lines)
+        (place / "hooks").mkdir(exist_ok=True)
+        for name in ("pre-push", "reference-transaction", "post-checkout"):
+            shutil.copy(evil, place / "hooks" / name)
+    (Path(order.private_git) / "info").mkdir(exist_ok=True)
+    (Path(order.private_git) / "info" / "attributes").write_text("* filter=evil\n")
+    warned = harvest(order)
+    assert push_branch(order) == head, warned
+    assert git(remote, "rev-parse", order.branch) == head
+    assert git(tmp_path / "stolen.git", "for-each-ref") == ""
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_pre_push_hook_does_not_run(bench, remote, tmp_path):

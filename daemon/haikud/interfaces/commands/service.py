@@ -53,6 +53,7 @@ def install_service(for_user: bool, spool: Path | None, dry_run: bool) -> None:
             f"{error}: nothing was done",
             advice="put your changes into a drop-in (`systemctl edit haikud`), move that file away and call this again",
         ) from None
+    _recommend_bubblewrap()
     if for_user:
         _finish_user(placing, spool or Path.home() / "haikud/spool")
     else:
@@ -100,6 +101,16 @@ def _files(spool: Path | None, *, for_user: bool) -> list[UnitFile]:
             advice="install haikud elsewhere (python3 -m venv /opt/haikud), or use --user",
         )
     return system_files(command)
+
+
+def _recommend_bubblewrap() -> None:
+    from haikud.sandbox.bwrap import find_bwrap
+
+    if find_bwrap() is None:
+        click.echo(
+            "recommended: bubblewrap (apt-get install bubblewrap): without it agents' commands run in Landlock, which "
+            "holds less, or not at all; `haikud doctor` says what works here"
+        )
 
 
 def _config() -> Path:
