@@ -290,9 +290,9 @@ class Sandbox:
             environment=env,
             adopt=self._adopt,
         )
-        stack.callback(launcher.close)
         if listen and self._egress is not None:
             stack.callback(self._egress.release)
+        stack.callback(launcher.close)  # before that, so that nothing is adopted after the release
         launcher.serve()
         return launcher
 

@@ -27,6 +27,8 @@ _ALL_OF_ABI_1 = (1 << 13) - 1
 _CONNECT_TCP, _BIND_TCP = 2, 1
 _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
 
+_NEWEST = 7
+
 NET_ABI, IOCTL_ABI, SCOPE_ABI = 4, 5, 6
 """From which ABI on TCP, ioctl on devices, and abstract sockets and signals are held."""
 
@@ -64,13 +66,14 @@ def landlock_abi() -> int:
 def enclose(orders: Mapping[str, Any]) -> None:
     """Put up the walls. Raises OSError.
 
-    `places`: pairs of a path and what may be done there; missing ones are skipped. `ports`: the only TCP ports that
-    may be connected to, or None where TCP is not held. `filter`: a seccomp program.
+    `places`: pairs of a path and what may be done there; missing ones are skipped. `ports`: the only TCP ports that may
+    be connected to, or None where TCP is not held. `filter`: a seccomp program. `abi`, if there: no more than a kernel
+    of that ABI would hold.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities(libc)
-    abi = landlock_abi()
+    abi = min(landlock_abi(), orders.get("abi", _NEWEST))
     if abi < 1:
         raise OSError("this kernel has no Landlock")
     ruleset = _create(libc, abi, orders["ports"] is not None)

@@ -10,6 +10,7 @@ Pure: `program()` computes bytes, nothing is loaded here. Fails with `UnknownMac
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import struct
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ class Reach:
 _Instruction = tuple[int, int, int, int]
 
 
+@functools.cache
 def program(reach: Reach, machine: str | None = None) -> bytes:
     """The filter, as an array of struct sock_filter. Raises UnknownMachine."""
     machine = machine or os.uname().machine

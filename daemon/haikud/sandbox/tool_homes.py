@@ -30,6 +30,16 @@ _ROOTS: dict[str, tuple[str, ...]] = {
     ".local/share/fnm": (".local/share/fnm",),
     ".local/state/fnm_multishells": (".local/state/fnm_multishells", ".local/share/fnm"),
     ".local/share/pnpm": (".local/share/pnpm",),
+    ".npm-global": (".npm-global",),
+    ".npm-packages": (".npm-packages",),
+    "n/bin": ("n",),
+    ".yarn/bin": (".yarn/bin", ".config/yarn/global"),
+    ".composer/vendor/bin": (".composer/vendor",),  # not auth.json
+    ".config/composer/vendor/bin": (".config/composer/vendor",),
+    ".local/share/gem/ruby": (".local/share/gem/ruby",),
+    ".gem/ruby": (".gem/ruby",),  # not credentials
+    ".elan": (".elan",),
+    ".pixi": (".pixi",),
     "go/bin": ("go/bin", "go/pkg/mod"),
     ".local/bin": (
         ".local/bin",
@@ -43,7 +53,8 @@ _ROOTS: dict[str, tuple[str, ...]] = {
 }
 """Beneath the home folder: where PATH leads to, and what must be readable then."""
 
-_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta", "Cellar")
+"""In a folder that is one whole with its `bin`: a virtual environment, conda's, Homebrew's."""
 
 
 def tool_homes(path: str, home: Path) -> list[Path]:
