@@ -1,4 +1,4 @@
-"""What each mode keeps from a command, and what it does not: the matrix that docs/isolation.md publishes.
+"""What each mode keeps from a command, and what it does not: the matrix that SECURITY.md publishes.
 
 Pure. The tests try each line in each mode, and fail where the matrix promises more, or less, than is so.
 """
