@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from haikud.agent.attempt import Attempt
 from haikud.agent.environment import private_folders
 from haikud.agent.worktree import order_of
-from haikud.sandbox.egress.gate import PROXY_NAMES, open_egress
-from haikud.sandbox.egress.hosts import loopback_ports
-from haikud.sandbox.egress_seam import PROXY_PORT
+from haikud.sandbox.egress.within import local_ports, open_sandbox
 from haikud.sandbox.isolation import Sandbox
 from haikud.sandbox.policy import Policy
 from haikud.workspace.borrowed import object_folders
@@ -28,7 +25,7 @@ def policy_of(attempt: Attempt) -> Policy:
         order = order_of(attempt)
         writable.append(Path(order.private_git))
         readable += object_folders(Path(order.git_common_dir))
-    ports = set(loopback_ports(spec.isolation.hosts)) - {PROXY_PORT} if spec.isolation.network == "listed" else set()
+    ports = local_ports(spec.isolation)
     if spec.gateway and (port := urlsplit(spec.gateway.base_url).port):
         ports.add(port)
     return Policy(
@@ -44,21 +41,4 @@ def policy_of(attempt: Attempt) -> Policy:
 
 def sandbox_of(attempt: Attempt) -> Sandbox:
     """The sandbox of all the attempt's commands, with the way out that its settings leave. Raises UnknownSandbox."""
-    policy = policy_of(attempt)
-    if not _has_own_network(policy):
-        return Sandbox(policy)
-    return Sandbox(policy, open_egress(attempt.say)(policy))
-
-
-def reach_out(environment: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
-    """An environment with which programs find their way out of the sandbox. Raises OSError.
-
-    A proxy that the settings pass on is out of reach in there, and its address may hold a password: it is left out.
-    """
-    if not _has_own_network(sandbox.policy):
-        return dict(environment)
-    return {name: value for name, value in environment.items() if name not in PROXY_NAMES} | sandbox.environment()
-
-
-def _has_own_network(policy: Policy) -> bool:
-    return policy.mode != "none" and policy.settings.network != "open"
+    return open_sandbox(policy_of(attempt), attempt.say)

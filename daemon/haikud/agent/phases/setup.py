@@ -19,11 +19,12 @@ from haikud.agent.errors import AgentError
 from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
-from haikud.agent.walls import reach_out, sandbox_of
+from haikud.agent.walls import sandbox_of
 from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.contracts.secret_shapes import looks_secret
+from haikud.sandbox.egress.within import reach_out
 from haikud.sandbox.environment import API_NAMES
 from haikud.sandbox.isolation import UnknownSandbox
 from haikud.spool.durable import fsync_folder, remove_if_there, write_quickly

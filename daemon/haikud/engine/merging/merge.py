@@ -24,7 +24,8 @@ from haikud.engine.merging.choice import Choice, RepositoryChoice, choose
 from haikud.engine.merging.places import clear_left_merges, end_merge
 from haikud.engine.merging.report import as_message, conflict_report, red_report
 from haikud.engine.merging.testing import CheckRun, build_environment, check_result
-from haikud.engine.merging.walls import merge_sandbox, way_out
+from haikud.engine.merging.walls import merge_sandbox
+from haikud.sandbox.egress.within import reach_out
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
 from haikud.spool.models import UnreadableFile, read_model
@@ -168,7 +169,7 @@ class _Run:
             environment = build_environment(place, variables, _identity(where, self.settings), self.settings, self.host)
             say = self.voice.tell
             with merge_sandbox(place, where, self.layout.root, self.settings, say) as sandbox:
-                environment = way_out(environment, sandbox)
+                environment = reach_out(environment, sandbox)
                 one.runs += check_result(place, commands, environment, self.settings, sandbox, self.voice.hear, say)
         finally:
             for owner in merge_places(where.common):

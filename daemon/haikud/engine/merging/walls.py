@@ -5,15 +5,13 @@ Fails with NotMergeable where none that they allow works: what was to be isolate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from haikud.contracts.settings import Settings
 from haikud.engine.merging.choice import NotMergeable, RepositoryChoice
-from haikud.sandbox.egress.gate import PROXY_NAMES, open_egress
-from haikud.sandbox.egress.hosts import loopback_ports
-from haikud.sandbox.egress_seam import PROXY_PORT
+from haikud.sandbox.egress.within import local_ports, open_sandbox
 from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.probe import probe
@@ -36,25 +34,17 @@ def merge_sandbox(
         yield NO_SANDBOX
         return
     tell(f"sandbox {found.mode}" + (f" ({why})" if why else ""))
-    ports = set(loopback_ports(chosen.hosts)) - {PROXY_PORT} if chosen.network == "listed" else set()
     policy = Policy(
         mode=found.mode,
         writable=(place.folder,),
         readable=tuple(object_folders(Path(where.common))),
         hidden=(spool_root, *(Path(name).expanduser() for name in settings.secret_files)),
         temporary=place.temporary,
-        ports=tuple(sorted(ports)),
+        ports=tuple(sorted(local_ports(chosen))),
         settings=chosen,
     )
-    sandbox = Sandbox(policy, open_egress(tell)(policy) if chosen.network != "open" else None)
+    sandbox = open_sandbox(policy, tell)
     try:
         yield sandbox
     finally:
         sandbox.close()
-
-
-def way_out(environment: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
-    """The environment with which programs find their way out of the sandbox; other proxies are out of reach there."""
-    if sandbox.policy.mode == "none" or sandbox.policy.settings.network == "open":
-        return dict(environment)
-    return {name: value for name, value in environment.items() if name not in PROXY_NAMES} | sandbox.environment()

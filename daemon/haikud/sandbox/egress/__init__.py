@@ -8,6 +8,7 @@
     proxy.py      one connection: asked, judged, connected, passed on
     server.py     all connections, on one thread
     gate.py       what the sandbox sees of it: `open_egress`
+    within.py     a sandbox with its way out, and the environment that leads there
 
 Nothing is imported or started before the first isolated command needs it.
 """
