@@ -41,13 +41,19 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "spool" / "secret").write_text("the secret\n")
 
     def run(
-        mode: str, script: str, settings: dict[str, Any] | None = None, *, out_by: bool = False, **named: Any
+        mode: str,
+        script: str,
+        settings: dict[str, Any] | None = None,
+        *,
+        out_by: bool = False,
+        path: str | None = None,
+        **named: Any,
     ) -> tuple[Ended, str]:
         chosen = SandboxSettings.model_validate(settings or {})
         policy = Policy(mode=mode, writable=(worktree, out), temporary=out / "tmp", settings=chosen, **named)
         output: list[bytes] = []
         sandbox = Sandbox(policy, open_egress(print, {})(policy) if out_by else None)
-        env = {"PATH": os.environ["PATH"], "HAIKUD_OUT": str(out), "TMPDIR": str(out / "tmp"), "HOME": str(out)}
+        env = {"PATH": path or os.environ["PATH"], "HAIKUD_OUT": str(out), "TMPDIR": str(out / "tmp"), "HOME": str(out)}
         try:
             ended = sandbox.run(
                 ["bash", "-c", script],
@@ -110,6 +116,25 @@ def test_links_put_in_place_of_what_is_mounted_lead_nowhere(run: Run, tmp_path: 
     _, output = run(mode, "cat /tmp/secret $TMPDIR/secret; echo x > /tmp/x; echo x > $TMPDIR/y")
     assert "the secret" not in output
     assert sorted(path.name for path in planted.iterdir()) == ["secret"]
+
+
+@pytest.mark.parametrize("mode", WALLS)
+def test_what_the_settings_name_in_a_writable_folder_is_not_followed_out_of_it(run: Run, tmp_path: Path, mode: str):
+    """A command of an earlier attempt put links there."""
+    home, tree = tmp_path / "home", tmp_path / "work" / "tree"
+    (home / "base" / "bin").mkdir(parents=True)
+    (home / "secret").write_text("the secret\n")
+    (tree / "venv" / "bin").mkdir(parents=True)
+    (tree / "venv" / "pyvenv.cfg").write_text(f"home = {home}/base/bin\n")
+    (home / "base" / "secret").write_text("the secret\n")
+    (tree / "cache").symlink_to(home)
+    (tree / "named").symlink_to(home)
+    settings = {"writable": [f"{tree}/cache"], "readable": [f"{tree}/named", f"{tree}/named/secret"]}
+    script = f"cat cache/secret named/secret {home}/secret {home}/base/secret; echo x > cache/new; touch mine"
+    _, output = run(mode, script, settings, path=f"{tree}/venv/bin:{os.environ['PATH']}")
+    assert "the secret" not in output
+    assert not (home / "new").exists()
+    assert (tree / "mine").exists()
 
 
 @pytest.mark.parametrize("mode", ALL)

@@ -46,12 +46,14 @@ def view_of(policy: Policy, path: str) -> View:
     """
     home = Path("~").expanduser()
     listed = policy.settings
-    writable = _outermost(_existing([*policy.writable, *(_place(one, home) for one in listed.writable)]))
+    wanted = [*policy.writable, *(_place(one, home) for one in listed.writable)]
+    writable = _outermost(_existing(_not_within(wanted, wanted)))
+    path = os.pathsep.join(map(str, _not_within(map(Path, path.split(os.pathsep)), wanted)))
     named = [*policy.readable, *(_place(one, home) for one in listed.readable), *tool_homes(path, home), *_python()]
     system, secrets = [Path(one) for one in SYSTEM], _secrets_of_etc()
     readable = [
         one
-        for one in _existing(named)
+        for one in _existing(_not_within(named, wanted))
         # What is named beneath a secret folder is opened all the same, such as a role's command in /etc/haikud/roles.
         if not is_beneath(one, writable) and (not is_beneath(one, system) or is_beneath(one, secrets))
     ]
@@ -107,6 +109,23 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
             found[path] = None
             found[Path(os.path.realpath(path))] = None
     return list(found)
+
+
+def _not_within(paths: Iterable[Path], writable: Iterable[Path]) -> Iterator[Path]:
+    """Those that lie in none of the writable folders. What does may be a link by now, to whatever a command likes.
+
+    It is open with the folder that it lies in, so nothing is lost.
+    """
+    folders = {name for one in writable for name in (one, _location(one))}
+    for path in paths:
+        location = _location(path)
+        if not any(folder in path.parents or folder in location.parents for folder in folders):
+            yield path
+
+
+def _location(path: Path) -> Path:
+    """Where the name stands, whatever it is a link to."""
+    return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _outermost(paths: list[Path]) -> list[Path]:
