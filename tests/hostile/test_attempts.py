@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tests.hostile.inside.driver import load
 from tests.hostile.inside.registry import ATTEMPTS, FRIENDLY
-from tests.hostile.victim import Victim, as_a_runner, judge, restore, state_of
+from tests.hostile.victim import Victim, judge, restore, state_of
+from tests.support.processes import as_a_subreaper
 from tests.support.waiting import wait_until
 
 from haikud.agent.phases.validate import validate
@@ -42,11 +43,11 @@ def through(victim: Victim) -> tuple[dict[str, bool], dict[str, Any]]:
     """Which attempts got through, and what they said. What they changed is put back."""
     every = ATTEMPTS | FRIENDLY
     before = {name: state_of(victim.path(name)) for attempt in every.values() if (name := attempt.changes)}
-    with as_a_runner() if victim.mode != "none" else contextlib.nullcontext():
+    with as_a_subreaper() if victim.mode != "none" else contextlib.nullcontext():
         found = victim.run([*FRIENDLY, *DIRECT])
     expected = {name for name in DIRECT if every[name].survives}
     with contextlib.suppress(TimeoutError, AssertionError):  # the one that forks on and on is not there at once
-        wait_until(lambda: expected <= set(victim.survivors().values()), seconds=5 if victim.mode == "none" else 0.5)
+        wait_until(lambda: expected <= set(victim.survivors().values()), seconds=5 if victim.mode == "none" else 1.5)
     ends = {name: judge(victim, every[name], found.get(name), before) for name in [*FRIENDLY, *DIRECT]}
     restore(victim, before)
     said = {name: line["error"] or line["got"] for name, line in found.items()}
@@ -80,7 +81,7 @@ def planted(victim: Victim) -> set[str]:
         careless(victim)
     else:
         victim.run(PLANTS)
-    with as_a_runner():
+    with as_a_subreaper():
         victim.attempt.enter(Phase.VALIDATE, 80, "Measuring what was done")
         validate(victim.attempt)
         put_in_order(victim.attempt)
@@ -97,9 +98,10 @@ def test_without_walls_every_attempt_gets_through(victim: Victim):
     failed = {attempt.name: said.get(attempt.name) for attempt in here if not ends[attempt.name]}
     assert {name: why for name, why in failed.items() if not ATTEMPTS[name].doubtful} == {}
     assert len(here) - len(failed) >= FEWEST
-    with as_a_runner():  # what even mode none promises
+    with as_a_subreaper():  # what even mode none promises
         victim.run([name for name in DIRECT if ATTEMPTS[name].survives])
-    wait_until(lambda: not set(victim.survivors()) - lasting, seconds=5)
+    with pytest.raises(AssertionError):  # the one that forks on and on would come late
+        wait_until(lambda: set(victim.survivors()) - lasting, seconds=1.5)
     print(f"{len(here) - len(failed)} of {len(DIRECT)} attempts are real here; not: {failed}")  # noqa: T201 -- figures
     assert planted(victim) == set()
 

@@ -18,7 +18,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +34,6 @@ from haikud.agent.attempt import Attempt as RealAttempt
 from haikud.agent.phases.setup import set_up
 from haikud.agent.runner import open_attempt
 from haikud.contracts.settings import SandboxSettings
-from haikud.sandbox.prctl import is_subreaper
 
 REF = "hostile"
 INSIDE = Path(__file__).parent / "inside"
@@ -310,17 +309,6 @@ def came_to_harm(victim: Victim, name: str) -> bool:
     if name in HARMED:
         return HARMED[name](process.pid)
     return "\nState:\tT" in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-
-
-@contextlib.contextmanager
-def as_a_runner() -> Iterator[None]:
-    """For the time of a command, be what a runner is: the one whom orphans go to."""
-    before = is_subreaper()
-    libc.prctl(36, 1, 0, 0, 0)
-    try:
-        yield
-    finally:
-        libc.prctl(36, int(before), 0, 0, 0)
 
 
 def judge(victim: Victim, attempt: Attempt, found: dict[str, Any] | None, before: dict[str, object]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.processes import members
+from tests.support.processes import as_a_subreaper, members
 from tests.support.waiting import wait_until
 
 from haikud.sandbox.process_table import describe, look_at, own_children
@@ -151,3 +151,30 @@ def test_an_undumpable_process_hides_its_environment_from_its_own_user_and_can_s
         cwd="/",
     )
     assert done.returncode == 0, done.stderr
+
+
+RELAY = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+for _ in range(int(sys.argv[1])):
+    if os.fork():
+        os._exit(0)
+    time.sleep(0.003)
+os.execve("/bin/sleep", [sys.argv[2], "600"], {})
+"""
+
+
+def test_who_forks_and_ends_faster_than_we_look_is_caught_by_a_subreaper(tmp_path: Path):
+    name = f"relay-of-{os.getpid()}"
+    others = own_children()
+    with as_a_subreaper():
+        process = subprocess.Popen([sys.executable, "-c", RELAY, "200", name], env={}, start_new_session=True)
+        process.wait()
+        end_tree(marker=None, pids=[process.pid], grace=0, orphans_but=others)
+        assert own_children() == others
+    with pytest.raises(AssertionError):
+        wait_until(
+            lambda: [p for p in psutil.process_iter(["cmdline"]) if name in (p.info["cmdline"] or ())], seconds=1.5
+        )

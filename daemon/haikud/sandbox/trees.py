@@ -6,8 +6,9 @@ else the caller recognises, and, where we are a subreaper, the orphans that came
 member until it is dead, whatever becomes of its parent, session or environment.
 
 Processes fork while they are being killed; so before KILL all members are frozen, whole process groups in one stroke,
-until a look finds no new one, and the tree counts as empty only after two empty looks. Zombies are dead; where we are
-a subreaper, orphaned ones are reaped. Never touched: ourselves and `spare`.
+until a look finds no new one, and the tree counts as empty only after two empty looks; where we are a subreaper, only
+when no orphan has come to us either: that finds those who fork and end faster than we look. Zombies are dead; where we
+are a subreaper, orphaned ones are reaped. Never touched: ourselves and `spare`.
 
 What survives even KILL (a process that changed its user, one stuck in the kernel) raises TreeStillAlive. A process
 that cleared its environment and whose parents had ended before the first look is not held: there is nothing left that
@@ -21,6 +22,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from haikud.sandbox.cgroups import is_populated, kill_cgroup, processes_in
@@ -29,7 +31,9 @@ from haikud.sandbox.process_table import (
     Seen,
     carries_marker,
     describe,
+    look_at,
     look_at_all,
+    own_children,
     reap,
     send_signal,
     signal_group,
@@ -44,6 +48,8 @@ _FREEZES = 8
 _CROWD = 500
 """A tree of more processes gets no grace: it is running away."""
 
+_CHASE_SECONDS = 0.05
+_MOST_DESCRIBED = 5
 _FIRST_WAIT = 0.002
 _LONGEST_WAIT = 0.05
 
@@ -133,6 +139,28 @@ class _Tree:
         self.whole_groups = {table[pid].group for pid in found if table[pid].alive} - strangers - {0, os.getpgrp()}
         return [table[pid] for pid in sorted(found) if table[pid].alive]
 
+    def chase(self) -> dict[tuple[int, int], str] | None:
+        """KILL and reap the orphans that come to us, as fast as they come: some who lived, described; None: none came.
+
+        Who forks and ends every few milliseconds is somebody else by the time that a look at all processes is done.
+        But whoever runs on at its end is a child of ours from then on, and our children are quickly asked for.
+        """
+        if self._orphans_but is None:
+            return None
+        keep = self._orphans_but | self._pids | self._spare
+        met: dict[tuple[int, int], str] | None = None
+        end = time.monotonic() + _CHASE_SECONDS
+        while (orphans := own_children() - keep) and time.monotonic() < end:
+            met = met or {}
+            for pid in orphans:  # ours, and not reaped: the number is nobody else's
+                seen = look_at(pid) if len(met) < _MOST_DESCRIBED else None
+                if seen is not None and seen.alive:
+                    met[seen.key] = describe(pid)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            reap(orphans)
+        return met
+
     def _is_root(self, seen: Seen) -> bool:
         if seen.key in self._known or (self._first and seen.pid in self._pids):
             return True
@@ -173,7 +201,10 @@ def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[]
     while empty_looks < 2:
         living = tree.look()
         crowded = [] if living else [folder for folder in tree.cgroups if is_populated(folder)]
-        empty_looks = 0 if living or crowded else empty_looks + 1
+        chased = None if living else tree.chase()
+        ended.update(chased or {})
+        busy = bool(living or crowded or chased is not None)
+        empty_looks = 0 if busy else empty_looks + 1
         new = [seen for seen in living if seen.key not in frozen]
         for seen in new:
             ended.setdefault(seen.key, describe(seen.pid))
@@ -188,9 +219,10 @@ def _kill(tree: _Tree, ended: dict[tuple[int, int], str], meanwhile: Callable[[]
             signal_group(group, signal.SIGKILL)
         for seen in living:
             send_signal(seen, signal.SIGKILL)
-        if living or crowded:
+        if busy:
             if time.monotonic() >= end:
-                raise TreeStillAlive([describe(seen.pid) for seen in living] + [f"in {folder}" for folder in crowded])
+                left = [describe(seen.pid) for seen in living] + [f"in {folder}" for folder in crowded]
+                raise TreeStillAlive(left + list((chased or {}).values()))
             wait = _pause(wait, meanwhile)
 
 
