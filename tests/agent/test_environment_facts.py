@@ -11,6 +11,7 @@ from tests.support.repository import git
 
 from haikud.agent.reports.env_drift import find_drift, parse_names
 from haikud.agent.reports.pins import Pin, agrees, read_pins
+from haikud.sandbox.landlock import landlock_abi
 
 PEM_LINES = "MIIEpAIBAAKCAQEA1secretsecret=\nANOTHERLINEOFTHEKEYWITHOUTSMALLLETTERS=\n"
 OWN = f"""\
@@ -152,3 +153,25 @@ def test_a_failed_attempts_report_names_drift_and_mismatches_and_no_value(bench:
     assert facts["version_mismatches"] == [f"python: .python-version asks for 2.7, found {facts['python_version']}"]
     assert "hunter" not in bench.paths.result.read_text()
     assert {"haikud_version", "git_version"} <= facts.keys()
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["none", pytest.param("landlock", marks=pytest.mark.skipif(landlock_abi() < 1, reason="this kernel has none"))],
+)
+def test_to_tell_its_version_a_tool_may_run_what_the_agent_left_in_home_and_it_is_held(bench: Bench, mode: str):
+    tools, outside = bench.root / "tools", bench.root / "outside"
+    tools.mkdir()
+    # As yarn does, which goes by `yarn-path` in ~/.yarnrc.
+    (tools / "yarn").write_text('#!/bin/sh\n. "$HOME/.yarnrc"\necho 1.22.19\n')
+    (tools / "yarn").chmod(0o755)
+    bench.order(
+        f'echo \'touch "{outside}" 2>/dev/null\' > "$HOME/.yarnrc"; exit 1',
+        context={"test_command": "yarn test"},
+        set_environment={"PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin"},
+        sandbox=mode,
+    )
+    report = bench.run().error_report
+    assert report is not None
+    assert report.context.environment["yarn_version"] == "1.22.19"
+    assert outside.exists() is (mode == "none")

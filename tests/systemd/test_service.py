@@ -184,6 +184,7 @@ def test_the_user_unit_works_too_and_outlives_its_logins(machine: Machine):
     uid = machine.run("id", "-u", "dev").stdout.strip()
     machine.run("systemctl", "start", f"user@{uid}")
     service.prepare()
+    service.role("commits-nothing", "[ ! -e ~dev/.config/haikud/haikud.yaml ]")
     machine.run("chown", "-R", "dev:", "/home/dev/.config")
     said = machine.run("haikud", "install-service", "--user", user="dev").stdout
     assert "ran loginctl enable-linger dev" in said
@@ -196,6 +197,11 @@ def test_the_user_unit_works_too_and_outlives_its_logins(machine: Machine):
     wait_until(lambda: f"adopted {asked}" in service.log(), what=lambda: f"adoption; {service.log()[-2000:]}")
     service.open_gate()
     service.succeeds(asked)
+    if shutil.which("bwrap"):
+        service.settings({"sandbox": {"mode": "auto"}})
+        service.ctl("reload", "haikud")
+        held = service.answer(service.ask("commits-nothing"))
+        assert (held["status"], held["payload"]["evidence"]["sandbox"]) == ("success", "bwrap"), service.log()[-2000:]
     again = machine.run("haikud", "install-service", "--user", user="dev").stdout
     assert "haikud.service is there already" in again
     assert "placed" not in again
