@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,33 @@ def test_roles_that_would_have_every_request_rejected_are_told_first(
     assert process.returncode == 2
     assert told in err
     assert not (tmp_path / "new").exists()
+
+
+def test_files_with_secrets_are_read_at_the_start_and_again_when_settings_are_reread(spool: FakeSpool, tmp_path: Path):
+    file, config = tmp_path / "secrets.env", tmp_path / "haikud.yaml"
+    config.write_text("secrets: {files: [secrets.env]}\n")
+    where = ("run", "--spool", str(tmp_path / "new"))
+    with spool.start(*where, cwd=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert f"{file}: 'secrets.env' cannot be opened" in err
+
+    file.write_text("first-value-1\n")
+    with spool.start(*where, cwd=tmp_path) as process:
+        wait_until((tmp_path / "new" / "status.json").exists, what="the daemon's picture")
+        for value, settings in (("first-value-1", "max_agents: 3"), ("second-value-2", "max_agents: 4")):
+            file.write_text(f"{value}\n")
+            config.write_text(f"secrets: {{files: [secrets.env]}}\n{settings}\n")
+            process.send_signal(signal.SIGHUP)
+            assert process.stderr is not None
+            assert any("reread" in line for line in process.stderr), "the settings to be reread"
+            (tmp_path / "new" / "incoming" / f"{value}.json").write_text(f'{{"priority": "{value}"}}')
+            answer = tmp_path / "new" / "responses" / f"{value}.json"
+            wait_until(answer.exists, what=f"the answer {value}")
+            assert json.loads(answer.read_bytes())["correlation_id"] == value, "ids stay"
+            assert "[masked: from secrets.env]" in answer.read_text()
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def test_a_key_file_that_others_can_read_is_refused_and_not_shown(spool: FakeSpool, tmp_path: Path):
