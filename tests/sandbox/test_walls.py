@@ -223,9 +223,13 @@ def test_of_the_machines_ports_only_the_named_ones_can_be_reached(run: Run, serv
 @pytest.mark.parametrize("mode", WALLS)
 def test_the_proxy_is_there_where_hosts_are_listed_and_only_there(run: Run, mode: str):
     ask = "echo ${{http_proxy:-none}}; exec 3<>/dev/tcp/127.0.0.1/${{http_proxy##*:}} && printf '{}' >&3 && head -1 <&3"
-    script = ask.format("GET http://not-listed.example/ HTTP/1.1\\r\\nHost: not-listed.example\\r\\n\\r\\n")
+    script = "ls /proc/self/fd | wc -l; " + ask.format(
+        "GET http://not-listed.example/ HTTP/1.1\\r\\nHost: not-listed.example\\r\\n\\r\\n"
+    )
     output = run(mode, script, out_by=True)[1]
-    assert output.startswith("http://")
+    descriptors, proxy, *_ = output.split()
+    assert descriptors == "4"  # 0, 1, 2 and ls's own: none of the launcher's
+    assert proxy.startswith("http://")
     assert "HTTP/1.1 40" in output  # refused: not listed (403), or no password (407)
     assert run(mode, "echo ${http_proxy:-none}", {"network": "off"}, out_by=True)[1] == "none\n"
 

@@ -1,10 +1,10 @@
 """The last step before an untrusted command: started within the walls, or just before them, it becomes the command.
 
-Run as `python -I -S -E inside.py FD COMMAND...`; on descriptor FD, a socket, come its orders (`marshal`, from the
-runner). In mode bwrap it opens listening sockets in the command's own network and sends them out. In mode landlock it
-puts up the walls around itself. In both it sets limits, and then executes the command: the environment is its own.
-What goes wrong is sent back as text, and the command is not run: the runner then has something to read, not an exit
-code. Few imports: each one costs every command.
+Run as `python -I -S -E inside.py ORDERS LINE COMMAND...`, with two inherited descriptors: ORDERS, a file in memory that
+says what to do (`marshal`, from the runner), and LINE, a socket to answer on. In mode bwrap it opens listening sockets
+in the command's own network and sends them out. In mode landlock it puts up the walls around itself. In both it sets
+limits, and then executes the command: the environment is its own. What goes wrong is sent back as text, and the command
+is not run: the runner then has something to read, not an exit code. Few imports: each one costs every command.
 """
 
 import marshal
@@ -12,16 +12,16 @@ import os
 import sys
 from _socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
-_MOST_ORDERS = 1_048_576
 _SCM_RIGHTS = 1
 
 
 def main() -> None:
     """Take the orders, carry them out, become the command."""
-    line = socket(fileno=int(sys.argv[1]))
+    told, line = int(sys.argv[1]), socket(fileno=int(sys.argv[2]))
     os.set_inheritable(line.fileno(), False)
     try:
-        orders = marshal.loads(line.recv(_MOST_ORDERS))  # noqa: S302 -- from the runner, over its own socket
+        orders = marshal.loads(os.pread(told, os.fstat(told).st_size, 0))  # noqa: S302 -- the runner's own
+        os.close(told)
         for number, limit in orders["limits"]:
             _limit(number, limit)
         if orders["listen"]:
@@ -33,7 +33,7 @@ def main() -> None:
             enclose(orders["landlock"])
         for signal_number in (13, 25):  # SIGPIPE, SIGXFSZ: Python ignores them, and commands must not inherit that
             _default_signal(signal_number)
-        os.execvpe(sys.argv[2], sys.argv[2:], orders["environment"])  # noqa: S606 -- the command
+        os.execvpe(sys.argv[3], sys.argv[3:], orders["environment"])  # noqa: S606 -- the command
     except BaseException as error:  # noqa: BLE001 -- told to the runner, whatever it is; nothing is run
         line.send(f"{type(error).__name__}: {error}".encode(errors="replace")[:4096])
     os._exit(127)

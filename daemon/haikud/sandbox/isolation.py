@@ -23,7 +23,7 @@ from haikud.sandbox.bwrap import bwrap_options, find_bwrap
 from haikud.sandbox.commands import CannotStart, Ended, run_command
 from haikud.sandbox.egress_seam import PROXY_PORT, Egress
 from haikud.sandbox.landlock import DEVICE, LIST, READ, WRITE, landlock_abi
-from haikud.sandbox.launcher import PLACE, Launcher
+from haikud.sandbox.launcher import PLACE, Launcher, in_memory
 from haikud.sandbox.matrix import has_tcp
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.seccomp import Reach, program
@@ -223,7 +223,7 @@ class Sandbox:
             raise ValueError("a NUL byte in a path")
         descriptors.append(_memory(stack, "\0".join([*options, ""]).encode(errors="surrogateescape")))
         if launcher is not None:
-            descriptors.append(launcher.descriptor)
+            descriptors += launcher.descriptors
 
         def failure(ended: Ended, output: bytes) -> str | None:
             os.set_blocking(status, False)
@@ -255,7 +255,7 @@ class Sandbox:
             [*launcher.argv(), *argv],
             cwd,
             _harmless(env),
-            (launcher.descriptor,),
+            launcher.descriptors,
             failure=lambda _ended, _output: launcher.finish() or None,
         )
 
@@ -308,11 +308,8 @@ def _harmless(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _memory(stack: ExitStack, data: bytes) -> int:
-    """A descriptor to read that from."""
-    descriptor = os.memfd_create("haikud")
+    descriptor = in_memory(data)
     stack.callback(os.close, descriptor)
-    os.write(descriptor, data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
 

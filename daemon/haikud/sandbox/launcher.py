@@ -20,6 +20,15 @@ _MOST_SOCKETS = 64
 _MOST_WORDS = 4096
 
 
+def in_memory(data: bytes) -> int:
+    """A descriptor to read that from, for the caller to close."""
+    descriptor = os.memfd_create("haikud")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 class Launcher:
     """One start of inside.py. `adopt` takes the listening sockets, in the order of `listen`."""
 
@@ -39,26 +48,24 @@ class Launcher:
             "environment": dict(environment),
             "root": str(_ROOT),
         }
-        text = marshal.dumps(orders)
-        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders = in_memory(marshal.dumps(orders))
         try:
-            self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(text) + 65_536)
-            self._ours.send(text)
+            self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except BaseException:
-            self.close()
+            os.close(self._orders)
             raise
         self._ports, self._adopt = listen or [], adopt
         self._words = b""
         self._thread: threading.Thread | None = None
 
     @property
-    def descriptor(self) -> int:
+    def descriptors(self) -> tuple[int, int]:
         """What the launcher must inherit."""
-        return self._theirs.fileno()
+        return self._orders, self._theirs.fileno()
 
     def argv(self, place: Path = PLACE) -> list[str]:
         """The launcher, as what to put before a command."""
-        return [python(), "-I", "-S", "-E", str(place), str(self.descriptor)]
+        return [python(), "-I", "-S", "-E", str(place), *map(str, self.descriptors)]
 
     def serve(self) -> None:
         """Take the sockets as soon as they come, in a thread."""
@@ -80,8 +87,9 @@ class Launcher:
         """Give back the sockets, whatever came."""
         with suppress(OSError):
             self._ours.shutdown(socket.SHUT_RDWR)
-        if getattr(self, "_thread", None) is not None:
+        if self._thread is not None:
             self.finish()
+        os.close(self._orders)
         self._theirs.close()
         self._ours.close()
 
