@@ -17,7 +17,7 @@ from tests.engine.test_launcher import yard as yard  # noqa: PLC0414 - the same 
 from tests.spool.another_user import as_another_user, needs_root
 
 from haikud.engine.attempts.clearing import clear_attempt
-from haikud.engine.launchers import subprocess as launchers
+from haikud.engine.launchers import local as launchers
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.launchers.sighting import look_for_runner
 from haikud.sandbox.prctl import make_undumpable
