@@ -10,9 +10,7 @@ import pytest
 from tests.support.house import House
 from tests.support.npm_registry import NAME, npm_registry
 from tests.support.repository import git
-
-from haikud.sandbox.bwrap import find_bwrap
-from haikud.sandbox.landlock import NET_ABI, landlock_abi
+from tests.support.walls import skip_without
 
 NPM = shutil.which("npm") is not None
 GCC = shutil.which("gcc") is not None
@@ -68,10 +66,7 @@ git commit -q -m "Test sub"
 
 @pytest.mark.parametrize("mode", ["bwrap", "landlock"])
 def test_git_npm_pytest_gcc_and_node_work(house: House, mode: str):
-    if mode == "bwrap" and find_bwrap() is None:
-        pytest.skip("bubblewrap is not installed")
-    if mode == "landlock" and landlock_abi() < NET_ABI:
-        pytest.skip("this kernel's Landlock knows no ports")
+    skip_without(mode)
     parts = [GIT, NODE.replace("{name}", NAME) if NPM else "", COMPILER if GCC else "", PYTHON]
     house.role("worker", "set -euxo pipefail" + "".join(parts))
     with npm_registry() as port:

@@ -15,11 +15,11 @@ from tests.hostile.inside.registry import ATTEMPTS, FRIENDLY
 from tests.hostile.victim import Victim, judge, restore, state_of
 from tests.support.processes import as_a_subreaper
 from tests.support.waiting import wait_until
+from tests.support.walls import skip_without
 
 from haikud.agent.phases.validate import validate
 from haikud.agent.worktree import put_in_order
 from haikud.contracts.states import Phase
-from haikud.sandbox.isolation import MODES
 from haikud.sandbox.landlock import landlock_abi
 from haikud.sandbox.matrix import holds
 
@@ -32,8 +32,7 @@ DIRECT = [attempt.name for attempt in ATTEMPTS.values() if not attempt.plants]
 
 @pytest.fixture
 def victim(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
-    if request.param not in MODES:
-        pytest.skip(f"this version has no mode {request.param}")
+    skip_without(request.param)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with contextlib.closing(Victim(tmp_path, request.param)) as made:
         yield made

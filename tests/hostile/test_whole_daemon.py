@@ -15,9 +15,7 @@ import pytest
 from tests.support.house import House
 from tests.support.repository import CLEAN_GIT, git
 from tests.support.waiting import wait_until
-
-from haikud.sandbox.bwrap import find_bwrap
-from haikud.sandbox.landlock import NET_ABI, landlock_abi
+from tests.support.walls import skip_without
 
 SECRET = "STOLEN-what-is-in-a-file-of-the-user"
 
@@ -45,13 +43,6 @@ exit 0
 """
 
 
-def walls(mode: str) -> None:
-    if mode == "bwrap" and find_bwrap() is None:
-        pytest.skip("bubblewrap is not installed")
-    if mode == "landlock" and landlock_abi() < NET_ABI:
-        pytest.skip("this kernel's Landlock knows no ports")
-
-
 @pytest.fixture
 def house(tmp_path: Path):
     built = House(tmp_path / "house")
@@ -66,7 +57,7 @@ def house(tmp_path: Path):
 
 @pytest.mark.parametrize("mode", ["none", "bwrap", "landlock"])
 def test_a_hostile_agent_gets_no_further_than_its_own_worktree(house: House, mode: str):
-    walls(mode)
+    skip_without(mode)
     house.settings = {"sandbox": {"mode": mode}}
     house.start()
     house.request("asking", role="asking")

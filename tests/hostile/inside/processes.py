@@ -14,6 +14,7 @@ from tests.hostile.inside.registry import Place, Row
 from tests.hostile.inside.system_calls import call
 
 look = Row("memory")
+YAMA = "kernel.yama.ptrace_scope, where we are not root"
 
 
 @look(steals="environment")
@@ -37,7 +38,7 @@ def start_of_environment(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[47])
 
 
-@look(steals="environment")
+@look(steals="environment", doubtful=YAMA)
 def read_the_memory_of_another(place: Place) -> bytes:
     pid = place.pids["holder"]
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
@@ -49,7 +50,7 @@ class Span(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-@look(steals="environment")
+@look(steals="environment", doubtful=YAMA)
 def process_vm_readv_of_another(place: Place) -> bytes:
     kept = ctypes.create_string_buffer(4096)
     local = Span(ctypes.addressof(kept), 4096)
@@ -60,7 +61,7 @@ def process_vm_readv_of_another(place: Place) -> bytes:
     return kept.raw
 
 
-@look(steals="open")
+@look(steals="open", doubtful=YAMA)
 def pidfd_getfd_of_another(place: Place) -> bytes:
     pidfd = os.pidfd_open(place.pids["holder"])
     taken = call("pidfd_getfd", pidfd, place.values["held_fd"], 0)
@@ -70,7 +71,7 @@ def pidfd_getfd_of_another(place: Place) -> bytes:
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 
 
-@look()
+@look(doubtful=YAMA)
 def ptrace_another(place: Place) -> bool:
     pid = place.pids["traced"]
     call("ptrace", PTRACE_ATTACH, pid, 0, 0)
