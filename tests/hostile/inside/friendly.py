@@ -65,3 +65,9 @@ def use_devices(_place: Place) -> bool:
     with Path("/dev/null").open("wb") as null, Path("/dev/urandom").open("rb") as random:
         null.write(random.read(8))
     return True
+
+
+@allowed()
+def inherit_no_descriptor(_place: Place) -> bool:
+    """What the walls were put up with stays outside; the one beside these three is the look itself."""
+    return len(os.listdir("/proc/self/fd")) == 4  # noqa: PTH208 -- names only
