@@ -29,7 +29,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _FAST_OPEN = 0x20000000  # MSG_FASTOPEN: connects without connect(), so that Landlock does not see it
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
-_SOCK_STREAM, _TCP, _ROUTE = 1, 6, 0
+_SOCK_STREAM, _SOCK_SEQPACKET, _TCP, _ROUTE = 1, 5, 6, 0
 
 # name: (x86_64, aarch64); None: not there. From the kernel's syscall tables.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
@@ -123,7 +123,8 @@ _ON_OTHERS: dict[str, tuple[tuple[int, int], dict[int, int]]] = {
 
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 _CLONE, _CLONE3, _UNSHARE, _IOCTL = (56, 220), (435, 435), (272, 97), (16, 29)
-_SOCKET, _SENDTO, _SENDMSG, _SENDMMSG = (41, 198), (44, 206), (46, 211), (307, 269)
+_SOCKET, _SOCKETPAIR = (41, 198), (53, 199)
+_SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
 
 
 class UnknownMachine(RuntimeError):  # noqa: N818 -- the name says what is the case
@@ -134,8 +135,8 @@ class UnknownMachine(RuntimeError):  # noqa: N818 -- the name says what is the c
 class Reach:
     """What the filter leaves, where it depends on the other walls.
 
-    Netlink sockets are for routes and addresses only; no other family of sockets is let through. `socketpair` is never
-    held back.
+    Netlink sockets are for routes and addresses only; no other family of sockets is let through. A `socketpair` of
+    datagrams can be turned to any unix socket by its path, so it is held back with those; connected kinds cannot.
     """
 
     own_namespaces: bool  # else unix sockets, System V's memory and queues, and other processes' limits are outside's
@@ -166,6 +167,8 @@ def program(reach: Reach, machine: str | None = None) -> bytes:
     code += _when(_IOCTL[column], _refuse_values(1, (_TIOCSTI, _TIOCLINUX)))
     code += _when(_SOCKET[column], _socket_rules(reach))
     if not reach.own_namespaces:
+        kinds = [_load_argument(1), (_AND, 0, 0, 0xF), *_allow_words((_SOCK_STREAM, _SOCK_SEQPACKET))]
+        code += _when(_SOCKETPAIR[column], kinds)
         for numbers in _SHARED.values():
             code += _when(numbers[column], [_refuse(errno.EPERM)])
         for numbers, expected in _ON_OTHERS.values():
@@ -209,7 +212,11 @@ def _refuse_values(argument: int, values: tuple[int, ...]) -> list[_Instruction]
 
 
 def _allow_values(argument: int, values: tuple[int, ...]) -> list[_Instruction]:
-    code = [_load_argument(argument)]
+    return [_load_argument(argument), *_allow_words(values)]
+
+
+def _allow_words(values: tuple[int, ...]) -> list[_Instruction]:
+    code: list[_Instruction] = []
     for value in values:
         code += _when(value, [(_RET, 0, 0, _ALLOW)])
     return [*code, _refuse(errno.EPERM)]

@@ -158,6 +158,13 @@ def tell_systemd_that_the_daemon_is_ready(place: Place) -> None:
     to_path("tell_systemd_that_the_daemon_is_ready", place.sockets / "notify", socket.SOCK_DGRAM)
 
 
+@sockets(reaches="notify")
+def turn_one_of_a_pair_of_sockets_to_systemd(place: Place) -> None:
+    os.chdir(place.sockets)
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    say(pair[0], "turn_one_of_a_pair_of_sockets_to_systemd", "notify")
+
+
 abstract = Row("abstract-sockets")
 
 
