@@ -66,7 +66,7 @@ def careless(victim: Victim) -> None:
     said = victim.run([name for name in PLANTS if name != "leave_pipes_where_git_reads"])
     use_git(worktree)
     use_git(worktree, f"--git-dir={victim.attempt.task_paths.private_git}", f"--work-tree={worktree}")
-    assert set(ran.read_text(encoding="utf-8").split()) == {"own-folder", "replaced-git"}, said
+    assert set(ran.read_text(encoding="utf-8").split()) == {"own-folder", "replaced-git", "within", "beside"}, said
     victim.run(["leave_pipes_where_git_reads"])
     with pytest.raises(subprocess.TimeoutExpired):
         use_git(worktree, seconds=1)

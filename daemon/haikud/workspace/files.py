@@ -170,19 +170,24 @@ def move_aside(path: Path, towards: Path, suffix: str) -> Path:
 _READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
 
 
-def remove_pipes(folder: Path) -> list[str]:
+def remove_pipes(folder: Path) -> tuple[list[str], list[Path]]:
     """Take away what git would open beneath the folder and wait on for ever; the names. Nobody writes there meanwhile.
 
     Git reads these files wherever they lie, and asks of none what it is. A lock that it holds meanwhile is everybody's.
+    What is returned second is every `.git` that was found, but the folder's own.
     """
     removed: list[str] = []
+    nested: list[Path] = []
     left = [os.fspath(folder)]
     while left:
-        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:  # a path too long is so for git too
+        here = left.pop()
+        with contextlib.suppress(OSError), os.scandir(here) as entries:  # a path too long is so for git too
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
+                if entry.name == ".git":
+                    nested += [Path(entry.path)] if here != os.fspath(folder) else []
+                elif entry.is_dir(follow_symlinks=False):
                     left.append(entry.path)
                 elif entry.name in _READ_BY_GIT and not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
                     os.unlink(entry.path)  # noqa: PTH108 -- these are many
                     removed.append(os.path.relpath(entry.path, folder))
-    return sorted(removed)
+    return sorted(removed), nested

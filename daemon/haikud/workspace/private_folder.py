@@ -183,11 +183,12 @@ def _write_settings(order: WorkspaceOrder) -> None:
         key, separator, value = entry.partition(b"\n")
         if _COPIED_SETTINGS.fullmatch(key) or _COPIED_SETTINGS.fullmatch(key.lower()):
             settings.append((os.fsdecode(key), os.fsdecode(value) if separator else None))
-    text = "".join(_setting_lines(key, value) for key, value in settings)
+    text = "".join(setting_lines(key, value) for key, value in settings)
     write_quickly(Path(order.private_git) / "config", os.fsencode(text))
 
 
-def _setting_lines(key: str, value: str | None) -> str:
+def setting_lines(key: str, value: str | None) -> str:
+    """One setting, as git's own files spell it."""
     section, _, rest = key.partition(".")
     subsection, _, name = rest.rpartition(".")
     head = f"[{section}]\n"

@@ -11,6 +11,7 @@ one like any other where it can be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from haikud.workspace.durability import boot_id, mend_files, sync_branch
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, remove_pipes, write_atomically
 from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
+from haikud.workspace.repositories_within import disarm
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 
@@ -90,7 +92,7 @@ def harvest(order: WorkspaceOrder) -> Harvest:
     Afterwards `git status` in the worktree shows what the agent left uncommitted. Where nothing is attached it only
     puts `.git` and the index right.
     """
-    warnings = _remove_pipes(order)
+    warnings = _remove_traps(order)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
         clear_branch_lock(order)
@@ -126,7 +128,7 @@ def detach_private_git(order: WorkspaceOrder) -> list[str]:
     What the agent committed stays in its git folder, and is harvested should the task ever go on. What tests committed
     is not.
     """
-    warnings = _remove_pipes(order)
+    warnings = _remove_traps(order)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
         _put_back(order, owner, warnings)
@@ -154,10 +156,21 @@ def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
         return found
 
 
-def _remove_pipes(order: WorkspaceOrder) -> list[str]:
-    worktree = Path(order.worktree)
-    removed = remove_pipes(worktree) if is_folder(worktree) else []
-    return [f"removed what is no file from where git would wait on it: {', '.join(removed[:5])}"] if removed else []
+def _remove_traps(order: WorkspaceOrder) -> list[str]:
+    """What git would wait on or obey in the worktree, whoever runs it there."""
+    worktree, owner = Path(order.worktree), read_owner(order)
+    if not is_folder(worktree):
+        return []
+    removed, nested = remove_pipes(worktree)
+    warnings = []
+    if removed:
+        warnings.append(f"removed what is no file from where git would wait on it: {', '.join(removed[:5])}")
+    if owner is not None and owner.attached_tip is not None:  # else what is there is its user's
+        changed = disarm(nested, (worktree, Path(order.private_git) / "modules"), Path(order.git_common_dir))
+        if changed:
+            names = ", ".join(os.path.relpath(one, worktree) for one in changed[:5])
+            warnings.append(f"took out commands, hooks or links of git repositories within the worktree: {names}")
+    return warnings
 
 
 def _is_somewhere(git: Git, sha: str) -> bool:

@@ -179,6 +179,33 @@ def plant(place: Place, folder: Path, word: str) -> None:
         hook.chmod(0o755)
 
 
+def repository_within(place: Place, folder: Path, word: str, *more: str) -> None:
+    """One of its own, with a file that git has to read again, so that its filter is asked for."""
+    (place.private_git / "modules").mkdir(exist_ok=True)
+    subprocess.run(["git", "init", "-q", *more, str(folder)], check=True, capture_output=True)
+    (folder / "file").write_text("one\n")
+    for command in (["add", "file"], ["commit", "-q", "-m", "within"]):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+    (folder / ".gitattributes").write_text("* filter=evil diff=evil\n")
+    (folder / "file").write_text("two\n")
+    os.utime(folder / "file", (1, 1))
+    found = subprocess.run(["git", "rev-parse", "--absolute-git-dir"], cwd=folder, check=True, capture_output=True)
+    plant(place, Path(os.fsdecode(found.stdout.strip())), word)
+
+
+@obeyed(plants=True)
+def commit_a_repository_within_the_worktree(place: Place) -> None:
+    """As a submodule, which git enters by itself, whatever the settings say of submodules."""
+    folder, modules = place.worktree / "within", place.worktree / "beside"
+    repository_within(place, folder, "within")
+    repository_within(place, modules, "beside", f"--separate-git-dir={place.private_git}/modules/beside")
+    (place.worktree / ".gitmodules").write_text(
+        "".join(f'[submodule "{name}"]\npath = {name}\nurl = .\nignore = none\n' for name in ("within", "beside"))
+    )
+    for command in (["add", "-f", ".gitmodules", "within", "beside"], ["commit", "-q", "-m", "submodules"]):
+        subprocess.run(["git", *command], cwd=place.worktree, check=True, capture_output=True)
+
+
 @obeyed(plants=True)
 def plant_in_its_own_git_folder(place: Place) -> None:
     plant(place, place.private_git, "own-folder")
