@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from haikud.agent.forkserver import Sources
 from haikud.engine.launchers.forkserver import ForkserverClient
 from haikud.engine.launchers.forkserver import _receive as receive
 from haikud.engine.launchers.local import LocalLauncher
@@ -312,3 +315,54 @@ def lose_answers(kind: str, server: Any) -> Any:
             os.close(descriptor)
         return news.model_copy(update={"number": None}), []
     return news, descriptors
+
+
+async def test_no_process_but_a_runner_has_its_claim_open(forked: Yard):
+    other = replace(forked.order(key="sk-2"), attempt=2, folder=forked.folder.with_name("attempt-2"))
+    other.folder.mkdir()
+    orders = [forked.order(key="sk-1"), other]
+    pids = [forked.launcher.start(order).pid for order in orders]
+    for order in orders:
+        await until((order.folder / "seen.json").exists)
+    for process in (os.getpid(), forked.server.pid, *pids):
+        mine = [order.folder / "claim" for order, pid in zip(orders, pids, strict=True) if pid == process]
+        assert [place for place in open_files(process).values() if place.name == "claim"] == mine
+    assert not [place for place in open_files(forked.server.pid).values() if "haikud-key" in place.name]
+    forked.launcher.terminate(other.name, force=True)
+
+
+def open_files(pid: int | None) -> dict[int, Path]:
+    return {int(found.name): found.readlink() for found in Path(f"/proc/{pid}/fd").iterdir() if found.is_symlink()}
+
+
+async def test_the_last_descriptors_of_the_forkserver_are_enough_to_fork_and_to_tell_the_code(forked: Yard):
+    assert forked.server.pid is not None
+    used = open_files(forked.server.pid)
+    free = [number for number in range(64) if number not in used]
+    resource.prlimit(forked.server.pid, resource.RLIMIT_NOFILE, (free[1] + 1, free[1] + 1))  # for log and claim
+    assert parent_of(forked.launcher.start(forked.order()).pid) == forked.server.pid
+    await forked.seen()
+    forked.let_end(7)
+    assert await forked.ended() == End(EndKind.EXITED, 7)
+
+
+async def test_an_environment_that_is_not_utf_8_is_handed_on_as_it_is(yard: Yard):
+    path = f"{os.defpath}:/home/jos\udce9"
+    yard.launcher.start(yard.order(environment={"PATH": path}))
+    assert (await yard.seen())["environment"]["PATH"] == path
+
+
+async def test_a_start_that_breaks_leaves_the_claim_free(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("haikud.engine.launchers.local.import_path", list)  # a bug of ours: no mapping
+    with pytest.raises(TypeError):
+        yard.launcher.start(yard.order())
+    assert yard.claim_is_free()
+
+
+def test_code_that_came_while_it_was_loaded_is_no_code_to_fork_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert not Sources().have_changed()
+    (tmp_path / "late.py").touch()
+    late = ModuleType("haikud.late")
+    late.__file__ = str(tmp_path / "late.py")
+    monkeypatch.setitem(sys.modules, "haikud.late", late)
+    assert Sources().have_changed()

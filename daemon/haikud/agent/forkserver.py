@@ -15,10 +15,12 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import json
 import os
 import select
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from typing import NoReturn
 
 from haikud.contracts.forking import MOST_BYTES, ForkNews, ForkOrder, NewsKind
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
+from haikud.spool.claims import own_identity
 
 TITLE = "haikud-forkserver"
 
@@ -72,32 +75,38 @@ class Forkserver:
             data, handed, flags, _ = socket.recv_fds(self._link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return False
+        pid = None
         try:
             if not data:
                 return False
-            order = ForkOrder.model_validate_json(data)
+            order = ForkOrder.model_validate(json.loads(data))  # not by pydantic's reader: it takes no half surrogates
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(handed) != len(order.handed):
                 self._say(ForkNews(kind=NewsKind.REFUSED, number=order.number, why="the order came in part only"))
             elif self._is_stale():
                 self._say(ForkNews(kind=NewsKind.STALE, number=order.number))
             else:
-                self._fork(order, dict(zip(order.handed, handed, strict=True)))
+                pid = self._fork(order, dict(zip(order.handed, handed, strict=True)))
         finally:
             for descriptor in handed:
                 os.close(descriptor)
+        if pid is not None:  # not before: each of those may have been the last that we may have
+            self._watch(order, pid)
         return True
 
-    def _fork(self, order: ForkOrder, handed: dict[str, int]) -> None:
+    def _fork(self, order: ForkOrder, handed: dict[str, int]) -> int | None:
         try:
             pid = os.fork()
         except OSError as error:
             self._say(ForkNews(kind=NewsKind.REFUSED, number=order.number, why=str(error)))
-            return
+            return None
         if pid == 0:
             self._become_runner(order, handed)
+        return pid
+
+    def _watch(self, order: ForkOrder, pid: int) -> None:
         try:
             pidfd = os.pidfd_open(pid)
-        except OSError:  # no descriptor is left to watch it by: the daemon finds it by its claim
+        except OSError:  # the machine has none left to watch it by: the daemon finds it by its claim
             self._say(ForkNews(kind=NewsKind.FORKED, number=order.number, pid=pid))
             return
         self._runners[pidfd] = pid
@@ -153,15 +162,17 @@ class Forkserver:
 
 
 class Sources:
-    """The files that our own code was loaded from, as they were."""
+    """The files that our code was loaded from, as they were; what came meanwhile may not be what is loaded."""
 
     def __init__(self) -> None:
         files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_watched(name)]
         self._seen = {file: _look(file) for file in files if file}
+        began, now = _began(), time.time_ns()  # what is of the future says that a clock was set
+        self._is_mixed = any(seen and began < seen.st_ctime_ns <= now for seen in self._seen.values())
 
     def have_changed(self) -> bool:
-        """Whether one of them is another by now, or gone."""
-        return any(_look(file) != seen for file, seen in self._seen.items())
+        """Whether one of them is another by now, or gone, or already was when we had loaded."""
+        return self._is_mixed or any(_sign(_look(file)) != _sign(seen) for file, seen in self._seen.items())
 
 
 def main(argv: list[str]) -> int:
@@ -221,12 +232,22 @@ def _is_watched(name: str) -> bool:
     return name.startswith("haikud.") or "." not in name
 
 
-def _look(file: str) -> tuple[int, int] | None:
+def _look(file: str) -> os.stat_result | None:
     try:
-        found = os.stat(file)  # noqa: PTH116 - hundreds of them for each fork
+        return os.stat(file)  # noqa: PTH116 - hundreds of them for each fork
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino
+
+
+def _sign(found: os.stat_result | None) -> tuple[int, int] | None:
+    return (found.st_mtime_ns, found.st_ino) if found is not None else None
+
+
+def _began() -> int:
+    """When this process was started, at the latest: in nanoseconds, by the clock of files' times."""
+    ticks = own_identity().start_time + 1
+    seconds_ago = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time_ns() - int(seconds_ago * 1_000_000_000)
 
 
 def _find_room() -> tuple[int, int] | None:

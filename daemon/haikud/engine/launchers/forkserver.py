@@ -10,6 +10,7 @@ No method waits for long but `fork`, and that not for more than ANSWER_SECONDS.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import socket
@@ -55,7 +56,6 @@ class Forked:
 
     pid: int
     pidfd: int | None
-    server: _Server
 
 
 @dataclass(eq=False)
@@ -68,7 +68,6 @@ class _Server:
     is_ready: bool = False
     is_retired: bool = False
     runners: set[int] = field(default_factory=set)
-    codes: dict[int, int] = field(default_factory=dict)
 
 
 class ForkserverClient:
@@ -129,7 +128,7 @@ class ForkserverClient:
             return None
         self._number += 1
         order = {"number": self._number, "argv": [*argv], "environment": dict(environment), "handed": list(handed)}
-        message = ForkOrder.model_validate(order).model_dump_json().encode()
+        message = json.dumps(ForkOrder.model_validate(order).model_dump()).encode()  # also what UTF-8 cannot say
         if len(message) > MOST_BYTES:
             return None
         try:
@@ -188,7 +187,7 @@ class ForkserverClient:
                 continue
             if news.kind is NewsKind.FORKED and news.pid is not None:
                 server.runners.add(news.pid)
-                return Forked(news.pid, descriptors[0] if descriptors else None, server)
+                return Forked(news.pid, descriptors[0] if descriptors else None)
             if news.kind is NewsKind.STALE:
                 self._retire(server)
             else:

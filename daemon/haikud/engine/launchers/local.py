@@ -105,12 +105,13 @@ class LocalLauncher:
         try:
             runner = self._spawn_in_cgroup(order, claim, self._forkserver)
         except Unclear:
-            release_claim(claim)
-            return self._start_after_all(order)
+            runner = None
         except OSError as error:
-            release_claim(claim)
             raise LaunchFailed(str(error)) from error
-        release_claim(claim)
+        finally:
+            release_claim(claim)
+        if runner is None:
+            return self._start_after_all(order)
         self._watch(runner)
         return runner.handle
 
