@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from tests.sandbox.test_walls import WALLS
 
+from haikud.contracts.settings import SandboxSettings
 from haikud.sandbox import probe as probing
 from haikud.sandbox.landlock import landlock_abi
 from haikud.sandbox.probe import apparmor_profile, probe
@@ -21,6 +23,13 @@ NO_NAMESPACES = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 @pytest.mark.parametrize("mode", WALLS)
 def test_walls_that_work_are_found_by_putting_them_up(mode: str):
     assert probe(mode) == probing.Probed(mode)
+
+
+@pytest.mark.parametrize("mode", WALLS)
+@pytest.mark.parametrize("opened", ["readable", "writable"])
+def test_settings_that_open_the_folder_of_the_try_are_no_fault_of_the_walls(mode: str, opened: str):
+    settings = SandboxSettings.model_validate({opened: [tempfile.gettempdir()]})
+    assert probe(mode, settings) == probing.Probed(mode)
 
 
 def in_container(wanted: str) -> list[str]:

@@ -18,6 +18,7 @@ def policy_of(attempt: Attempt) -> Policy:
     """The worktree, out/ and the private git folder to write; the attempt's own papers and git's objects to read."""
     spec, paths = attempt.spec, attempt.paths
     _, temporary = private_folders(paths)
+    private: tuple[Path, ...] = ()
     writable, readable = [attempt.worktree, paths.out], [paths.assignment, paths.guidance, paths.dependencies]
     # Whoever wrote the role chose these files, in a folder that the plan has no say in.
     readable += [Path(word) for word in spec.role.command or () if word.startswith("/") and Path(word).is_file()]
@@ -25,6 +26,7 @@ def policy_of(attempt: Attempt) -> Policy:
         order = order_of(attempt)
         writable.append(Path(order.private_git))
         readable += object_folders(Path(order.git_common_dir))
+        private = (Path(order.repository), Path(order.git_common_dir), attempt.worktree.parent)
     ports = local_ports(spec.isolation)
     if spec.gateway and (port := urlsplit(spec.gateway.base_url).port):
         ports.add(port)
@@ -33,6 +35,7 @@ def policy_of(attempt: Attempt) -> Policy:
         writable=tuple(writable),
         readable=tuple(readable),
         hidden=(attempt.layout.root, *(Path(name).expanduser() for name in spec.hidden_files)),
+        private=private,
         temporary=temporary,
         ports=tuple(sorted(ports)),
         settings=spec.isolation,

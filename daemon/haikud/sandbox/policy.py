@@ -20,6 +20,7 @@ class Policy:
     writable: tuple[Path, ...] = ()  # folders and files: the worktree, out/, the private git folder, caches
     readable: tuple[Path, ...] = ()  # beyond the system's: the repository's objects, the assignment, tools in a home
     hidden: tuple[Path, ...] = ()  # out of sight even where a readable folder holds it: the spool, a key's file
+    private: tuple[Path, ...] = ()  # out of sight where nothing but the system's places would show it: the repository
     temporary: Path | None = None  # a folder that stands for /tmp where the mode can do that; in one of the writable
     ports: tuple[int, ...] = ()  # on loopback that stay reachable: the gateway's
     settings: SandboxSettings = field(default_factory=lambda: SandboxSettings.model_validate({}))

@@ -22,6 +22,7 @@ from haikud.sandbox.isolation import Sandbox
 from haikud.sandbox.landlock import landlock_abi
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.trees import TreeStillAlive
+from haikud.sandbox.view import named_place
 
 _SECONDS = 60.0
 _ALLOWED, _FORBIDDEN = "may-be-read", "must-not-be-read"
@@ -83,7 +84,7 @@ def _try(mode: str, folder: Path, settings: SandboxSettings) -> str | None:
     (allowed / _ALLOWED).write_text(f"{_ALLOWED}\n", encoding="ascii")
     (folder / _FORBIDDEN).write_text(f"{_FORBIDDEN}\n", encoding="ascii")
     said: list[bytes] = []
-    sandbox = Sandbox(Policy(mode=mode, writable=(allowed,), settings=settings))
+    sandbox = Sandbox(Policy(mode=mode, writable=(allowed,), settings=_but_for(folder, settings)))
     ended = sandbox.run(
         ["/bin/sh", "-c", _SCRIPT, "sh", str(allowed / _ALLOWED), str(folder / _FORBIDDEN)],
         cwd=allowed,
@@ -98,6 +99,16 @@ def _try(mode: str, folder: Path, settings: SandboxSettings) -> str | None:
     if ended.exit_code == 0 and _ALLOWED in lines:
         return None
     return f"a command could not run: {' '.join(lines)[:500] or ended}"
+
+
+def _but_for(folder: Path, settings: SandboxSettings) -> SandboxSettings:
+    """Without what would open the folder of the try itself, such as /tmp: that the settings do so is no fault."""
+    home, real = Path("~").expanduser(), Path(os.path.realpath(folder))
+    places = {
+        name: [one for one in listed if not real.is_relative_to(os.path.realpath(named_place(one, home)))]
+        for name, listed in (("readable", settings.readable), ("writable", settings.writable))
+    }
+    return settings.model_copy(update=places)
 
 
 def _why_no_landlock() -> str:

@@ -1,7 +1,8 @@
 """What of the machine's files commands get to see, for a policy: the same for every mode that can hold it.
 
 The system's places are programs, libraries and settings that every user may read. What not everybody may read there
-(keys, password hashes) is left out, whoever we are: the daemon may run as root, or in a group that reads more.
+(keys, password hashes) is left out, whoever we are: the daemon may run as root, or in a group that reads more. So are
+our home folder and the repository, where they lie in such a place (a service's home is often in /opt).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from haikud.sandbox.policy import Policy
 from haikud.sandbox.tool_homes import tool_homes
 
 SYSTEM = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu", "/etc"),
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc"),
+    *("/nix/store", "/nix/var/nix/profiles", "/gnu/store"),  # and not the socket of Nix's daemon, which has a network
     *("/run/current-system", "/var/lib/ca-certificates", "/sys/devices/system"),
 )
 """Readable in every mode, where they exist."""
@@ -46,11 +48,18 @@ def view_of(policy: Policy, path: str) -> View:
     """
     home = Path("~").expanduser()
     listed = policy.settings
-    wanted = [*policy.writable, *(_place(one, home) for one in listed.writable)]
+    wanted = [*policy.writable, *(named_place(one, home) for one in listed.writable)]
     writable = _outermost(_existing(_not_within(wanted, wanted)))
     path = os.pathsep.join(map(str, _not_within(map(Path, path.split(os.pathsep)), wanted)))
-    named = [*policy.readable, *(_place(one, home) for one in listed.readable), *tool_homes(path, home), *_python()]
-    system, secrets = [Path(one) for one in SYSTEM], _secrets_of_etc()
+    named = [
+        *policy.readable,
+        *(named_place(one, home) for one in listed.readable),
+        *tool_homes(path, home),
+        *_python(home),
+    ]
+    system = [Path(one) for one in SYSTEM]
+    ours = [one for one in _existing([home, *policy.private]) if is_beneath(one, system) and one not in system]
+    secrets = (*_secrets_of_etc(), *(one for one in ours if not is_beneath(one, [*writable, *_existing(named)])))
     readable = [
         one
         for one in _existing(_not_within(named, wanted))
@@ -97,7 +106,8 @@ def without(place: Path, hidden: Iterable[Path]) -> tuple[list[Path], list[Path]
     return parts, opened
 
 
-def _place(text: str, home: Path) -> Path:
+def named_place(text: str, home: Path) -> Path:
+    """The place that the settings name so."""
     return Path(os.path.normpath(home / Path(text).expanduser()))
 
 
@@ -167,6 +177,10 @@ def python() -> str:
     return os.path.realpath(sys.executable)
 
 
-def _python() -> list[Path]:
-    """What the launcher needs; and what commands that are Python programs of ours do."""
-    return [Path(sys.base_prefix)]
+def _python(home: Path) -> Iterator[Path]:
+    """What the launcher needs; and what commands that are Python programs of ours do. Never a home folder's all."""
+    for prefix in (Path(sys.base_prefix), Path(sys.prefix)):
+        if home.is_relative_to(prefix) or prefix == home / ".local":
+            yield from (prefix / "bin", prefix / "lib")
+        else:
+            yield prefix

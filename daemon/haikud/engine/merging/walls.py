@@ -39,6 +39,7 @@ def merge_sandbox(
         writable=(place.folder,),
         readable=tuple(object_folders(Path(where.common))),
         hidden=(spool_root, *(Path(name).expanduser() for name in settings.secret_files)),
+        private=(Path(where.common), Path(where.common).parent, place.folder.parent),
         temporary=place.temporary,
         ports=tuple(sorted(local_ports(chosen))),
         settings=chosen,
