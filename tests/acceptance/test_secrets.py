@@ -13,6 +13,7 @@ from tests.support.house import House
 from tests.support.repository import git
 from tests.support.scripts import conversation, scenario
 
+from haikud.contracts.base import utc_now
 from haikud.offline.scenario import parse_scenario
 from haikud.offline.server import ScriptedApi
 
@@ -135,3 +136,16 @@ def test_no_planted_secret_stands_in_anything_that_haikud_writes(house: House):
     words = places_of({"told": told}, house.spool, passed_over=AGENTS_OWN).get("told", [])
     assert {Path(one).name for one in words} <= set(REQUESTERS_OWN), words
     assert git(worktree, "log", "-1", "--format=%s") == f"Add {known['repository']}", "what is committed is not touched"
+
+
+def test_a_variable_that_holds_a_tasks_name_neither_doubles_its_issue_nor_hides_its_branch(house: House):
+    house.environment = {"ISSUE_KEY": "ABC-1234", "CACHE_KEY": f"{utc_now():%Y-%m-%d}"}
+    house.settings["issues"] = "local"
+    second = 'case "$HAIKUD_OUT" in */attempt-1/*) exit 75;; esac; echo "# $ISSUE" >> calc.py; git commit -qam More'
+    role = house.role("second", second)
+    house.start()
+    house.request("ABC-1234", role=role)
+    response = house.response("ABC-1234")
+    assert (response["status"], response["payload"]["attempts"]) == ("success", 2), house.tail()
+    assert response["payload"]["branch"] == "feature/ABC-1234"
+    assert len(list((house.spool / "issues").glob("*.json"))) == 1

@@ -136,6 +136,30 @@ def test_a_document_stays_one_and_keeps_the_ids_by_which_it_is_found():
     assert masker.document(b'{"a": "b"}') == b'{"a": "b"}'
 
 
+def test_times_and_names_in_a_document_stay_whoever_has_them_in_a_variable():
+    values = {"2026-11-23": "CACHE_KEY", "ABC-1234": "ISSUE_KEY", "claude-haiku-5-5": "MODEL_KEY"}
+    document = {
+        "at": "2026-11-23T10:30:00.123Z",
+        "branch": "feature/ABC-1234",
+        "worktree": "/home/me/ABC-1234/worktrees/ABC-1234",
+        "quota_refs": ["ABC-1234.one"],
+        "model": "claude-haiku-5-5",
+    }
+    data = json.dumps(document).encode()
+    masked = json.loads(Masker(values).document(data[:-1] + b', "said": "ABC-1234 on 2026-11-23"}'))
+    assert masked == {**document, "said": "[masked: ISSUE_KEY] on [masked: CACHE_KEY]"}
+
+
+def test_a_document_with_half_a_surrogate_pair_stays_utf_8():
+    data = b'{"said": "\\ud83d hunter2hunter2"}\n'
+    assert Masker({"hunter2hunter2": "PW"}).document(data) == b'{"said":"\\ud83d [masked: PW]"}\n'
+
+
+def test_a_value_that_names_a_place_is_no_secret_and_others_are():
+    masker = Masker({"ABC-1234": "ISSUE_KEY", "hunter2hunter2": "PW"}).without(["/spool/plans/ABC-1234/ABC-1234"])
+    assert masker.text("ABC-1234 hunter2hunter2") == "ABC-1234 [masked: PW]"
+
+
 MIXED = "\n".join(
     ["start", *(around.format(secret) for _, secret, around in SHAPED), "value hunter2hunter2 end", PEM, "last"]
 ).encode()

@@ -35,6 +35,7 @@ from haikud.agent.worktree import put_in_order
 from haikud.contracts.attempt import Assignment, Result, Spec
 from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import ErrorType
+from haikud.contracts.masking import active_masker, use_masker
 from haikud.contracts.states import Phase
 from haikud.spool.agent_log import AgentLog, make_up_tokens
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
@@ -66,6 +67,7 @@ def run_attempt(
     """
     attempt = open_attempt(folder, api_key, stop)
     attempt.tokens, attempt.given = tokens or {}, given or {}
+    use_masker(active_masker().without(_names(attempt)))
     place = ResultPlace(attempt.paths)
     _load_all(attempt)
     _say_hello(attempt)
@@ -85,6 +87,14 @@ def run_attempt(
     place.put(result)
     _say_goodbye(attempt, ending, result)
     return EXIT_BUG if broke else 0
+
+
+def _names(attempt: Attempt) -> list[str]:
+    """What an attempt's effects are found by again, and its work."""
+    spec = attempt.spec
+    order = spec.workspace
+    places = [order.repository, order.worktree, order.branch, order.main_branch, *order.merge_refs] if order else []
+    return [str(attempt.paths.folder), spec.agent_id, spec.role.name, spec.role.model, *places]
 
 
 def open_attempt(folder: Path, api_key: str | None, stop: threading.Event) -> Attempt:

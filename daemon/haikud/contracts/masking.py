@@ -4,8 +4,8 @@ A `Masker` knows exact values (the API's key, tokens, what the settings name), e
 it and in base64, and the shapes of secret_shapes.py. `MaskedStream` masks what comes in pieces: a secret that is cut in
 two is held back until it is whole. Masking what is masked already changes nothing.
 
-A process has one masker, `masker()`, from its boot on (`use_masker`): whoever writes asks for it, so that no writer has
-to be handed one, or can be forgotten. Before that there are shapes alone.
+A process has one masker, `active_masker()`, from its boot on (`use_masker`): whoever writes asks for it, so that no
+writer has to be handed one, or can be forgotten. Before that there are shapes alone.
 
 Not found: a secret in a spelling of its own (split by escape sequences, reversed, compressed, in UTF-16, as hex), and
 one that is shorter than LEAST_BYTES or a plain word. Standard library alone; no failure of its own.
@@ -38,9 +38,13 @@ _PLAIN = re.compile(rb"[a-z_-]{1,15}|[0-9]{1,11}")
 
 _MARK = re.compile(r"\[masked: [^\[\]\n]{1,80}\]")
 
-IDS = frozenset({"id", "ref", "plan_id", "task_id", "correlation_id", "escalation_id", "agent_id"})
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
-"""What names a task in our files stays: a record whose name is masked could not be read again."""
+IDS = frozenset(
+    {"id", "ref", "refs", "quota_refs", "plan_id", "task_id", "correlation_id", "escalation_id", "agent_id", "marker"}
+    | {"role", "model", "branch", "worktree", "base_sha", "head_sha"}
+)
+_ID = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./-]{0,200}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z")
+"""What names things in our files stays, and times do: a record without them could not be read again."""
 
 
 def is_maskable(value: str) -> bool:
@@ -92,6 +96,16 @@ class Masker:
         spans = self.spans(data)
         return render(data, spans).decode("utf-8", "surrogatepass") if spans else text
 
+    def without(self, names: Iterable[str]) -> Masker:
+        """The same, but for values that stand in names which everybody sees: paths, ids, branches.
+
+        What names a file hides nothing, and words that lead to one must stay as they are.
+        """
+        seen = [name.encode("utf-8", "surrogateescape") for name in names]
+        other = Masker()
+        other._known = [one for one in self._known if not any(one[0] in name for name in seen)]
+        return other
+
     def value(self, value: Any, spared: Iterable[str] = ()) -> Any:
         """A JSON value with all its texts masked, names of fields too, but for what stands under the names `spared`."""
         return self._value(value, frozenset(spared))
@@ -108,18 +122,21 @@ class Masker:
         if new == old:
             return data
         separators = (",", ":") if indent is None else None
-        text = json.dumps(new, ensure_ascii=False, indent=indent, separators=separators)
-        return text.encode("utf-8", "surrogatepass") + (b"\n" if data.endswith(b"\n") else b"")
+        try:
+            text = json.dumps(new, ensure_ascii=False, indent=indent, separators=separators).encode()
+        except UnicodeEncodeError:  # half a surrogate pair: JSON can say it, UTF-8 cannot
+            text = json.dumps(new, indent=indent, separators=separators).encode()
+        return text + (b"\n" if data.endswith(b"\n") else b"")
 
     def _value(self, value: Any, spared: frozenset[str], *, ids: bool = False) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return value if ids and _TIME.fullmatch(value) else self.text(value)
         if isinstance(value, list):
             return [self._value(each, spared, ids=ids) for each in value]
         if isinstance(value, dict):
             return {
                 self.text(name): inner
-                if name in spared or (ids and name in IDS and isinstance(inner, str) and _ID.fullmatch(inner))
+                if name in spared or (ids and name in IDS and _is_name(inner))
                 else self._value(inner, spared, ids=ids)
                 for name, inner in value.items()
             }
@@ -131,6 +148,12 @@ class Masker:
             while at >= 0:
                 yield Span(at, at, at + len(spelling), kind)
                 at = data.find(spelling, at + len(spelling))
+
+
+def _is_name(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_name(each) for each in value)
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def render(data: bytes, spans: Iterable[Span], end: int | None = None) -> bytes:

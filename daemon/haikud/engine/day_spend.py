@@ -16,7 +16,7 @@ from haikud.contracts.day_record import DayRecord
 from haikud.contracts.usage import add_dollars
 from haikud.spool.durable import write_durably
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump_as_is, read_model
 
 MOST_NAMES = 100
 """More attempts than can have been counted and not settled when a daemon died."""
@@ -53,7 +53,7 @@ class DaySpend:
         if name in self.counted:
             return
         counted = [*self.counted, name][-MOST_NAMES:]
-        write_durably(self.path, dump(DayRecord(day=self.day, cost_usd=spent, counted=counted)))
+        write_durably(self.path, dump_as_is(DayRecord(day=self.day, cost_usd=spent, counted=counted)))
         self.spent_usd, self.counted = spent, counted
 
 

@@ -16,7 +16,7 @@ from haikud.contracts.role_history import MOST_ROLES, MOST_TASKS, FinishedTask, 
 from haikud.engine.estimates import Typical, median
 from haikud.spool.durable import write_quickly
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump_as_is, read_model
 
 SECONDS_BETWEEN = 60.0
 
@@ -73,7 +73,7 @@ def read_role_history(layout: SpoolLayout) -> RoleHistory:
 def write_role_history(path: Path, record: RoleHistoryRecord) -> bool:
     """Replace the file; False where the machine refuses: nothing but estimates after a restart depends on it."""
     try:
-        write_quickly(path, dump(record))
+        write_quickly(path, dump_as_is(record))
     except OSError:
         return False
     return True

@@ -17,7 +17,7 @@ from haikud.contracts.states import TaskState
 from haikud.spool.droppers import group_id
 from haikud.spool.durable import make_folder, write_new_durably
 from haikud.spool.layout import DROP_FOLDERS, TOP_FOLDERS, SpoolLayout
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump_as_is, read_model
 
 GROUP_FOLDERS = (*DROP_FOLDERS, "responses", "escalations")
 """Where a group drops and reads. 2770: what is made there belongs to the group."""
@@ -74,7 +74,7 @@ def open_spool(root: Path, *, group: str | None = None) -> SpoolFormat:
 def _identify(layout: SpoolLayout) -> SpoolFormat:
     new = SpoolFormat(format=SPOOL_FORMAT, spool_id=str(uuid.uuid4()))
     try:
-        write_new_durably(layout.format_file, dump(new))
+        write_new_durably(layout.format_file, dump_as_is(new))
     except FileExistsError:
         other = read_format(layout)  # another process was faster
         if other is None:

@@ -17,7 +17,7 @@ from haikud.contracts.usage import add_dollars
 from haikud.contracts.usage_journal import AttemptUsage
 from haikud.spool.durable import write_durably
 from haikud.spool.layout import AttemptPaths, GatewayPaths
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump_as_is, read_model
 from haikud.spool.usage_journal import read_charges, read_day, used_by_attempt
 
 SLACK = timedelta(hours=1)
@@ -54,7 +54,7 @@ def usage_by_journal(gateway: GatewayPaths, ref: str, attempt: int, since: datet
 
 def keep_usage(paths: AttemptPaths, usage: AttemptUsage) -> None:
     """Write usage.json, durably; one that an earlier try has left is replaced."""
-    write_durably(paths.usage, dump(usage))
+    write_durably(paths.usage, dump_as_is(usage))
 
 
 def spent_on(gateway: GatewayPaths, day: date) -> float:

@@ -18,12 +18,12 @@ from haikud.contracts.states import FINAL_STATES
 from haikud.contracts.tombstone import Tombstone
 from haikud.spool.durable import fsync_folder, remove_if_there, write_durably
 from haikud.spool.layout import REMOVAL, SpoolLayout
-from haikud.spool.models import UnreadableFile, dump, read_model
+from haikud.spool.models import UnreadableFile, dump_as_is, read_model
 
 
 def put_tombstone(layout: SpoolLayout, tombstone: Tombstone) -> None:
     """Step 1. May be repeated."""
-    write_durably(layout.pruned / tombstone.plan_id, dump(tombstone))
+    write_durably(layout.pruned / tombstone.plan_id, dump_as_is(tombstone))
 
 
 def take_out(layout: SpoolLayout, plan_id: str) -> None:
