@@ -74,7 +74,9 @@ def test_a_stranger_drops_nothing_that_counts(house: House, tmp_path: Path):
     (house.spool / "rejected" / "open.cancel.reason.json").unlink()
     as_another_user(house.spool, rename)
     wait_until(
-        lambda: any("strangers may rename" in path.read_text() for path in (house.spool / "rejected").glob("open.c*")),
+        lambda: any(
+            "strangers own this folder" in path.read_text() for path in (house.spool / "rejected").glob("open.c*")
+        ),
         what=house.tail,
     )
     (house.spool / "control").chmod(0o1777)

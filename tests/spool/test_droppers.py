@@ -83,16 +83,16 @@ def test_files_of_the_groups_members_count_and_others_do_not(inbox: Path):
 def test_what_strangers_can_do(inbox: Path, folder: int, spool: int, expected: Openness):
     inbox.chmod(folder)
     inbox.parent.chmod(spool)
-    assert openness(inbox, None) is expected
+    assert openness(inbox, droppers()) is expected
 
 
 @needs_root
 def test_a_group_that_may_write_is_strangers_unless_it_is_meant(inbox: Path):
     inbox.chmod(0o770)
-    assert openness(inbox, None) is Openness.CLOSED  # root's own group
+    assert openness(inbox, droppers()) is Openness.CLOSED  # root's own group
     os.chown(inbox, -1, STRANGE_GID)
-    assert openness(inbox, None) is Openness.ANYTHING
-    assert openness(inbox, STRANGE_GID) is Openness.CLOSED
+    assert openness(inbox, droppers()) is Openness.ANYTHING
+    assert openness(inbox, droppers(gid=STRANGE_GID)) is Openness.CLOSED
 
 
 def test_where_strangers_write_an_owner_vouches_only_for_what_nobody_else_can_have_put_there(inbox: Path):
@@ -110,3 +110,20 @@ def test_where_strangers_write_an_owner_vouches_only_for_what_nobody_else_can_ha
     inbox.chmod(0o777)
     all_sorts()
     assert faults(inbox) == {"plain.json": refused, "everyones.json": refused, "linked.json": refused}
+
+
+@needs_root
+def test_who_owns_a_folder_can_put_there_what_others_have_made(inbox: Path):
+    for folder in (inbox, inbox.parent):
+        os.chown(folder, 4711, -1)
+        drop(inbox, "roots.json")
+        assert faults(inbox) == {"roots.json": DropFault.NOT_VOUCHED}
+        assert openness(inbox, droppers([4711])) is Openness.CLOSED
+        os.chown(folder, 0, -1)
+
+
+@needs_root
+def test_a_file_that_a_strange_group_may_write_can_be_anybodys_words(inbox: Path):
+    inbox.chmod(0o1777)
+    os.chown(drop(inbox, "shared.json", 0o664), -1, STRANGE_GID)
+    assert faults(inbox) == {"shared.json": DropFault.NOT_VOUCHED}

@@ -80,30 +80,35 @@ def is_own_group(gid: int) -> bool:
 
 def strangers_bits(status: os.stat_result, gid: int | None) -> int:
     """The permissions (as for others: 4, 2, 1) that a folder or file gives to users who are not meant. `gid` is."""
-    bits = status.st_mode & 0o007
-    if status.st_gid != gid and not is_own_group(status.st_gid):
-        bits |= (status.st_mode & 0o070) >> 3
+    bits, groups = status.st_mode & 0o007, (status.st_mode & 0o070) >> 3
+    if groups & ~bits and status.st_gid != gid and not is_own_group(status.st_gid):
+        bits |= groups
     return bits
 
 
-def openness(folder: Path, gid: int | None) -> Openness:
-    """What strangers can do in a drop folder, or to it in the spool's folder."""
+def openness(folder: Path, who: Droppers) -> Openness:
+    """What strangers can do in a drop folder, or to it in the spool's folder. Who owns one can do anything there."""
     found = Openness.CLOSED
     for path in (folder, folder / ".."):
         status = path.stat()
-        if strangers_bits(status, gid) & 0o2:
+        if not who.may_drop(status.st_uid):
+            return Openness.ANYTHING
+        if strangers_bits(status, who.gid) & 0o2:
             if not status.st_mode & stat.S_ISVTX:
                 return Openness.ANYTHING
             found = Openness.OWN_FILES
     return found
 
 
-def why_not_vouched(status: os.stat_result, found: Openness) -> str | None:
-    """Why an allowed owner does not vouch for a file in a folder that is so open; None where he does."""
+def why_not_vouched(status: os.stat_result, found: Openness, gid: int | None) -> str | None:
+    """Why an allowed owner does not vouch for a file in a folder that is so open; None where he does.
+
+    What cannot be told: a file of his that nobody else may write, moved here out of a folder that strangers may write.
+    """
     if found is Openness.ANYTHING:
-        return "strangers may rename files in this folder or the spool's: its owner did not have to drop it"
+        return "strangers own this folder or the spool's, or may rename files there: its owner did not have to drop it"
     if found is Openness.OWN_FILES and status.st_nlink > 1:
         return f"it has {status.st_nlink} names, and strangers may link files into this folder"
-    if found is Openness.OWN_FILES and status.st_mode & 0o002:
-        return "every user of this machine may write it, and put it into this folder"
+    if found is Openness.OWN_FILES and strangers_bits(status, gid) & 0o2:
+        return "others may write it, and put it into this folder"
     return None

@@ -138,7 +138,7 @@ class DropFolder:
 
     def _terms(self) -> Terms:
         """What holds now: who may write the folder is looked at each time."""
-        open_to = openness(self.path, self._droppers.gid)
+        open_to = openness(self.path, self._droppers)
         return Terms(self._max_bytes, self._droppers, open_to, self._empty_is_fine)
 
     def scan(self) -> Scan:

@@ -144,7 +144,7 @@ def _read_checked(path: Path, terms: Terms) -> bytes | None:
         status = os.fstat(descriptor)
         if not terms.droppers.may_drop(status.st_uid):
             raise _Faulty(DropFault.NOT_OWNED, f"it belongs to user {status.st_uid}; allowed are {terms.droppers}")
-        if why := why_not_vouched(status, terms.openness):
+        if why := why_not_vouched(status, terms.openness, terms.droppers.gid):
             raise _Faulty(DropFault.NOT_VOUCHED, why)
         if status.st_size > terms.max_bytes:
             raise _too_large(status.st_size, terms)
