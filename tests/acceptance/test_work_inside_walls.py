@@ -78,6 +78,10 @@ def test_git_npm_pytest_gcc_and_node_work(house: House, mode: str):
             },
             "environment": {"set_values": {"REGISTRY_PORT": str(port)}},
         }
+        # pytest looks for its settings upwards; who sees a name there and may not open it fails before the first test.
+        (house.repository / "pyproject.toml").write_text("[project]\nname = 'calc'\n")
+        git(house.repository, "add", "pyproject.toml")
+        git(house.repository, "commit", "-q", "-m", "Settings")
         house.start()
         command = "python -m pytest -q -p no:cacheprovider test_sub.py"
         house.request("work", role="worker", files=["calc.py"], context={"test_command": command})

@@ -11,6 +11,7 @@ from haikud.agent.worktree import order_of
 from haikud.sandbox.egress.within import local_ports, open_sandbox
 from haikud.sandbox.isolation import Sandbox
 from haikud.sandbox.policy import Policy
+from haikud.sandbox.settings_above import settings_above
 from haikud.workspace.borrowed import object_folders
 
 
@@ -27,6 +28,7 @@ def policy_of(attempt: Attempt) -> Policy:
         writable.append(Path(order.private_git))
         readable += object_folders(Path(order.git_common_dir))
         private = (Path(order.repository), Path(order.git_common_dir), attempt.worktree.parent)
+        readable += settings_above(attempt.worktree) if spec.sandbox == "landlock" else []
     ports = local_ports(spec.isolation)
     if spec.gateway and (port := urlsplit(spec.gateway.base_url).port):
         ports.add(port)

@@ -11,6 +11,7 @@ import json
 from haikud.agent.haiku.context import context_words
 from haikud.agent.haiku.conversation import CACHE_MARK, Block
 from haikud.agent.haiku.order import HaikuOrder
+from haikud.agent.haiku.walls_words import walls_words
 from haikud.contracts.attempt import ResolvedRole
 from haikud.contracts.base import JsonObject
 from haikud.contracts.plan import FileSpec
@@ -87,6 +88,8 @@ def first_message(order: HaikuOrder) -> str:
         parts.append(f"Further context: {_compact(context.extra)}")
     if order.dependencies_file is not None:
         parts.append(f"Answers of the tasks that this one builds on: {order.dependencies_file} (JSON)")
+    if "bash" in order.spec.role.tools:
+        parts += walls_words(order.sandbox.policy)
     parts += context_words(order.gather_context())
     return "\n".join(parts)
 

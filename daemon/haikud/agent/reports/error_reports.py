@@ -9,6 +9,7 @@ from haikud.agent.attempt import Attempt
 from haikud.agent.errors import AgentError
 from haikud.agent.reports.earlier import what_was_tried
 from haikud.agent.reports.environment_facts import environment_facts
+from haikud.agent.reports.held_back import held_back_hint
 from haikud.contracts.attempt import RECOVERABLE
 from haikud.contracts.base import utc_now
 from haikud.contracts.error_report import (
@@ -58,6 +59,8 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
     """The report on why the attempt failed."""
     spec = attempt.spec
     permanent = error.failure_class not in RECOVERABLE
+    # Only a command's own words: what haikud itself says of git or the machine is not the sandbox's doing.
+    hint = held_back_hint(attempt.sandbox.policy.mode, error.details) if error.command else None
     return ErrorReport(
         severity=_SEVERITIES.get(error.type, Severity.HIGH),
         type=error.type,
@@ -80,7 +83,7 @@ def build_error_report(attempt: Attempt, error: AgentError) -> ErrorReport:
         next_steps=NextSteps(
             requires_escalation=permanent and error.type is not ErrorType.INTERRUPTED,
             reason=_reason(error, permanent=permanent),
-            suggested_action=error.suggested_action or _ACTIONS[error.type],
+            suggested_action=". ".join(filter(None, (error.suggested_action or _ACTIONS[error.type], hint))),
         ),
         artifacts=Artifacts(
             github_issue=attempt.issue[1] if attempt.issue else None,

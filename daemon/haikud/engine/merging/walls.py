@@ -15,6 +15,7 @@ from haikud.sandbox.egress.within import local_ports, open_sandbox
 from haikud.sandbox.isolation import NO_SANDBOX, Sandbox
 from haikud.sandbox.policy import Policy
 from haikud.sandbox.probe import probe
+from haikud.sandbox.settings_above import settings_above
 from haikud.workspace.borrowed import object_folders
 from haikud.workspace.merge_place import MergePlace
 
@@ -34,10 +35,11 @@ def merge_sandbox(
         yield NO_SANDBOX
         return
     tell(f"sandbox {found.mode}" + (f" ({why})" if why else ""))
+    above = settings_above(place.tree) if found.mode == "landlock" else []
     policy = Policy(
         mode=found.mode,
         writable=(place.folder,),
-        readable=tuple(object_folders(Path(where.common))),
+        readable=(*object_folders(Path(where.common)), *above),
         hidden=(spool_root, *(Path(name).expanduser() for name in settings.secret_files)),
         private=(Path(where.common), Path(where.common).parent, place.folder.parent),
         temporary=place.temporary,
