@@ -12,6 +12,7 @@ from haikud.agent.environment import agent_environment
 from haikud.contracts.attempt import Spec
 from haikud.contracts.secret_shapes import looks_secret
 from haikud.contracts.states import AttemptOutcome
+from haikud.sandbox.tool_variables import tool_variables
 
 DUMP = 'env -0 > "$HAIKUD_OUT/env"; cp "$TASK_PLAN_FILE" "$HAIKUD_OUT/plan"; pwd > "$HAIKUD_OUT/pwd"'
 FULL = {"project_type": "python", "test_command": "true", "lint_command": "true"}
@@ -39,6 +40,7 @@ def test_the_environment_is_built_from_nothing(bench: Bench):
     assert result.outcome is AttemptOutcome.COMPLETED, bench.log()
     out = bench.paths.out
     expected = {
+        **tool_variables(os.environ["PATH"], Path("~").expanduser(), os.environ),
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
         "TERM": "dumb",

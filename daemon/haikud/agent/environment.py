@@ -14,6 +14,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import Spec
 from haikud.sandbox.environment import API_NAMES, git_variables
+from haikud.sandbox.tool_variables import tool_variables
 from haikud.spool.layout import AttemptPaths
 
 MOST_NOTE_CHARACTERS = 8_000
@@ -48,8 +49,10 @@ def agent_environment(
     """
     home, temporary = private_folders(paths)
     chosen = {name: host[name] for name in spec.pass_environment if name in host} | spec.set_environment
+    path = host.get("PATH") or os.defpath
     environment = {
-        "PATH": host.get("PATH") or os.defpath,
+        **tool_variables(path, Path("~").expanduser(), host),
+        "PATH": path,
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "HOME": str(home),

@@ -72,7 +72,7 @@ def tool_homes(path: str, home: Path) -> list[Path]:
 
 def _needed(place: Path, home: Path) -> Iterator[Path]:
     for beneath, roots in _ROOTS.items():
-        whose = _home_above(place, beneath, home)
+        whose = home_above(place, beneath, home)
         if whose is not None:
             yield from (whose / root for root in roots)
             return
@@ -84,7 +84,7 @@ def _needed(place: Path, home: Path) -> Iterator[Path]:
     yield place
 
 
-def _home_above(place: Path, beneath: str, home: Path) -> Path | None:
+def home_above(place: Path, beneath: str, home: Path) -> Path | None:
     """The home folder in which `beneath` holds the place: HOME, or another where the name leaves no doubt."""
     if place.is_relative_to(home / beneath):
         return home

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from haikud.contracts.settings import Settings
 from haikud.sandbox.commands import Ended, shell
 from haikud.sandbox.environment import API_NAMES, git_variables
 from haikud.sandbox.isolation import Sandbox
+from haikud.sandbox.tool_variables import tool_variables
 from haikud.workspace.merge_place import MergePlace
 
 _TAIL_BYTES = 8_192
@@ -72,8 +74,10 @@ def build_environment(
     chosen = {name: host[name] for name in settings.environment.pass_names if name in host}
     chosen |= settings.environment.set_values
     chosen = {name: value for name, value in chosen.items() if name not in settings.secrets.names}
+    path = host.get("PATH") or os.defpath
     return {
-        "PATH": host.get("PATH") or os.defpath,
+        **tool_variables(path, Path("~").expanduser(), host),
+        "PATH": path,
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "HOME": str(place.home),
