@@ -13,6 +13,10 @@ import shutil
 import stat
 from pathlib import Path
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST = 3500
+"""Bytes of a path that still leave room for a name: the kernel takes 4095."""
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, beside: Path | None = None) -> None:
     """Replace `path` by a file with this content, durably.
@@ -110,31 +114,71 @@ def is_there(path: Path) -> bool:
 def remove_entry(path: Path) -> None:
     """Remove whatever bears this name; a symlink itself, never what it names. Nothing there is fine."""
     if is_folder(path):
-        _open_up(path)
-        shutil.rmtree(path)
+        remove_folder(path)
         return
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
 
 
-def _open_up(folder: Path) -> None:
-    """Give ourselves the folders beneath (build caches are often read-only), so that they can be removed."""
-    for root, folders, _ in os.walk(folder):
-        for name in folders:
-            path = Path(root) / name
-            if is_folder(path) and path.stat().st_mode & 0o700 != 0o700:
-                path.chmod(0o700)
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, however deep an agent has made it, and whatever its permissions are.
+
+    Build caches are often read-only. Nobody writes there meanwhile.
+    """
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):
+        _open_up(folder, folder.lstat().st_mode)
+        top = os.open(folder, _FOLDER)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        folder.rmdir()
+
+
+def _empty(top: int) -> None:
+    """Remove all that is in this folder: each one beneath is moved up into it first, so that no path is ever long."""
+    prefix, number, waiting = f".haikud-removed-{os.urandom(8).hex()}", 0, ["."]
+    while waiting:
+        here = waiting.pop()
+        within = os.open(here, _FOLDER, dir_fd=top)
+        try:
+            with os.scandir(within) as entries:
+                found = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+            for name, mode in found:
+                if not stat.S_ISDIR(mode):
+                    os.unlink(name, dir_fd=within)
+                    continue
+                number += 1
+                _open_up(name, mode, within)
+                os.rename(name, f"{prefix}-{number}", src_dir_fd=within, dst_dir_fd=top)
+                waiting.append(f"{prefix}-{number}")
+        finally:
+            os.close(within)
+        if here != ".":
+            os.rmdir(here, dir_fd=top)
+
+
+def _open_up(folder: Path | str, mode: int, within: int | None = None) -> None:
+    if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+        os.chmod(folder, 0o700, dir_fd=within)
 
 
 def drop_odd_entries(folder: Path) -> list[str]:
     """Remove all symlinks, FIFOs, sockets and devices beneath a folder; the paths removed, relative to it.
 
-    git would follow or wait on these. Folders that we cannot enter are opened up.
+    git would follow or wait on these. Folders that we cannot enter are opened up; those too deep for a path, which git
+    itself cannot have made, are removed.
     """
     odd: list[str] = []
     waiting = [folder]
     while waiting:
         here = waiting.pop()
+        if len(os.fsencode(here)) > _LONGEST:
+            odd.append(os.path.relpath(here, folder))
+            remove_folder(here)
+            continue
         if here.stat().st_mode & 0o700 != 0o700:
             here.chmod(0o700)
         with os.scandir(here) as entries:
@@ -158,7 +202,6 @@ def move_aside(path: Path, towards: Path, suffix: str) -> Path:
         if error.errno != errno.EXDEV:
             raise
         if is_folder(path):
-            _open_up(path)
             drop_odd_entries(path)
         elif not path.is_symlink() and not path.is_file():
             path.unlink()  # a FIFO or socket holds nothing that could be kept

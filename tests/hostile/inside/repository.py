@@ -233,3 +233,17 @@ def leave_pipes_where_git_reads(place: Place) -> None:
         os.mkfifo(folder / name)
     os.mkfifo(place.private_git / "MERGE_MSG")
     os.mkfifo(place.private_git / "info/sparse-checkout")
+
+
+@obeyed(plants=True)
+def leave_folders_deeper_than_any_path(place: Place) -> None:
+    """Who cannot clear them away must not leave the rest as it was."""
+    for start in (place.private_git / "deep", place.private_git / "objects/deep"):
+        start.mkdir()
+        within = os.open(start, os.O_RDONLY)
+        for _ in range(1100):
+            os.mkdir("deeper", dir_fd=within)
+            deeper = os.open("deeper", os.O_RDONLY, dir_fd=within)
+            os.close(within)
+            within = deeper
+        os.close(within)

@@ -11,7 +11,6 @@ Between 1 and 2 the plan is whole; after 2 `finish_removal` ends what is left, a
 from __future__ import annotations
 
 import os
-import shutil
 
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES
@@ -19,6 +18,7 @@ from haikud.contracts.tombstone import Tombstone
 from haikud.spool.durable import fsync_folder, remove_if_there, write_durably
 from haikud.spool.layout import REMOVAL, SpoolLayout
 from haikud.spool.models import UnreadableFile, dump_as_is, read_model
+from haikud.workspace.files import remove_entry
 
 
 def put_tombstone(layout: SpoolLayout, tombstone: Tombstone) -> None:
@@ -62,7 +62,7 @@ def finish_removal(layout: SpoolLayout, plan_id: str) -> None:
         fsync_folder(folder)
     folder = layout.plan_being_removed(plan_id).folder
     if os.path.lexists(folder):
-        shutil.rmtree(folder)
+        remove_entry(folder)  # agents' folders may be deeper than Python's own removal goes
         fsync_folder(layout.plans)
 
 

@@ -6,6 +6,8 @@ first, which loses nothing. Raises WorkspaceError where git cannot tell.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +90,12 @@ def copied_files(paths: TaskPaths) -> list[str]:
 def _outputs(paths: TaskPaths) -> list[str]:
     """What an agent without a worktree wrote into the folder that it was given; three at most."""
     found: list[str] = []
-    for folder in paths.folder.glob("attempt-*/out/workspace"):
-        if folder.is_symlink():
-            continue
-        for path in folder.rglob("*"):
-            if path.is_symlink() or not path.is_dir():
-                found.append(as_text(bytes(path)))
-            if len(found) >= 3:
-                return found
-    return found
+    left = [str(folder) for folder in paths.folder.glob("attempt-*/out/workspace") if not folder.is_symlink()]
+    while left and len(found) < 3:
+        with suppress(OSError), os.scandir(left.pop()) as entries:  # deeper than any path: nobody's work
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                else:
+                    found.append(as_text(os.fsencode(entry.path)))
+    return found[:3]

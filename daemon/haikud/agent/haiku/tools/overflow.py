@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections import deque
 from pathlib import Path
 from typing import Self
+
+from haikud.workspace.files import remove_entry
 
 FOLDER = "outputs"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -98,7 +99,8 @@ class FullOutputs:
     def close(self) -> None:
         """Remove them all."""
         if self._number:
-            shutil.rmtree(self._out / FOLDER, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_entry(self._out / FOLDER)
 
     def _made(self, folder: int) -> tuple[int, str]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
