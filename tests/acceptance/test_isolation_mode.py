@@ -65,7 +65,7 @@ def test_what_is_named_and_refused_is_not_replaced_and_tasks_wait_until_it_works
     assert status is not None
     (fault,) = status["faults"]
     assert fault["kind"] == "no_sandbox"
-    assert "no sandbox works here: bwrap: " in fault["message"]
+    assert "no sandbox that the settings allow works here: bwrap: " in fault["message"]
     assert "sysctl -w user.max_user_namespaces=" in fault["cure"]
     assert status["daemon"]["sandbox"] == "unavailable"
     wait_until(lambda: house.state("waits") == "queued", what=house.tail)

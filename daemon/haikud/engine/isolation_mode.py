@@ -83,7 +83,9 @@ class IsolationMode:
         if found.mode is None:
             self._again_at = engine.clock() + AGAIN_SECONDS
             cure = f"{cure or 'see haikud doctor'}; or `sandbox: {{mode: none}}`, which holds nothing back"
-            engine.trouble.mention(FaultKind.NO_SANDBOX, DOING, f"no sandbox works here: {why}", cure=cure)
+            engine.trouble.mention(
+                FaultKind.NO_SANDBOX, DOING, f"no sandbox that the settings allow works here: {why}", cure=cure
+            )
             return
         engine.trouble.heal(DOING)
         if found.mode == "none":

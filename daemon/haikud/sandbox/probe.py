@@ -62,6 +62,9 @@ def probe(wanted: str, settings: SandboxSettings | None = None) -> Probed:
             return Probed(mode, tuple(reasons), tuple(cures))
         reasons.append(f"{mode}: {why}")
         cures += _cures_of_bwrap(why) if mode == "bwrap" else _cures_of_landlock()
+    other = {"bwrap": "landlock", "landlock": "bwrap"}.get(wanted)
+    if other is not None and why_not(other, settings) is None:  # nearer at hand than doing without walls
+        cures.append(f"or `sandbox: {{mode: auto}}`, which would be {other} here")
     return Probed(None, tuple(reasons), tuple(cures))
 
 
