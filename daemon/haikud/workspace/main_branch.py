@@ -20,6 +20,7 @@ from pathlib import Path
 from haikud.workspace.durability import sync_filesystem
 from haikud.workspace.files import is_there
 from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError, as_text
+from haikud.workspace.ownership import all_owners
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 
@@ -138,6 +139,7 @@ def _check_checkout(checkout: Path, onto: str, result: str) -> list[bytes]:
             "wait for it; if no git runs there, remove that file",
         )
     _refuse_lost_submodules(git, checkout, onto, result)
+    _refuse_submodules_of_agents(git, checkout, onto, result)
     changed, untracked = _changed(git, result), _untracked(git, checkout, onto, result)
     written = _written_already(git, onto, result, changed | untracked)
     _refuse(checkout, "changes that are not committed", "commit or stash them", changed - written)
@@ -186,6 +188,23 @@ def _refuse_lost_submodules(git: Git, checkout: Path, onto: str, result: str) ->
             raise CannotMove(
                 f"{folder} is a submodule, and the merge puts a file in its place",
                 "save what is in it and `git submodule deinit` it, then run haikud merge again",
+            )
+
+
+def _refuse_submodules_of_agents(git: Git, checkout: Path, onto: str, result: str) -> None:
+    """A submodule that would lie in a worktree of haikud's: git would enter it here, and an agent writes there."""
+    common = git.line("rev-parse", "--path-format=absolute", "--git-common-dir")
+    parts = git.names("diff-tree", "-r", "-z", "--raw", "--no-renames", "--diff-filter=AMT", onto, result)
+    added = [
+        os.fsdecode(path) for entry, path in zip(parts[::2], parts[1::2], strict=True) if b" 160000 " in entry[:15]
+    ]
+    places = {Path(owner.real_worktree).parent for owner in all_owners(common)} if added else set()
+    top = Path(os.path.realpath(checkout))
+    for path in added:
+        if any(place != top and (top / path).is_relative_to(place) for place in places if place.is_relative_to(top)):
+            raise CannotMove(
+                f"the merge puts a submodule at {path}, where worktrees of agents lie",
+                "take it out of the branch: git would run there what an agent left",
             )
 
 
