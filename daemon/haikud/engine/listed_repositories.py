@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from haikud.contracts.settings import Settings
+from haikud.spool.layout import SpoolLayout
 from haikud.workspace.repository import Whereabouts
 
 _MAGIC = frozenset("*?[")
@@ -57,7 +58,7 @@ def _written_by_agents(git_folder: Path, settings: Settings, spool_root: Path) -
     """The folder that agents write, or whose parts they do, in which a git folder lies."""
     given = [settings.worktree_root, *settings.sandbox.writable]
     places = [os.path.realpath(Path(place).expanduser()) for place in given if place]
-    for place in (*places, os.path.realpath(spool_root)):
+    for place in (*places, os.path.realpath(SpoolLayout(spool_root).plans)):
         if git_folder.is_relative_to(place):
             return place
     for folder in git_folder.parents:  # REPO/worktrees, and in a bare repository REPO/haikud/worktrees

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.engine.admission.conftest import NOW, Desk
 
@@ -74,6 +74,7 @@ def test_any_plan(desk: Desk, tasks: list[dict[str, Any]], role: str):
 
 @QUICK
 @given(document=st.dictionaries(KEYS, VALUES, min_size=1, max_size=8))
+@example(document={"template": "\r"})
 def test_any_yaml(desk: Desk, document: dict[str, Any]):
     cheaply(desk)
     text = yaml.safe_dump(document, allow_unicode=False)

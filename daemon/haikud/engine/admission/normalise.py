@@ -190,7 +190,8 @@ def _filled(body: Fields, templates: Mapping[str, TaskTemplate]) -> Fields | Non
     name = body.stated("template")
     variables = body.inner("variables")
     if name is None:
-        if not body.has("template") or body.value.get("template") == "":
+        stated = body.value.get("template")
+        if stated is None or (isinstance(stated, str) and not stated.strip()):  # else its kind was noted already
             notes.add(
                 FaultCode.MISSING,
                 body.pointer("template"),
