@@ -34,6 +34,7 @@ from haikud.agent.attempt import Attempt as RealAttempt
 from haikud.agent.phases.setup import set_up
 from haikud.agent.runner import open_attempt
 from haikud.contracts.settings import SandboxSettings
+from haikud.workspace.files import remove_folder
 
 REF = "hostile"
 INSIDE = Path(__file__).parent / "inside"
@@ -284,6 +285,7 @@ class Victim:
     def close(self) -> None:
         """End and remove everything."""
         self.cleanup.close()
+        remove_folder(self.attempt.task_paths.private_git)  # it may be deeper than pytest can clear away
 
 
 def own_threads() -> int:

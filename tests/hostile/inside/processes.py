@@ -206,7 +206,7 @@ def be_a_subreaper(place: Place) -> None:
     os._exit(0)
 
 
-@stay(survives=True)
+@stay(survives=True, doubtful="a look in the right moment: even without walls whoever is seen is ended")
 def fork_on_and_on(place: Place) -> None:
     """A process that is somebody else every few milliseconds, for a while: hard to catch by looking."""
     if os.fork():
