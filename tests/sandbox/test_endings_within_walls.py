@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.sandbox.test_walls import WALLS
-from tests.support.processes import members
+from tests.support.processes import as_a_subreaper, at_work_in, members
 
 from haikud.sandbox.commands import CannotStart, Ended
 from haikud.sandbox.isolation import Sandbox
@@ -108,7 +108,7 @@ def test_at_the_time_limit_the_whole_tree_is_ended_even_what_ignores_term(tmp_pa
 
 def test_term_comes_before_kill_for_children_too_and_what_they_print_then_is_still_delivered(tmp_path: Path, mode: str):
     child = "trap 'sleep 0.3; echo child; exit 0' TERM; echo up; while :; do sleep 0.01; done"
-    script = f"bash -c \"{child}\" & trap 'printf %0300000d 7; echo bye; exit 0' TERM; while :; do sleep 0.01; done"
+    script = f"trap 'printf %0300000d 7; echo bye; exit 0' TERM; bash -c \"{child}\" & while :; do sleep 0.01; done"
     ready = threading.Event()
     output: list[bytes] = []
 
@@ -126,9 +126,13 @@ def test_term_comes_before_kill_for_children_too_and_what_they_print_then_is_sti
 def test_processes_that_keep_forking_while_they_are_killed_are_all_ended(tmp_path: Path, mode: str):
     (tmp_path / "next.sh").write_text("trap '' TERM\nsleep 0.02\nsetsid env -i PATH=$PATH bash next.sh &\n")
     script = "trap '' TERM; for i in 1 2 3; do bash next.sh & done; while :; do sleep 0.01; done"
-    ended, _ = run(mode, script, tmp_path, timeout=1.0, grace=0.2)
-    assert ended.timed_out
-    assert nothing_left(tmp_path)
+    try:
+        with as_a_subreaper():  # nothing else would find them: in mode landlock they carry no mark
+            ended, _ = run(mode, script, tmp_path, timeout=1.0, grace=0.2)
+        assert ended.timed_out
+        assert at_work_in(tmp_path) == set()
+    finally:
+        (tmp_path / "next.sh").unlink()  # had one slipped through, it would go on for ever
 
 
 def test_a_caller_that_fails_while_taking_output_leaves_nothing_running(tmp_path: Path, mode: str):
@@ -159,7 +163,7 @@ assert len(ended.left_running) >= 2, ended
 assert own_children() == set(), own_children()
 for _ in range(10):
     ended = run("(true &)")
-    assert (ended.exit_code, ended.left_running) == (0, []), ended
+    assert ended.exit_code == 0, ended  # what is quick is gone by itself, or ended: both are fine
 assert own_children() == set(), own_children()
 print("ok")
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -21,6 +23,20 @@ def members(marker: str) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE and carries_marker(process.pid, marker):
                 found.append(process)
+    return found
+
+
+def at_work_in(folder: Path) -> set[int]:
+    """Processes whose current folder that is, over several looks: one look misses who forks on and on."""
+    found: set[int] = set()
+    for _ in range(20):
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                if process.name.isdigit() and (process / "cwd").readlink() == folder:
+                    found.add(int(process.name))
+        if found:
+            break
+        time.sleep(0.01)
     return found
 
 
