@@ -111,6 +111,7 @@ def test_a_plan_for_a_repository_that_is_not_listed_is_rejected(house: House, tm
 
     # A task that was admitted under other settings is not worked on, nor what it made merged.
     house.drop("control", "all.pause", "")
+    wait_until(lambda: (house.read("queue.json") or {}).get("paused"), what=house.tail)
     house.request("later", role="touches", files=[])
     wait_until(lambda: house.state("later") == "queued", what=house.tail)
     canary.unlink()

@@ -185,6 +185,7 @@ async def test_a_free_claim_is_nobody_to_adopt(yard: Yard):
 async def test_a_runner_that_has_not_named_itself_is_adopted_by_its_command_line(yard: Yard):
     (yard.folder / "be-nameless").touch()
     pid = yard.launcher.start(yard.order()).pid
+    await until(lambda: names_attempt(shown("cmdline", pid), yard.folder))  # a forked one takes a moment to show it
     yard.launcher.close()
     yard.launcher = yard.another()
     handle = yard.launcher.adopt("p.t.1", yard.folder)
