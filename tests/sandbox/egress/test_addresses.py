@@ -9,7 +9,7 @@ import pytest
 from haikud.contracts.hosts import read_entry, read_host
 from haikud.sandbox.egress.hosts import HostList, loopback_ports, may_mean
 
-PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "203.0.113.80", "198.18.0.7"]
+PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "203.0.113.7", "198.18.0.7"]
 PRIVATE = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.9", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
 NEVER = [
     *("169.254.169.254", "169.254.0.7", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"),  # noqa: S104
