@@ -94,4 +94,4 @@ def test_git_npm_pytest_gcc_and_node_work(house: House, mode: str):
     assert {"Test sub", "Add sub", "Merge what was tried", *(["Depend"] if NPM else [])} <= set(subjects)
     assert git(house.repository, "tag") == ""
     assert git(house.repository / "worktrees/work", "status", "--short") == ""
-    assert os.path.lexists(house.repository / "worktrees/work/node_modules") == NPM
+    assert os.path.lexists(house.repository / "worktrees" / "work" / "node_modules") == NPM

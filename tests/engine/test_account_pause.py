@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.engines import made_engine
 from tests.support.laid_out import lay_out_tasks
 
 from haikud.contracts.base import utc_now
-from haikud.contracts.decision import QueueState
 from haikud.contracts.gateway import Pause, PauseKind
-from haikud.contracts.settings import Settings
-from haikud.engine.day_spend import read_day_spend
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.local import LocalLauncher
-from haikud.engine.machine.trouble import Trouble
 from haikud.engine.queue import end_quota_pause, follow_account, pause_queue, resume_queue
-from haikud.engine.role_history import RoleHistory
-from haikud.engine.secrets import Secrets
 from haikud.spool.queue_state import read_queue_state
-from haikud.spool.store import Store
 
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> Iterator[Engine]:
     layout = lay_out_tasks(tmp_path / "spool", 1, 1)
-    wake = asyncio.Event()
-    made = Engine(
-        layout=layout,
-        settings=Settings(),
-        secrets=Secrets(),
-        spool_id="a-spool",
-        say=lambda _: None,
-        store=Store(layout),
-        launcher=LocalLauncher(asyncio.get_running_loop(), wake.set),
-        trouble=Trouble(lambda _: None, time.monotonic),
-        queue=QueueState(),
-        day=read_day_spend(layout, utc_now()),
-        clock=time.monotonic,
-        wake=wake,
-        holds_spool=lambda: True,
-        role_history=RoleHistory(layout.role_history_file),
-        sandbox="none",
-    )
+    made = made_engine(layout, lambda _: None, sandbox="none")
     yield made
     made.close()
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.engines import made_engine
 from tests.support.laid_out import lay_out_tasks
 
-from haikud.contracts.base import utc_now
-from haikud.contracts.decision import QueueState
-from haikud.contracts.settings import SandboxSettings, Settings
-from haikud.engine.day_spend import read_day_spend
+from haikud.contracts.settings import SandboxSettings
 from haikud.engine.engine import Engine
 from haikud.engine.isolation_mode import AGAIN_SECONDS, IsolationMode
-from haikud.engine.launchers.local import LocalLauncher
-from haikud.engine.machine.trouble import Trouble
-from haikud.engine.role_history import RoleHistory
-from haikud.engine.secrets import Secrets
 from haikud.sandbox.probe import Probed
-from haikud.spool.store import Store
 
 
 class Desk:
@@ -57,23 +49,7 @@ class Desk:
 async def desk(tmp_path: Path) -> Iterator[Desk]:
     layout = lay_out_tasks(tmp_path / "spool", 1, 1)
     said: list[str] = []
-    wake = asyncio.Event()
-    engine = Engine(
-        layout=layout,
-        settings=Settings(),
-        secrets=Secrets(),
-        spool_id="a-spool",
-        say=lambda line: said.append(str(line)),
-        store=Store(layout),
-        launcher=LocalLauncher(asyncio.get_running_loop(), wake.set),
-        trouble=Trouble(lambda line: said.append(str(line)), time.monotonic),
-        queue=QueueState(),
-        day=read_day_spend(layout, utc_now()),
-        clock=time.monotonic,
-        wake=wake,
-        holds_spool=lambda: True,
-        role_history=RoleHistory(layout.role_history_file),
-    )
+    engine = made_engine(layout, lambda line: said.append(str(line)))
     yield Desk(engine, said)
     engine.close()
 

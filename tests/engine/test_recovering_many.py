@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from tests.support.engines import made_engine
 from tests.support.house import House
 from tests.support.laid_out import lay_out_tasks
 from tests.support.waiting import wait_until
 
 from haikud.contracts.base import utc_now
-from haikud.contracts.decision import QueueState
-from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
-from haikud.engine.day_spend import read_day_spend
-from haikud.engine.engine import Engine, next_decision
-from haikud.engine.launchers.local import LocalLauncher
-from haikud.engine.machine.trouble import Trouble
+from haikud.engine.engine import next_decision
 from haikud.engine.recovery import recover_unread
-from haikud.engine.role_history import RoleHistory
-from haikud.engine.secrets import Secrets
-from haikud.spool.layout import SpoolLayout
-from haikud.spool.store import Store
 
 FINISHED, OPEN = 30, 20
 
@@ -52,31 +42,10 @@ def test_a_start_takes_up_all_open_tasks_and_reads_nothing_of_a_finished_plan(ho
     assert status["trouble"] == []
 
 
-def make_engine(layout: SpoolLayout) -> Engine:
-    said: list[str] = []
-    wake = asyncio.Event()
-    return Engine(
-        layout=layout,
-        settings=Settings(),
-        secrets=Secrets(),
-        spool_id="a-spool",
-        say=said.append,
-        store=Store(layout),
-        launcher=LocalLauncher(asyncio.get_running_loop(), wake.set),
-        trouble=Trouble(said.append, time.monotonic),
-        queue=QueueState(),
-        day=read_day_spend(layout, utc_now()),
-        clock=time.monotonic,
-        wake=wake,
-        holds_spool=lambda: True,
-        role_history=RoleHistory(layout.role_history_file),
-    )
-
-
 async def test_a_mended_plan_that_the_machine_did_not_let_us_take_up_is_taken_up_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    engine = make_engine(lay_out_tasks(tmp_path / "spool", 1, 3))
+    engine = made_engine(lay_out_tasks(tmp_path / "spool", 1, 3), lambda _: None)
     first = engine.store.last_decision("p0.t1")
     assert first is not None
     engine.store.decide(next_decision(first, TaskState.RUNNING, "attempt 1", utc_now(), attempt=1))

@@ -134,8 +134,7 @@ async def test_a_gateway_that_nobody_needs_ends(tmp_path: Path, api: ScriptedApi
         identity = {"pid": runner.pid, "start_time": process_start_time(runner.pid), "boot_id": boot_id()}
         attempt.runner.write_text(json.dumps(identity))
         running = asyncio.create_task(gateway.gateway.run(asyncio.Queue()))
-        await asyncio.sleep(0.5)
-        assert not running.done()  # an attempt lives
+        assert not (await asyncio.wait({running}, timeout=0.5))[0]  # an attempt lives
         with hold_daemon_lock(gateway.layout):
             folder = os.open(gateway.layout.gateway.folder, os.O_PATH)
             _, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/daemon.sock")
@@ -143,8 +142,7 @@ async def test_a_gateway_that_nobody_needs_ends(tmp_path: Path, api: ScriptedApi
             await asyncio.sleep(0.1)
             runner.kill()
             runner.wait()
-            await asyncio.sleep(0.4)
-            assert not running.done()  # a daemon is there
+            assert not (await asyncio.wait({running}, timeout=0.4))[0]  # a daemon is there
             writer.close()
             async with asyncio.timeout(10):
                 await running

@@ -125,7 +125,7 @@ class Victim:
         for name in (
             ".bashrc",
             ".ssh/authorized_keys",
-            *(f"work/{n}.txt" for n in ("notes", "plan", "linked", "swapped", "mode")),
+            *(f"desk/{n}.txt" for n in ("notes", "plan", "linked", "swapped", "mode")),
         ):
             self._write(self.home / name)
         for name in (".config/systemd/user", ".local/bin"):

@@ -105,7 +105,7 @@ def main(argv: list[str]) -> int:
         write_runner_identity(folder / "runner.json", __version__, str(arguments.cgroup) if entered else "")
         handed = _read_secrets(arguments.key_fd)
         use_masker(handed.masker())
-        _set_title(runner_title(arguments.ref, folder))
+        set_title(runner_title(arguments.ref, folder))
         gc.disable()  # until all is imported: none of that is garbage, and looking for some costs a quarter of the time
         from haikud.agent.runner import run_attempt
 
@@ -200,7 +200,7 @@ def _read_secrets(descriptor: int | None) -> Handed:
         return Handed()
 
 
-def _set_title(title: str) -> None:
+def set_title(title: str) -> None:
     """So that `ps aux | grep REF` finds us, and the next daemon too where runner.json was taken away.
 
     Only our arguments are overwritten, which are longer than the title, and not our environment behind them: its

@@ -26,18 +26,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from haikud.contracts.forking import MOST_BYTES, ForkNews, ForkOrder, NewsKind
+from haikud.agent.__main__ import EXIT_BUG, set_title
+from haikud.agent.__main__ import main as run_attempt
+from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, with_numbers
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
+from haikud.sandbox.process_table import MARKER_NAME
 from haikud.spool.claims import own_identity
 
 TITLE = "haikud-forkserver"
 
-ROOM = "HAIKUD_ROOM"
-"""The variable whose place in the process's first environment runners write their mark over."""
-
-_MARK = "HAIKUD_OUT"
 _MOST_HANDED = 3
-_EXIT_BUG = 70
 
 Run = Callable[[list[str]], int]
 
@@ -59,7 +57,7 @@ class Forkserver:
 
     def serve(self) -> None:
         """Until the daemon's end is closed. Raises OSError where the socket breaks in another way."""
-        _set_title()
+        set_title(TITLE)  # now: once the environment is another, the place of titles is not found
         self._say(ForkNews(kind=NewsKind.READY))
         self._poll.register(self._link, select.POLLIN)
         while True:
@@ -114,7 +112,7 @@ class Forkserver:
         self._say(ForkNews(kind=NewsKind.FORKED, number=order.number, pid=pid), [pidfd])
 
     def _become_runner(self, order: ForkOrder, handed: dict[str, int]) -> NoReturn:
-        code = _EXIT_BUG
+        code = EXIT_BUG
         try:
             os.setsid()
             os.dup2(self._null, 0)
@@ -124,10 +122,10 @@ class Forkserver:
                 os.close(descriptor)
             os.environ.clear()
             os.environ.update(order.environment)
-            self._write_mark(order.environment.get(_MARK))
-            code = self._run([_with_numbers(word, handed) for word in order.argv])
+            self._write_mark(order.environment.get(MARKER_NAME))
+            code = self._run(with_numbers(order.argv, handed))
         except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else _EXIT_BUG
+            code = leaving.code if isinstance(leaving.code, int) else EXIT_BUG
         except BaseException:  # noqa: BLE001 - a runner must not go on as a second forkserver, whatever happened
             traceback.print_exc()
         finally:
@@ -142,7 +140,7 @@ class Forkserver:
         if self._mark_place is None:
             return
         place, room = self._mark_place
-        shown = os.fsencode(f"{_MARK}={out}") if out else b""
+        shown = os.fsencode(f"{MARKER_NAME}={out}") if out else b""
         if len(shown) < room:
             ctypes.memmove(place, shown.ljust(room, b"\0"), room)
 
@@ -183,7 +181,7 @@ def main(argv: list[str]) -> int:
     link = socket.socket(fileno=parser.parse_args(argv).socket_fd)
     link.set_inheritable(False)
     offer_to_oom_killer()  # before: of what cannot be dumped, /proc/self is root's
-    server = Forkserver(link, _run_attempt, _load().have_changed)
+    server = Forkserver(link, run_attempt, _load().have_changed)
     make_undumpable()
     gc.collect()
     gc.freeze()  # and gc stays off until the runner turns it on: a collection would copy every page
@@ -203,28 +201,6 @@ def _load() -> Sources:
 
     warm_up()
     return Sources()
-
-
-def _run_attempt(argv: list[str]) -> int:
-    from haikud.agent.__main__ import main as run
-
-    return run(argv)
-
-
-def _set_title() -> None:
-    """Ours; and the library looks for the place of titles now, which it does not find once the environment is another.
-
-    Only our arguments are overwritten, as runners do it too.
-    """
-    os.environ["SPT_NOENV"] = "1"
-    from setproctitle import setproctitle
-
-    setproctitle(TITLE)
-    del os.environ["SPT_NOENV"]
-
-
-def _with_numbers(word: str, handed: dict[str, int]) -> str:
-    return str(handed[word[1:-1]]) if word in {"{claim}", "{key}"} else word
 
 
 def _is_watched(name: str) -> bool:

@@ -7,6 +7,7 @@ its code on disk is another by now, so that it forks no more; a runner has ended
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -16,6 +17,9 @@ from haikud.contracts.base import Model
 
 MOST_BYTES = 196_608
 """Of one message: less than what a packet between two processes may have by default."""
+
+ROOM = "HAIKUD_ROOM"
+"""The variable whose place in the forkserver's first environment runners write their mark over."""
 
 
 class ForkOrder(Model):
@@ -45,3 +49,8 @@ class ForkNews(Model):
     pid: int | None = None  # forked, ended
     code: int | None = None  # ended: negative where it died of that signal
     why: str = ""  # refused
+
+
+def with_numbers(argv: Sequence[str], handed: Mapping[str, int]) -> list[str]:
+    """The argument list of `ForkOrder` with the numbers that the descriptors have in the process that starts it."""
+    return [str(handed[word[1:-1]]) if word in {"{claim}", "{key}"} else word for word in argv]

@@ -140,7 +140,7 @@ def _cures_of_bwrap(why: str) -> Iterator[str]:
     if _number("/proc/sys/kernel/unprivileged_userns_clone") == 0:
         yield "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 (and in /etc/sysctl.d to keep it)"
     if _number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1:
-        profile = " ".join(_PROFILE.format(program=program).split("\n")).strip()
+        profile = " ".join(apparmor_profile(program).split("\n")).strip()
         yield (
             "give bubblewrap an AppArmor profile that allows user namespaces (Ubuntu 24.04 and later): write "
             f"/etc/apparmor.d/bwrap with `{profile}` (a new line before each part), then "

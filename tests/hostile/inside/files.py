@@ -186,33 +186,33 @@ def write_a_program_on_the_path(place: Place) -> None:
 emptying = Row("truncate")
 
 
-@emptying(changes="home/work/notes.txt")
+@emptying(changes="home/desk/notes.txt")
 def truncate_a_file_of_yours(place: Place) -> None:
-    os.truncate(place.home / "work/notes.txt", 0)
+    os.truncate(place.home / "desk/notes.txt", 0)
 
 
-@outside(changes="home/work/plan.txt")
+@outside(changes="home/desk/plan.txt")
 def delete_a_file_of_yours(place: Place) -> None:
-    (place.home / "work/plan.txt").unlink()
+    (place.home / "desk/plan.txt").unlink()
 
 
-@outside(changes="home/work/linked.txt")
+@outside(changes="home/desk/linked.txt")
 def write_through_a_symlink_in_the_worktree(place: Place) -> None:
     link = place.worktree / "linked.txt"
-    link.symlink_to(place.home / "work/linked.txt")
+    link.symlink_to(place.home / "desk/linked.txt")
     try:
         append(link)
     finally:
         link.unlink()
 
 
-@outside(changes="home/work/swapped.txt")
+@outside(changes="home/desk/swapped.txt")
 def write_through_a_folder_swapped_for_a_symlink(place: Place) -> None:
     folder = place.out / "folder"
     folder.mkdir()
     inside = os.open(folder, os.O_RDONLY)
     folder.rename(place.out / "folder.old")
-    folder.symlink_to(place.home / "work")
+    folder.symlink_to(place.home / "desk")
     try:
         descriptor = os.open("../folder/swapped.txt", os.O_WRONLY | os.O_APPEND, dir_fd=inside)
         os.write(descriptor, b"hostile")
@@ -242,9 +242,9 @@ def write_system_programs(_place: Place) -> bool:
 modes = Row("attributes")
 
 
-@modes(changes="home/work/mode.txt")
+@modes(changes="home/desk/mode.txt")
 def open_a_file_to_all(place: Place) -> None:
-    (place.home / "work/mode.txt").chmod(0o666)
+    (place.home / "desk/mode.txt").chmod(0o666)
 
 
 approve = Row("approve")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from haikud.contracts.forking import MOST_BYTES, ForkNews, ForkOrder, NewsKind
+from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind
 from haikud.engine.launchers.import_path import import_path
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
@@ -161,7 +161,7 @@ class ForkserverClient:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     cwd="/",
-                    env=self._environment | import_path() | {"HAIKUD_ROOM": _ROOM},
+                    env=self._environment | import_path() | {ROOM: _ROOM},
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from haikud.contracts.forking import with_numbers
 from haikud.engine.launchers.forkserver import Forked, ForkserverClient, Unclear
 from haikud.engine.launchers.import_path import import_path
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
@@ -209,7 +210,7 @@ class LocalLauncher:
             forked = forkserver.fork(argv, environment, handed) if forkserver is not None else None
             if forked is not None:
                 return self._forked(order, forked)
-            return self._executed(order, self._argv_prefix + _with_numbers(argv, handed), environment, handed)
+            return self._executed(order, self._argv_prefix + with_numbers(argv, handed), environment, handed)
         finally:
             for descriptor in (log, key):
                 if descriptor is not None:
@@ -342,7 +343,3 @@ def _take_claim(order: LaunchOrder) -> int | None:
         return take_claim(order.folder / "claim")
     except OSError as error:
         raise LaunchFailed(f"the claim cannot be taken: {error}") from error
-
-
-def _with_numbers(argv: list[str], handed: dict[str, int]) -> list[str]:
-    return [str(handed[word[1:-1]]) if word in {"{claim}", "{key}"} else word for word in argv]
