@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.engine.test_recovering_many import make_engine
+from tests.support.engines import made_engine
 from tests.support.made import NOW, make_plan, make_task
 
 from haikud.contracts.attempt import AttemptEvent, EventKind
@@ -40,7 +40,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> Engine:
-    return make_engine(SpoolLayout(tmp_path))
+    return made_engine(SpoolLayout(tmp_path), [].append)
 
 
 def admit(engine: Engine, *names: str, plan_id: str = "p", **fields: dict[str, list[str]]) -> None:
