@@ -51,6 +51,7 @@ from haikud.spool.log_lines import Dress
 from haikud.spool.models import UnreadableFile
 from haikud.spool.queue_state import read_queue_state
 from haikud.spool.store import Store
+from haikud.spool.syncing import begin_side_by_side
 
 __all__ = ["Secrets", "run_daemon"]
 
@@ -82,6 +83,7 @@ async def run_daemon(
     """
     ignore_sigio()
     make_undumpable()
+    begin_side_by_side()
     # One spelling of every path, whoever starts us how: processes of an attempt are found again by it.
     layout = SpoolLayout(layout.root.resolve())
     opened = _open(layout, settings, say)

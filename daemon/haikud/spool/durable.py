@@ -42,14 +42,15 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _temporary_beside(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     """A dot-name in the same folder that nobody else uses; never longer than the 255 bytes a name may have."""
     name = os.fsdecode(os.fsencode(path.name)[:200])
     return path.parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def _write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
-    temporary = _temporary_beside(path)
+def write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
+    """Write a new file beside `path`, under a name that nobody else uses; that name."""
+    temporary = temporary_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -77,9 +78,9 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """As `write_durably`, but FileExistsError where `path` exists: nothing is ever replaced."""
     with doing("write durably", path):
-        temporary = _write_temporary(path, data, mode, sync=True)
+        temporary = write_temporary(path, data, mode, sync=True)
         try:
-            _put_without_replacing(temporary, path)
+            put_without_replacing(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         _fsync_names(path.parent, path)
@@ -104,7 +105,7 @@ def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def _replace(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
     """A whole new file in place of what is there; nothing is left beside it where that fails."""
-    temporary = _write_temporary(path, data, mode, sync=sync)
+    temporary = write_temporary(path, data, mode, sync=sync)
     try:
         temporary.rename(path)
     except BaseException:
@@ -112,7 +113,7 @@ def _replace(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
         raise
 
 
-def _put_without_replacing(source: Path, target: Path) -> None:
+def put_without_replacing(source: Path, target: Path) -> None:
     """Give `source` the name `target`; FileExistsError where that is taken. `source` may be left or gone."""
     try:
         os.link(source, target, follow_symlinks=False)
@@ -252,65 +253,3 @@ def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> 
         except FileExistsError:
             return False
     return True
-
-
-class Batch:
-    """Grouped durable changes: each file is fsynced, then all names are put in order, then each folder is fsynced once.
-
-    Nothing has a final name before `commit()`, except folders. A failed commit removes the temporaries that are left
-    and raises; names that were put already stay, for the caller's own undoing.
-    """
-
-    def __init__(self) -> None:
-        self._names: list[tuple[str, Path, Path]] = []  # how, from or target, name
-        self._temporaries: list[Path] = []
-        self._folders: dict[Path, None] = {}
-
-    def make_folder(self, path: Path, mode: int = 0o700) -> None:
-        """Make a folder now, fsynced with the rest; FileExistsError where it is there."""
-        with doing("make the folder", path):
-            path.mkdir(mode=mode)
-        self._folders[path] = None
-        self._folders[path.parent] = None
-
-    def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
-        """A file, written now under a dot-name, named at the commit (replacing what is there)."""
-        with doing("write", path):
-            temporary = _write_temporary(path, data, mode, sync=False)
-        self._temporaries.append(temporary)
-        self.rename(temporary, path)
-
-    def rename(self, source: Path, target: Path) -> None:
-        """A rename at the commit."""
-        self._names.append(("rename", source, target))
-        self._folders[source.parent] = None
-        self._folders[target.parent] = None
-
-    def symlink(self, target: str, path: Path) -> None:
-        """A symlink at the commit, replacing what has the name."""
-        self._names.append(("symlink", Path(target), path))
-        self._folders[path.parent] = None
-
-    def commit(self) -> None:
-        """Make it all durable. The batch is empty afterwards."""
-        try:
-            for temporary in self._temporaries:
-                _fsync_file(temporary)
-            for how, source, path in self._names:
-                with doing(how, path):
-                    if how == "rename":
-                        source.rename(path)
-                    else:
-                        path.unlink(missing_ok=True)
-                        path.symlink_to(source)
-            for folder in self._folders:
-                fsync_folder(folder)
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Forget everything that is not committed."""
-        for temporary in self._temporaries:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        self._names, self._temporaries, self._folders = [], [], {}

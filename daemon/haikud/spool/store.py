@@ -19,8 +19,9 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
-from haikud.spool.durable import Batch, fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
-from haikud.spool.layout import BUILD, DECISION, PlanPaths, SpoolLayout, TaskPaths
+from haikud.spool.batch import Batch
+from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
+from haikud.spool.layout import BUILD, DECISION, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
 
 
@@ -61,38 +62,32 @@ class Store:
         if build.folder.exists():
             shutil.rmtree(build.folder)
         try:
-            self._build(build, plan, request_bytes, first_decisions)
-            self._commit(build.folder, self.layout.plan(plan.id).folder)
+            self._build(plan, request_bytes, first_decisions).commit()
         except BaseException:
             with suppress(OSError):  # what is left, recovery removes
                 self._drop_build(build.folder, plan.id)
             raise
 
-    def _commit(self, build: Path, folder: Path) -> None:
-        build.rename(folder)
-        try:
-            fsync_folder(self.layout.plans)
-        except OSError:
-            folder.rename(build)  # not admitted after all: a second fsync would only seem to make it durable
-            raise
-
-    def _build(self, build: PlanPaths, plan: Plan, request_bytes: bytes, decisions: dict[str, Decision]) -> None:
-        batch = Batch()
+    def _build(self, plan: Plan, request_bytes: bytes, decisions: dict[str, Decision]) -> Batch:
+        """The plan's folder beside its name, and links that dangle as yet; the batch's commit gives it its name."""
+        build, batch = self.layout.plan_being_built(plan.id), Batch()
         try:
             batch.make_folder(build.folder)
-            batch.write(build.folder / plan.request_file, request_bytes)
-            batch.write(build.plan, dump_as_is(plan))
+            batch.write_ahead(build.folder / plan.request_file, request_bytes)
+            batch.write_ahead(build.plan, dump_as_is(plan))
             for task in plan.tasks:
                 paths = build.task(task.id)
                 decision = decisions[task.id]
                 batch.make_folder(paths.folder)
-                batch.write(paths.decision(1), dump(decision))
-                batch.write(paths.log, b"")
-                batch.symlink(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
-                batch.symlink(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
-            batch.commit()
-        finally:
+                batch.write_ahead(paths.decision(1), dump(decision))
+                batch.write_ahead(paths.log, b"")
+                batch.symlink_ahead(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
+                batch.symlink_ahead(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
+            batch.rename(build.folder, self.layout.plan(plan.id).folder)
+        except BaseException:
             batch.discard()
+            raise
+        return batch
 
     # -- decisions
 

@@ -9,7 +9,7 @@ import pytest
 
 from haikud.engine.upkeep.findings import Code
 from haikud.engine.upkeep.repair import CURES
-from haikud.spool.durable import _temporary_beside
+from haikud.spool.durable import temporary_beside
 from haikud.spool.legal_names import TABLE, Kind, Standing, stand_of
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "doctor.md"
@@ -25,7 +25,7 @@ def test_every_code_has_its_row_and_every_row_a_code():
 
 def test_a_durable_write_is_known_by_its_temporary_name_in_every_folder():
     for folder in {row.folder for row in TABLE}:
-        name = _temporary_beside(Path("response.json")).name
+        name = temporary_beside(Path("response.json")).name
         assert stand_of(folder, name, Kind.FILE)[0] is Standing.TEMPORARY
 
 

@@ -43,7 +43,8 @@ from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.words import unresolved_reference
-from haikud.spool.durable import Batch, make_folder, remove_if_there
+from haikud.spool.batch import Batch
+from haikud.spool.durable import make_folder, remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import dump_as_is, read_model
 from haikud.spool.store import Store

@@ -1,0 +1,136 @@
+"""Durable changes that are made together, in two rounds of fsyncs side by side however many they are.
+
+First everything that names will lead to: files, and folders that nobody knows of yet. Then the names are put, in order,
+and the folders that hold them are fsynced. Between the rounds lies the commit: what is named in the second was durable
+before.
+
+Fails with an OSError that names the path. A failed commit takes back files and links made ahead, new names and renames;
+what has replaced something stays, and so do folders, for the caller's own undoing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from haikud.spool.durable import doing, put_without_replacing, write_all, write_temporary
+from haikud.spool.syncing import sync_all
+
+
+class Batch:
+    """See the module's head. Used once: `commit` or `discard` ends it."""
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, Path, Path]] = []  # how, from or target, name
+        self._temporaries: list[Path] = []
+        self._ahead: list[Path] = []  # what has its own name already
+        self._files_ahead: list[Path] = []  # of these the files
+        self._first: dict[Path, None] = {}  # folders to be fsynced with the files
+        self._second: dict[Path, None] = {}  # folders to be fsynced when the names are put
+        self._asked: dict[Path, None] = {}  # folders that must be durable before any name is put
+
+    def make_folder(self, path: Path, mode: int = 0o700) -> None:
+        """Make a folder now; FileExistsError where it is there."""
+        with doing("make the folder", path):
+            path.mkdir(mode=mode)
+        self._first[path] = None
+        self._first[path.parent] = None
+
+    def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        """A file, written now under a dot-name, named at the commit (replacing what is there)."""
+        with doing("write", path):
+            temporary = write_temporary(path, data, mode, sync=False)
+        self._temporaries.append(temporary)
+        self.rename(temporary, path)
+
+    def write_ahead(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        """A new file under its own name, now: in a folder of which nobody knows before the commit names it."""
+        with doing("write", path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+            self._ahead.append(path)
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        self._files_ahead.append(path)
+        self._first[path.parent] = None
+
+    def symlink_ahead(self, target: str, path: Path) -> None:
+        """A symlink, now, in place of what has the name: it may dangle until the commit."""
+        with doing("symlink", path):
+            try:
+                path.symlink_to(target)
+            except FileExistsError:
+                path.unlink()
+                path.symlink_to(target)
+        self._ahead.append(path)
+        self._first[path.parent] = None
+
+    def rename(self, source: Path, target: Path) -> None:
+        """A rename at the commit."""
+        self._names.append(("rename", source, target))
+        self._second[source.parent] = None
+        self._second[target.parent] = None
+
+    def symlink(self, target: str, path: Path) -> None:
+        """A symlink at the commit, replacing what has the name."""
+        self._names.append(("symlink", Path(target), path))
+        self._second[path.parent] = None
+
+    def write_new(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        """As `write`, but the commit raises FileExistsError where `path` is there by then: it replaces nothing."""
+        with doing("write", path):
+            temporary = write_temporary(path, data, mode, sync=False)
+        self._temporaries.append(temporary)
+        self._names.append(("name", temporary, path))
+        self._second[path.parent] = None
+
+    def sync_folder(self, path: Path) -> None:
+        """Have the names in a folder durable before any name of this batch is put."""
+        self._asked[path] = None
+
+    def commit(self) -> None:
+        """Make it all durable."""
+        put: list[tuple[str, Path, Path]] = []
+        try:
+            once = [folder for folder in self._first if folder not in self._second]
+            sync_all([*self._temporaries, *self._files_ahead, *dict.fromkeys([*self._asked, *once])])
+            for how, source, path in self._names:
+                with doing(how, path):
+                    _put(how, source, path)
+                put.append((how, source, path))
+            sync_all(self._second)
+            self._ahead = []
+        except OSError:
+            self._take_back(put)
+            raise
+        finally:
+            self.discard()
+
+    def _take_back(self, put: list[tuple[str, Path, Path]]) -> None:
+        """What is not known to be durable has not happened, so that the next try may name it anew."""
+        for how, source, path in reversed(put):
+            with suppress(OSError):
+                if how == "name":
+                    path.unlink()
+                elif how == "rename" and source not in self._temporaries:
+                    path.rename(source)
+
+    def discard(self) -> None:
+        """Take back what is not committed."""
+        for path in (*self._temporaries, *self._ahead):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        self._names, self._temporaries, self._ahead, self._files_ahead = [], [], [], []
+        self._first, self._second, self._asked = {}, {}, {}
+
+
+def _put(how: str, source: Path, path: Path) -> None:
+    if how == "rename":
+        source.rename(path)
+    elif how == "name":
+        put_without_replacing(source, path)
+    else:
+        path.unlink(missing_ok=True)
+        path.symlink_to(source)

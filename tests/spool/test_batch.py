@@ -1,0 +1,126 @@
+"""Changes made together: nothing is named before what it leads to is durable, and a failure takes back what it can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haikud.spool import syncing
+from haikud.spool.batch import Batch
+from haikud.spool.syncing import begin_side_by_side, sync_all
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(found.name for found in folder.iterdir())
+
+
+def test_a_batch_shows_nothing_before_its_commit(tmp_path: Path):
+    batch = Batch()
+    batch.make_folder(tmp_path / "f")
+    batch.write(tmp_path / "f" / "a", b"one")
+    batch.write(tmp_path / "b", b"two")
+    batch.symlink("f/a", tmp_path / "link")
+    batch.rename(tmp_path / "b", tmp_path / "c")
+    assert [n for n in names(tmp_path) if not n.startswith(".")] == ["f"]
+    batch.commit()
+    assert names(tmp_path) == ["c", "f", "link"]
+    assert (tmp_path / "link").read_bytes() == b"one"
+    assert (tmp_path / "c").read_bytes() == b"two"
+
+
+def test_a_batch_that_fails_or_is_dropped_leaves_no_temporaries(tmp_path: Path):
+    batch = Batch()
+    batch.write(tmp_path / "a", b"one")
+    batch.rename(tmp_path / "missing", tmp_path / "b")
+    batch.write(tmp_path / "c", b"three")
+    with pytest.raises(FileNotFoundError, match="cannot rename"):
+        batch.commit()
+    assert names(tmp_path) == ["a"]
+    dropped = Batch()
+    dropped.write(tmp_path / "d", b"four")
+    dropped.discard()
+    dropped.commit()
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_is_written_ahead_goes_with_a_batch_that_is_dropped(tmp_path: Path):
+    batch = Batch()
+    batch.make_folder(tmp_path / ".new")
+    batch.write_ahead(tmp_path / ".new" / "a", b"one")
+    batch.symlink_ahead("new/a", tmp_path / "link")
+    assert names(tmp_path) == [".new", "link"]
+    batch.discard()
+    assert names(tmp_path) == [".new"]
+    assert names(tmp_path / ".new") == []
+
+
+def test_a_new_name_replaces_nothing(tmp_path: Path):
+    (tmp_path / "b").write_bytes(b"there")
+    batch = Batch()
+    batch.write_new(tmp_path / "a", b"one")
+    batch.write_new(tmp_path / "b", b"two")
+    with pytest.raises(FileExistsError):
+        batch.commit()
+    assert names(tmp_path) == ["b"]
+    assert (tmp_path / "b").read_bytes() == b"there"
+
+
+def test_a_rename_is_taken_back_where_its_folder_cannot_be_fsynced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    batch = Batch()
+    batch.make_folder(tmp_path / ".new")
+    batch.rename(tmp_path / ".new", tmp_path / "new")
+    real, calls = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "no")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=f"cannot fsync the folder: no: '{tmp_path}'"):
+        batch.commit()
+    assert names(tmp_path) == [".new"]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Side by side; the names of the threads that fsync."""
+    monkeypatch.setattr(syncing._Syncers, "pool", None)
+    begin_side_by_side(4)
+    seen: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append(threading.current_thread().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    yield seen
+    assert syncing._Syncers.pool is not None
+    syncing._Syncers.pool.shutdown()
+
+
+def test_side_by_side_every_file_is_tried_and_the_first_fault_is_raised(tmp_path: Path, threads: list[str]):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"cannot fsync: .*missing"):
+        sync_all([tmp_path / "a", tmp_path / "missing", tmp_path / "b", tmp_path / "c", tmp_path])
+    assert len(threads) == 4
+    assert any(name.startswith("haikud-fsync") for name in threads)
+
+
+def test_without_threads_it_is_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(syncing._Syncers, "pool", None)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    begin_side_by_side(4)
+    assert syncing._Syncers.pool is None
+    sync_all([tmp_path])
