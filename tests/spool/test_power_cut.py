@@ -13,6 +13,7 @@ from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan, 
 
 from haikud.contracts.states import TaskState
 from haikud.spool.aside import leave_folder, place_aside
+from haikud.spool.batch import Batch
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import (
     append_durably,
@@ -115,6 +116,17 @@ def test_an_admission_and_its_decisions(layout: SpoolLayout, journal: Journal):
     store.move_link(ref, TaskState.RUNNING, durable=True)
     store.decide(decide_on(ref, 3, TaskState.FAILED))
     store.decide(decide_on(ref, 4, TaskState.QUEUED), settle_link=False)
+
+
+def test_a_decision_with_what_belongs_to_it(layout: SpoolLayout, journal: Journal):
+    store = Store(layout)
+    plan = make_plan()
+    store.admit(plan, REQUEST, first_decisions(plan))
+    ref = plan.tasks[0].ref
+    batch = Batch()
+    batch.write(layout.task(ref).folder / "order", b"do")
+    store.add_decision(batch, store.last_decision(ref), decide_on(ref, 2, TaskState.RUNNING))
+    batch.commit()
 
 
 def test_a_move_that_is_not_final_costs_no_fsync(layout: SpoolLayout, journal: Journal):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import stat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.spool.dying import every_death
 from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan
 
 from haikud.contracts.states import ALLOWED_MOVES, FINAL_STATES, OPEN_STATES, TaskState
+from haikud.spool.batch import Batch
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.store import Store
 
@@ -257,3 +259,56 @@ def test_any_walk_through_the_states_leaves_one_link_and_every_word(store: Store
         assert ("walk" in store.open_refs()) is (state in OPEN_STATES)
         assert store.last_decision("walk") == decide_on("walk", number, state)
     assert [d.number for d in store.decisions("walk")] == list(range(1, number + 1))
+
+
+def test_a_known_link_is_moved_from_there_and_looked_for_only_where_it_is_not(admitted: Store):
+    admitted.move_link(REF, DEFERRED, known=QUEUED)
+    admitted.move_link(REF, RUNNING, known=QUEUED)  # it is in deferred by now
+    assert links(admitted) == {"queued": ["plan-1.b"], "running": ["plan-1.a"]}
+    admitted.layout.link(RUNNING, REF).unlink()
+    admitted.move_link(REF, QUEUED, known=RUNNING)
+    assert links(admitted) == {"queued": ["plan-1.a", "plan-1.b"]}
+
+
+def test_a_decision_and_what_belongs_to_it_last_together_or_not_at_all(admitted: Store):
+    first, order = admitted.last_decision(REF), admitted.layout.task(REF).folder / "order"
+    before = everything(admitted.layout.root)
+    for commits in (False, True):
+        batch = Batch()
+        batch.write(order, b"do")
+        admitted.add_decision(batch, first, decide_on(REF, 2, RUNNING))
+        assert admitted.last_decision(REF) == first
+        if commits:
+            batch.commit()
+        batch.discard()
+        assert commits or everything(admitted.layout.root) == before
+    assert admitted.last_decision(REF) == decide_on(REF, 2, RUNNING)
+    assert order.read_bytes() == b"do"
+
+
+def test_what_has_the_name_of_the_next_decision_is_nobodys_word_to_who_knows_the_last(admitted: Store):
+    first = admitted.last_decision(REF)
+    admitted.decide(decide_on(REF, 2, RUNNING))  # by a write that failed afterwards: nobody has heard of it
+    batch = Batch()
+    admitted.add_decision(batch, first, decide_on(REF, 2, DEFERRED))
+    batch.commit()
+    assert admitted.last_decision(REF) == decide_on(REF, 2, DEFERRED)
+    with pytest.raises(ValueError, match="does not follow"):
+        admitted.add_decision(Batch(), first, decide_on(REF, 3, RUNNING))
+    with pytest.raises(ValueError, match="illegal move"):
+        admitted.add_decision(Batch(), first, decide_on(REF, 2, SUCCEEDED))
+
+
+@pytest.mark.parametrize("damage", ["file", "task", "plan", "emptied"])
+def test_a_decision_that_holds_comes_back_whatever_was_deleted(admitted: Store, damage: str):
+    first, paths = admitted.last_decision(REF), admitted.layout.task(REF)
+    assert first is not None
+    if damage == "emptied":
+        paths.decision(1).write_bytes(b"")
+    elif damage == "file":
+        paths.decision(1).unlink()
+    else:
+        shutil.rmtree(paths.folder if damage == "task" else paths.folder.parent)
+    admitted.keep_decision(first, make_plan())
+    assert admitted.last_decision(REF) == first
+    assert admitted.plan("plan-1") == make_plan()

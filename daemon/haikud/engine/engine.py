@@ -33,6 +33,7 @@ from haikud.engine.role_history import RoleHistory
 from haikud.engine.secrets import Secrets
 from haikud.engine.supervisor import Supervisor
 from haikud.engine.timers import Timers
+from haikud.spool.batch import Batch
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
 from haikud.spool.log_lines import Dress
@@ -115,38 +116,43 @@ class Engine:
 
     # -- decisions
 
-    async def decide(self, entry: OpenTask, state: TaskState, reason: str, **changes: Any) -> Decision:
+    async def decide(
+        self,
+        entry: OpenTask,
+        state: TaskState,
+        reason: str,
+        *,
+        also: Callable[[Batch], None] | None = None,
+        **changes: Any,
+    ) -> Decision:
         """Decide about a task: durable first, then on the board and in the ledger.
 
-        `changes` are fields of the decision. What is not named stays as in the last decision, but for what belongs to
-        one decision only: outcome, retry_at, token and resume_to. The link of a final task stays for publication to
-        move.
+        `also` puts what is to become durable with the decision into its batch, on the writing thread. `changes` are
+        fields of the decision. What is not named stays as in the last decision, but for what belongs to one decision
+        only: outcome, retry_at, token and resume_to. The link of a final task stays for publication to move.
         """
         decision = next_decision(entry.decision, state, reason, utc_now(), **changes)
-        await self.write(self._decide_on_disk, entry, decision)
+        await self.write(self.write_decision, entry, decision, also)
         self.board.move(entry, decision)
-        self.note(
-            entry.plan.id,
-            "decided",
-            ref=entry.ref,
-            state=str(state),
-            attempt=decision.attempt,
-            outcome=str(decision.outcome) if decision.outcome else None,
-            message=reason,
-        )
         return decision
 
-    def _decide_on_disk(self, entry: OpenTask, decision: Decision) -> None:
-        last = self.store.last_decision(decision.ref)
-        if last is None or last.number < entry.decision.number:
-            self.store.put_back(entry.decision, entry.plan)  # somebody deleted it: our word still holds
-            last = entry.decision
-        if last is not None and last.number == decision.number:
-            # Left by a write that failed after its rename: nobody has acted on it.
-            self.layout.task(decision.ref).decision(decision.number).unlink()
-        self.store.decide(decision, settle_link=False)
+    def write_decision(self, entry: OpenTask, decision: Decision, also: Callable[[Batch], None] | None = None) -> None:
+        """On the writing thread: a decision and what belongs to it, durable together; its link, its line in the ledger.
+
+        The board is the caller's to change afterwards.
+        """
+        batch = Batch()
+        try:
+            self.store.keep_decision(entry.decision, entry.plan)  # our word holds, whoever deleted it
+            if also is not None:
+                also(batch)
+            self.store.add_decision(batch, entry.decision, decision)
+            batch.commit()
+        finally:
+            batch.discard()
         if not is_final(decision.state):
-            self.store.move_link(decision.ref, decision.state)
+            self.store.move_link(decision.ref, decision.state, known=entry.decision.state)
+        self._append(entry.plan.id, told_of(decision))
 
     # -- history for people
 
@@ -205,6 +211,19 @@ class Engine:
         if decision.retry_at is None:
             return 0.0
         return self.timers.seconds_left((entry.ref, decision.number), decision.retry_at, decision.at)
+
+
+def told_of(decision: Decision) -> LedgerEntry:
+    """A decision's line in the ledger."""
+    return LedgerEntry(
+        at=decision.at,
+        event="decided",
+        message=decision.reason,
+        ref=decision.ref,
+        state=str(decision.state),
+        attempt=decision.attempt,
+        outcome=str(decision.outcome) if decision.outcome else None,
+    )
 
 
 def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, **changes: Any) -> Decision:

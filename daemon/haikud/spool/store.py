@@ -20,7 +20,7 @@ from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
 from haikud.spool.batch import Batch
-from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably, write_new_durably
+from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
 from haikud.spool.layout import BUILD, DECISION, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
 
@@ -109,27 +109,44 @@ class Store:
     def decide(self, decision: Decision, *, settle_link: bool = True) -> None:
         """Make a decision durable, then move the task's link (with `settle_link` False, the caller does).
 
-        ValueError where its number is not the next, or its state cannot follow the last one.
+        ValueError where its number is not the next, or its state cannot follow the last one. The last one is read from
+        the disk: who knows it has `add_decision`.
         """
-        last = self.last_decision(decision.ref)
+        batch = Batch()
+        try:
+            self.add_decision(batch, self.last_decision(decision.ref), decision)
+            batch.commit()
+        finally:
+            batch.discard()
+        if settle_link:
+            self.move_link(decision.ref, decision.state, durable=is_final(decision.state))
+
+    def add_decision(self, batch: Batch, last: Decision | None, decision: Decision) -> None:
+        """Put the decision that follows `last`, the one that holds, into a batch. Its link is the caller's to move.
+
+        Nothing is read. What has its name already is nobody's word: broken, or left by a write that failed after it
+        was named, so that nobody has acted on it. ValueError as `decide`.
+        """
         if decision.number != (last.number if last else 0) + 1:
             raise ValueError(f"decision {decision.number} on {decision.ref} does not follow {last and last.number}")
         if last is not None:
             check_move(last.state, decision.state)
-        if last is not None and is_final(last.state):
-            # A retry leaves a final state, and recovery never walks those: the link goes first, so that a crash
-            # between the two leaves a link where recovery looks, and a decision that tells it to move it back.
-            self.move_link(decision.ref, decision.state, durable=True)
-        paths = self.layout.task(decision.ref)
-        path = paths.decision(decision.number)
+            if is_final(last.state):
+                # A retry leaves a final state, and recovery never walks those: the link goes first, so that a crash
+                # between the two leaves a link where recovery looks, and a decision that tells it to move it back.
+                self.move_link(decision.ref, decision.state, durable=True)
+        path = self.layout.task(decision.ref).decision(decision.number)
+        remove_if_there(path)
+        batch.write_new(path, dump(decision))
+
+    def keep_decision(self, decision: Decision, plan: Plan) -> None:
+        """Write the decision that holds again where somebody has deleted or emptied its file. Looks, but reads not."""
         try:
-            write_new_durably(path, dump(decision))
-        except FileExistsError:
-            if _read_decision(paths, decision.ref, decision.number) is not None:
-                raise
-            write_durably(path, dump(decision))  # what is there is broken, and so was never anybody's word
-        if settle_link:
-            self.move_link(decision.ref, decision.state, durable=is_final(decision.state))
+            is_there = os.lstat(self.layout.task(decision.ref).decision(decision.number)).st_size > 0
+        except (FileNotFoundError, NotADirectoryError):
+            is_there = False
+        if not is_there:
+            self.put_back(decision, plan)
 
     def put_back(self, decision: Decision, plan: Plan) -> None:
         """Write a decision again that was deleted; its folder too, and the plan's, where these are gone."""
@@ -142,9 +159,16 @@ class Store:
 
     # -- links
 
-    def move_link(self, ref: str, to: TaskState, *, durable: bool = False) -> None:
-        """Move a task's link to a state's folder, from wherever it is; it is made where it is missing."""
+    def move_link(self, ref: str, to: TaskState, *, durable: bool = False, known: TaskState | None = None) -> None:
+        """Move a task's link to a state's folder, from wherever it is; it is made where it is missing.
+
+        `known`: where it should be; it is looked for elsewhere only if it is not there.
+        """
         target = self.layout.link(to, ref)
+        if known is not None and known is not to and not durable:
+            with suppress(FileNotFoundError):
+                self.layout.link(known, ref).rename(target)
+                return
         found = self._links(ref, first=to)
         if not found:
             target.symlink_to(self.layout.link_target(ref))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from haikud.contracts.attempt import EndOrder, Question
 from haikud.contracts.base import utc_now
@@ -124,7 +125,9 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
             engine.say(f"{entry.ref} paused")
         case PauseQueue(until, reason, is_paused):
             await pause_queue(engine, reason, until=until, ref=entry.ref)
-            where = {"token": entry.pause_token, "resume_to": TaskState.DEFERRED} if is_paused else {}
+            where: dict[str, Any] = {}
+            if is_paused:
+                where = {"token": entry.pause_token, "resume_to": TaskState.DEFERRED}
             state = TaskState.PAUSED if is_paused else TaskState.DEFERRED
             await engine.decide(entry, state, reason, outcome=outcome, retry_at=until, fresh=fresh, **where)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -172,7 +173,7 @@ class GuidanceDrops:
     async def _go_on(self, entry: OpenTask, dropped: DroppedGuidance, token: str, number: int) -> None:
         """Queue the task again: in its conversation or a fresh one, with the same role and model or others."""
         fresh, moved = dropped.action is GuidanceAction.RETRY, bool(dropped.role or dropped.model)
-        changes: dict[str, object] = {"fresh": fresh or entry.decision.fresh, "guidance": number, "token": token}
+        changes: dict[str, Any] = {"fresh": fresh or entry.decision.fresh, "guidance": number, "token": token}
         changes |= {key: value for key, value in (("role", dropped.role), ("model", dropped.model)) if value}
         if fresh or moved:  # what others tried does not count against who tries now
             changes |= {"failures": 0, "orphans": 0}
