@@ -128,7 +128,9 @@ def _load_all(attempt: Attempt) -> None:
     if needs_built_in_agent(attempt):
         import haikud.agent.haiku.session
         from haikud.agent.haiku.metering import price_list
+        from haikud.agent.haiku.warming import warm_up
 
+        warm_up()  # done already where we are forked
         if attempt.account is None:  # else the gateway knows the prices
             price_list(attempt.spec).load(attempt.spec.role.model)
     if attempt.is_operation:

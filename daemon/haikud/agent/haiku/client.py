@@ -10,12 +10,15 @@ So it is given that time beyond a stall's; a gateway that dies is seen at once.
 
 The asynchronous client is used for exactly that: a blocked read can be cancelled there, and cannot in a thread. Build
 it after a fork, never before: a client shared across forks mixes requests up (measured).
+
+Where no TLS is spoken, no certificates are loaded: that takes 60 ms and ten megabytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -40,9 +43,10 @@ _HELD_SECONDS = 150.0
 """That the gateway may hold a call for a budget, and what it needs to say itself that the API is silent."""
 
 
-def _direct_client(timeout: httpx2.Timeout, socket: str | None = None) -> anthropic.DefaultAsyncHttpxClient:
+def _direct_client(timeout: httpx2.Timeout, socket: str | None, *, is_plain: bool) -> anthropic.DefaultAsyncHttpxClient:
     """An HTTP client that no proxy variable diverts: only a transport of our own keeps the SDK from reading those."""
-    transport = httpx2.AsyncHTTPTransport(trust_env=False, uds=socket)
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True  # one that trusts nobody
+    transport = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, uds=socket)
     return anthropic.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
 
 
@@ -71,7 +75,8 @@ class MessagesClient:
         silence = api.stall_seconds if socket is None else api.stall_seconds + api.quota_wait_seconds + _HELD_SECONDS
         timeout = httpx2.Timeout(silence, connect=api.connect_seconds)
         # A proxy is for the way out; it would not find a server on this machine's loopback.
-        local = socket is not None or urlsplit(self.base_url).hostname in _LOOPBACK
+        where = urlsplit(_GATEWAY_URL if socket is not None else self.base_url)
+        local = socket is not None or where.hostname in _LOOPBACK
         self._runner = asyncio.Runner()
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,  # given, so that neither the environment nor credentials on disk are looked at
@@ -79,7 +84,7 @@ class MessagesClient:
             max_retries=0,
             timeout=timeout,
             open_telemetry=False,
-            http_client=_direct_client(timeout, socket) if local else None,
+            http_client=_direct_client(timeout, socket, is_plain=where.scheme == "http") if local else None,
         )
 
     def __enter__(self) -> Self:
@@ -89,7 +94,11 @@ class MessagesClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.closing(self._runner):
-            self._runner.run(self._client.close())
+            self._runner.run(self.close())
+
+    async def close(self) -> None:
+        """Let go of its connections, on the loop that has used them."""
+        await self._client.close()
 
     def receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
         """Make the call and put its answer into `incoming`."""
@@ -97,7 +106,7 @@ class MessagesClient:
         self._runner.run(self._receive(request, incoming, stop))
 
     async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
-        call = asyncio.create_task(self._stream(request, incoming))
+        call = asyncio.create_task(self.stream(request, incoming))
         try:
             while not call.done():
                 await asyncio.wait({call}, timeout=_TICK)
@@ -108,7 +117,8 @@ class MessagesClient:
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
 
-    async def _stream(self, request: dict[str, Any], incoming: Incoming) -> None:
+    async def stream(self, request: dict[str, Any], incoming: Incoming) -> None:
+        """The call itself, on the running loop; it ends when its answer does."""
         # create(), not stream(): its raw events are put together by Incoming, which knows a broken answer from a whole.
         async with await self._client.messages.create(**request, stream=True) as stream:
             headers = stream.response.headers

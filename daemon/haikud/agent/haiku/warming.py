@@ -1,17 +1,26 @@
-"""One answer read by the real client without any network, so that what it makes at first use is made before a fork.
+"""One call made and read by the real client, so that what is made at first use is made before a fork.
 
-The SDK builds the validators of its models when the first answer of a kind arrives, and asks for the platform once;
-that takes a quarter of a second and some megabytes, which runners then share. Nothing of the client itself is kept.
+The libraries import a third of themselves with the first client and its first call, and build the validators of their
+models when the first answer of a kind arrives: a third of a second and some twenty megabytes, which runners then share.
+The call goes over a socket of ours to an answer of ours, in one process, on one loop. Nothing of it is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
-import anthropic
-import httpx2
+from haikud.agent.haiku.client import MessagesClient
+from haikud.agent.haiku.conversation import CACHE_MARK
+from haikud.agent.haiku.faults import CALL_FAULTS
+from haikud.agent.haiku.incoming import Incoming
+from haikud.agent.haiku.tools.registry import BASH, EDITOR
+from haikud.agent.haiku.tools.report import ESCALATE, REPORT_PROGRESS
+from haikud.contracts.settings import ApiSettings
 
 _EVENTS: tuple[dict[str, Any], ...] = (
     {
@@ -46,21 +55,44 @@ _EVENTS: tuple[dict[str, Any], ...] = (
 )
 
 
+_SECONDS = 10.0
+
+
+@cache
 def warm_up() -> None:
-    """Read one streamed answer. Leaves no thread, loop or connection behind."""
-    asyncio.run(_read_one())
+    """Make one call, the first time. Leaves no thread, loop, connection or socket behind.
+
+    Best effort: what a machine that refuses it leaves undone is done with the first call.
+    """
+    with suppress(*CALL_FAULTS), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # the kernel picks a name that no file has
+        asyncio.run(_call_once(listener))
 
 
-async def _read_one() -> None:
-    lines = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in _EVENTS)
-    answer = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=lines.encode())
-    transport = httpx2.MockTransport(lambda _request: answer)
-    http = anthropic.DefaultAsyncHttpxClient(transport=transport, trust_env=False)
-    async with anthropic.AsyncAnthropic(
-        api_key="none", base_url="http://none", max_retries=0, open_telemetry=False, http_client=http
-    ) as client:
-        asked = {"role": "user", "content": [{"type": "text", "text": "warm"}]}
-        request: dict[str, Any] = {"model": "none", "max_tokens": 1, "messages": [asked], "stream": True}
-        async with await client.messages.create(**request) as stream:
-            async for event in stream:
-                event.to_dict(warnings=False)
+async def _call_once(listener: socket.socket) -> None:
+    answered = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        lines = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in _EVENTS)
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nrequest-id: none\r\nconnection: close\r\n"
+        writer.write(f"{head}content-length: {len(lines)}\r\n\r\n{lines}".encode())
+        await writer.drain()
+        await answered.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, sock=listener)
+    async with asyncio.timeout(_SECONDS), server:
+        client = MessagesClient(ApiSettings(), "none", "\0" + listener.getsockname()[1:].decode())
+        try:
+            await client.stream(_request(), Incoming())
+        finally:
+            answered.set()
+            await client.close()
+
+
+def _request() -> dict[str, Any]:
+    text = [{"type": "text", "text": "warm", "cache_control": CACHE_MARK}]
+    asked = {"role": "user", "content": text}
+    tools = [BASH, EDITOR, REPORT_PROGRESS, ESCALATE]
+    return {"model": "none", "max_tokens": 1, "system": text, "tools": tools, "messages": [asked]}

@@ -1,0 +1,75 @@
+"""What is loaded before a fork: the first call of a forked process imports nothing, and shares nearly all of its memory."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+from typing import Any
+
+from tests.support.gateway_double import SOCKET, TOKEN, GatewayDouble
+from tests.support.messages_double import says
+
+from haikud.agent.haiku import client as client_module
+from haikud.agent.haiku.client import MessagesClient
+from haikud.contracts.settings import ApiSettings
+
+MOST_MEGABYTES = 15
+
+PROGRAM = """
+import gc, json, os, sys, threading
+gc.disable()
+import haikud.agent.haiku.session
+from haikud.agent.haiku.client import MessagesClient
+from haikud.agent.haiku.incoming import Incoming
+from haikud.agent.haiku.warming import warm_up
+from haikud.contracts.settings import ApiSettings
+
+open_before = os.listdir("/proc/self/fd")
+warm_up()
+assert threading.active_count() == 1 and os.listdir("/proc/self/fd") == open_before
+gc.collect()
+gc.freeze()
+loaded = set(sys.modules)
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+incoming = Incoming()
+with MessagesClient(ApiSettings(), sys.argv[2], sys.argv[1]) as client:
+    request = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
+    client.receive(request, incoming, threading.Event())
+lines = open("/proc/self/smaps_rollup").read().splitlines()
+private = sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+told = {"said": incoming.finish()[0]["text"], "imported": sorted(set(sys.modules) - loaded), "private": private}
+print(json.dumps(told), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_forked_process_calls_without_an_import_and_with_little_memory_of_its_own(tmp_path):
+    with GatewayDouble(tmp_path, [says("Done.")]):
+        argv = [sys.executable, "-c", PROGRAM, str(tmp_path / SOCKET), TOKEN]
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    told = json.loads(ran.stdout)
+    assert told["said"] == "Done."
+    assert told["imported"] == []
+    assert told["private"] < MOST_MEGABYTES
+
+
+def test_certificates_are_loaded_where_tls_is_spoken_and_nowhere_else(monkeypatch):
+    used = []
+    real = client_module.httpx2.AsyncHTTPTransport
+
+    def transport(*, verify: Any, **rest: Any) -> Any:
+        used.append(verify)
+        return real(verify=verify, **rest)
+
+    monkeypatch.setattr(client_module.httpx2, "AsyncHTTPTransport", transport)
+    MessagesClient(ApiSettings(base_url="https://localhost"), "key")
+    MessagesClient(ApiSettings(base_url="http://localhost"), "key")
+    MessagesClient(ApiSettings(base_url="https://api.example"), "key", "/socket")
+    assert used[0] is True
+    for context in used[1:]:
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert context.cert_store_stats()["x509"] == 0
