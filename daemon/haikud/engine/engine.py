@@ -8,8 +8,9 @@ other one. Memory changes after the disk: a step that fails with an OSError may 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Engine:
     settings_fault: str | None = None  # why the last reload changed nothing
     sandbox: str | None = None  # the mode that attempts run in; None: not found yet, or none that may be used works
     sandbox_is_known: bool = False  # it was tried
+    host: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # our environment, as it was at the start
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock)

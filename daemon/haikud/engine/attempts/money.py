@@ -17,8 +17,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.budgets import SMALLEST_USD, TOMORROW, Allotment, Purse, allot, next_midnight
 from haikud.engine.engine import Engine
 from haikud.engine.gateway.accounts import spent_on
-from haikud.engine.gateway.tokens import models_of, new_token, write_token
-from haikud.engine.launchers.protocol import attempt_name
+from haikud.engine.gateway.tokens import models_of, new_token
 from haikud.engine.live_status import unmetered_usd
 from haikud.engine.log_levels import Warn
 
@@ -57,8 +56,8 @@ async def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment
     return found
 
 
-async def issue_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: datetime) -> str:
-    """A token for the task's next attempt, good from now on."""
+def new_attempt_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: datetime) -> tuple[str, AttemptToken]:
+    """A token for the task's next attempt, and what is to be written before it is good."""
     attempt = entry.decision.attempt + 1
     task, plan, day = task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now)
     token, digest = new_token(entry.ref, attempt)
@@ -78,9 +77,7 @@ async def issue_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: 
         task_spent_usd=task.spent,
         plan_spent_usd=plan.spent,
     )
-    await engine.write(write_token, engine.layout.gateway, record)
-    engine.gateway.tokens.add(attempt_name(entry.ref, attempt))
-    return token
+    return token, record
 
 
 def goes_on_today(engine: Engine, now: datetime) -> list[OpenTask]:

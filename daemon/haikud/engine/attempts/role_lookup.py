@@ -1,4 +1,4 @@
-"""Finding the role of a task when its attempt starts. Reads role files and asks git; not for the event loop.
+"""Finding the role of a task when its attempt starts. Reads role files and asks git: but for `known`, not for the loop.
 
 What the package and the settings' folder hold is read again only when the folder has changed.
 """
@@ -6,6 +6,7 @@ What the package and the settings' folder hold is read again only when the folde
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,11 +59,23 @@ class RoleLookup:
             self._seen = seen
         return self._roles
 
+    def known(self, task: Task, decision: Decision) -> ResolvedRole | None:
+        """As `resolve`, quick enough for the event loop; None where files have to be read. Raises NoSuchRole."""
+        name = decision.role or task.role
+        if self._seen is None or name not in self._roles or _fingerprint(self._folder) != self._seen:
+            return None
+        return self._resolved(name, task, decision, self._roles)
+
     def resolve(self, task: Task, decision: Decision) -> ResolvedRole:
         """The role for spec.json, with a reassignment's role and model. Raises NoSuchRole."""
-        name = decision.role or task.role
         try:
             roles = self.catalogue()
+        except RoleError as error:
+            raise _unusable(error) from error
+        return self._resolved(decision.role or task.role, task, decision, roles)
+
+    def _resolved(self, name: str, task: Task, decision: Decision, roles: Mapping[str, RoleFile]) -> ResolvedRole:
+        try:
             return resolve_role(
                 name,
                 roles,
@@ -72,7 +85,7 @@ class RoleLookup:
                 task_model=decision.model or task.model,
             )
         except RoleError as error:
-            raise NoSuchRole(f"a role file cannot be used: {error}; mend it, then retry") from error
+            raise _unusable(error) from error
         except UnknownModel as error:
             known = ", ".join(self._settings.models)
             raise NoSuchRole(f"unknown model {error}; known are {known}, and model ids") from error
@@ -92,12 +105,17 @@ class RoleLookup:
         return repository_roles(files, roles)[0]
 
 
+def _unusable(error: RoleError) -> NoSuchRole:
+    return NoSuchRole(f"a role file cannot be used: {error}; mend it, then retry")
+
+
 def _fingerprint(folder: Path | None) -> Fingerprint:
     """Names, times and sizes of the files in a folder; empty where it cannot be read (reading it says why)."""
     if folder is None:
         return ()
     try:
-        found = [(path.name, path.stat()) for path in folder.iterdir()]
+        with os.scandir(folder) as listing:
+            found = [(one.name, one.stat()) for one in listing]
     except OSError:
         return ()
     return tuple(sorted((name, status.st_mtime_ns, status.st_size) for name, status in found))

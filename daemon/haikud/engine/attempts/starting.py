@@ -1,41 +1,37 @@
-"""Starting attempts: pick, allot, order, decide, launch; in this order, each step durable before the next.
+"""Starting attempts: pick, allot, order and decide at once, launch; nothing is launched before all that is durable.
 
 An attempt that calls models gets a token of the gateway in place of the API's key, before it is decided to run: a token
 whose attempt does not run is removed at the next start.
 
 A crash before the decision `running` leaves an attempt folder that the next try writes anew; a crash after it leaves a
-running task without a runner, which recovery settles as one that never began.
+running task without a runner, which recovery settles as one that never began, with or without an order.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 
-from haikud.contracts.attempt import Assignment, ResolvedRole, Spec
+from haikud.contracts.attempt import ResolvedRole
 from haikud.contracts.base import utc_now
 from haikud.contracts.envelope import Response
-from haikud.contracts.gateway import GatewayPlace
-from haikud.contracts.guidance import GivenGuidance
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan, Task
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.attempts.given import LostGuidance, read_given
-from haikud.engine.attempts.money import allotment, issue_token, out_of_money, task_purse
+from haikud.engine.attempts.money import allotment, new_attempt_token, out_of_money, task_purse
+from haikud.engine.attempts.ordering import Preparation
 from haikud.engine.attempts.references import Unresolved, has_references, resolve_task
-from haikud.engine.attempts.results import asked_about, read_attempts, used_so_far
 from haikud.engine.attempts.role_lookup import NoSuchRole, RoleLookup
 from haikud.engine.attempts.settlement import escalate_task
-from haikud.engine.attempts.specs import Order, build_assignment, build_spec, secret_values
+from haikud.engine.attempts.specs import secret_values
 from haikud.engine.board import OpenTask
 from haikud.engine.budgets import Allotment
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder
+from haikud.engine.launchers.protocol import End, EndKind, LaunchFailed, LaunchOrder, attempt_name
 from haikud.engine.listed_repositories import why_not_listed
 from haikud.engine.live_status import held_back
 from haikud.engine.machine.examining import look_at_filesystem
@@ -43,10 +39,8 @@ from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.words import unresolved_reference
-from haikud.spool.batch import Batch
-from haikud.spool.durable import make_folder, remove_if_there
 from haikud.spool.layout import AttemptPaths
-from haikud.spool.models import dump_as_is, read_model
+from haikud.spool.models import read_model
 from haikud.spool.store import Store
 
 PASSED_ON = (
@@ -124,7 +118,9 @@ def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
 async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | None:
     now = utc_now()
     try:
-        role = await engine.aside(roles.resolve, entry.task, entry.decision)
+        role = roles.known(entry.task, entry.decision)
+        if role is None:
+            role = await engine.aside(roles.resolve, entry.task, entry.decision)
         task = entry.task
         if has_references(task):
             task = await engine.aside(with_results, engine.store, entry.plan, task)
@@ -146,27 +142,47 @@ async def _start(engine: Engine, roles: RoleLookup, entry: OpenTask) -> End | No
     if share.exhausted is not None:
         await out_of_money(engine, entry, share.exhausted, now)
         return None
-    number = entry.decision.attempt + 1
-    paths = engine.layout.task(entry.ref).attempt(number)
+    number, settings = entry.decision.attempt + 1, engine.settings
     is_metered = paid and engine.gateway.is_possible
-    place = engine.gateway.place() if is_metered else None
+    token, good_for = new_attempt_token(engine, entry, role, now) if is_metered else (None, None)
     mode = engine.sandbox
     assert mode is not None  # noqa: S101 - may_start() has asked, and only the next round may change it
-    spec = await engine.write(
-        _write_order, engine, entry, task, role, given, usd=share.usd, now=now, place=place, sandbox=mode
+    preparation = Preparation(
+        store=engine.store,
+        plan=entry.plan,
+        last=entry.decision,
+        task=task,
+        role=role,
+        given=given,
+        settings=settings,
+        base_url=engine.secrets.base_url,
+        spool_id=engine.spool_id,
+        usd=share.usd,
+        now=now,
+        gateway=engine.gateway.place() if is_metered else None,
+        token=good_for,
+        sandbox=mode,
     )
-    token = await issue_token(engine, entry, role, now) if is_metered else None
-    await engine.decide(entry, TaskState.RUNNING, f"attempt {number} as {role.name}", attempt=number)
+    said = f"attempt {number} as {role.name}"
+    await engine.decide(entry, TaskState.RUNNING, said, also=preparation.put_into, attempt=number)
+    if is_metered:
+        engine.gateway.tokens.add(attempt_name(entry.ref, number))
     entry.role, entry.model = role.name, model_of(role, task)
     entry.forget_attempt()
-    entry.ends_at = engine.clock() + spec.limits.attempt_seconds
-    entry.grace_seconds = spec.limits.grace_seconds
+    entry.ends_at = engine.clock() + settings.limits.attempt_seconds
+    entry.grace_seconds = settings.limits.grace_seconds
+    return _launch(engine, entry, number, token)
+
+
+def _launch(engine: Engine, entry: OpenTask, number: int, token: str | None) -> End | None:
+    paths = engine.layout.task(entry.ref)
+    attempt = paths.attempt(number)
     order = LaunchOrder(
         ref=entry.ref,
         attempt=number,
-        folder=paths.folder,
-        log=engine.layout.task(entry.ref).log,
-        environment=runner_environment(os.environ, engine.settings, paths),
+        folder=attempt.folder,
+        log=paths.log,
+        environment=runner_environment(engine.host, engine.settings, attempt),
         key=token,
         tokens=engine.secrets.github_tokens if engine.settings.issues == "github" else {},
         given=engine.secrets.given if engine.settings.git.push else {},
@@ -214,9 +230,9 @@ def runner_environment(host: Mapping[str, str], settings: Settings, paths: Attem
 
 def plain_environment(host: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
     """What every process of ours gets, runners and their forkserver, and the named variables. Never the key."""
-    names = [name for name in (*PASSED_ON, *more) if name in host and name != "ANTHROPIC_API_KEY"]
+    found = {name: host.get(name) for name in (*PASSED_ON, *more) if name != "ANTHROPIC_API_KEY"}
     fallback = {"PATH": os.defpath, "HOME": "/", "LANG": "C.UTF-8"}
-    return fallback | {name: host[name] for name in names}
+    return fallback | {name: value for name, value in found.items() if value is not None}
 
 
 def with_results(store: Store, plan: Plan, task: Task) -> Task:
@@ -229,73 +245,6 @@ def with_results(store: Store, plan: Plan, task: Task) -> Task:
         return found.model_dump(mode="json") if found else None
 
     return resolve_task(task, answer)
-
-
-def _write_order(
-    engine: Engine,
-    entry: OpenTask,
-    task: Task,
-    role: ResolvedRole,
-    given: list[GivenGuidance],
-    *,
-    usd: float,
-    now: datetime,
-    place: GatewayPlace | None,
-    sandbox: str,
-) -> Spec:
-    """Write spec.json and what belongs to it, durably. `task` has the results that it names."""
-    store = engine.store
-    task_paths = engine.layout.task(entry.ref)
-    decisions = store.decisions(entry.ref)
-    if not decisions or decisions[-1].number < entry.decision.number:
-        store.put_back(entry.decision, entry.plan)  # somebody deleted it
-        decisions = store.decisions(entry.ref)
-    attempts = read_attempts(task_paths, decisions)
-    order = Order(
-        plan=entry.plan,
-        task=task,
-        decisions=decisions,
-        role=role,
-        settings=engine.settings,
-        base_url=engine.secrets.base_url,
-        paths=task_paths,
-        spool_id=engine.spool_id,
-        budget_usd=usd,
-        spent=used_so_far(attempts),
-        accepted_files=asked_about(attempts),
-        guidance=given,
-        now=now,
-        gateway=place,
-        sandbox=sandbox,
-    )
-    spec = build_spec(order)
-    paths = task_paths.attempt(order.attempt)
-    for folder in (paths.folder, paths.out):
-        make_folder(folder)
-    remove_if_there(paths.orders)
-    _write_durably_together(store, paths, spec, build_assignment(task), entry.plan)
-    return spec
-
-
-def _write_durably_together(store: Store, paths: AttemptPaths, spec: Spec, assignment: Assignment, plan: Plan) -> None:
-    batch = Batch()
-    try:
-        batch.write(paths.spec, dump_as_is(spec))
-        batch.write(paths.assignment, dump_as_is(assignment))
-        if spec.task.dependencies:
-            batch.write(paths.dependencies, dependency_answers(store, plan, spec.task))
-        batch.commit()
-    finally:
-        batch.discard()
-
-
-def dependency_answers(store: Store, plan: Plan, task: Task) -> bytes:
-    """HAIKUD_DEPENDENCIES_FILE: task id -> the response of that dependency."""
-    answers: dict[str, object] = {}
-    for name in task.dependencies:
-        found = read_model(store.layout.task(plan.task(name).ref).response, Response)
-        answers[name] = found.model_dump(mode="json") if found else None
-    return json.dumps(answers, indent=2).encode() + b"\n"
 
 
 def _tell_who_waits(engine: Engine, held_back: Mapping[str, tuple[str, str]]) -> None:
