@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 from haikud.sandbox.prctl import become_subreaper
 
-SHIPPED = {"settle_seconds": 1.0, "rescan_seconds": 5.0, "launcher": "forkserver", "issues": "none"}
+SHIPPED: dict[str, Any] = {"settle_seconds": 1.0, "rescan_seconds": 5.0, "launcher": "forkserver", "issues": "none"}
 """Where the tests' house shortens a wait or starts runners the slow way: what users get."""
 
 
@@ -94,7 +94,7 @@ def say(words: str) -> None:
     print(f"  {time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
-# -- processor time -----------------------------------------------------------------------------------------------
+# -- processor time, memory -------------------------------------------------------------------------------------------
 
 
 def count_descendants() -> None:
@@ -122,14 +122,24 @@ def cpu_seconds(*, keep: Iterable[int] = ()) -> float:
     return total + ended.ru_utime + ended.ru_stime
 
 
-# -- a house ------------------------------------------------------------------------------------------------------
+def private_megabytes(pid: int) -> float:
+    """Memory that no other process has."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+# -- a house ----------------------------------------------------------------------------------------------------------
 
 
 def ready_house(folder: Path, settings: dict[str, Any], environment: dict[str, str] | None = None) -> House:
     """A daemon with the shipped settings and these, that has loaded what it forks runners from."""
     folder.mkdir(parents=True, exist_ok=True)
     house = House(folder, settings={**SHIPPED, **settings}, environment=environment or {})
-    house.start()
-    if house.settings["launcher"] == "forkserver":
-        wait_until(lambda: "started the forkserver" in house.said(), seconds=60, what="the forkserver")
+    try:
+        house.start()
+        if house.settings["launcher"] == "forkserver":
+            wait_until(lambda: "started the forkserver" in house.said(), seconds=60, what="the forkserver")
+    except BaseException:
+        house.close()
+        raise
     return house

@@ -1,6 +1,6 @@
 """From the rename of a request to the built-in agent's first request at the API, with and without the forkserver.
 
-Run, at the top of a checkout: python -m benchmarks.first_request [--rounds 15]
+Run, at the top of a checkout: python -m benchmarks.first_request [--rounds 15] [--json FILE]
 
 Three ways in turns, against one scripted Messages API on loopback: a real daemon whose runners are forked, one whose
 runners are executed, and, for comparison, a fresh Python that imports `anthropic` and sends one request. The daemons'
@@ -12,7 +12,6 @@ What it does not show: a busy machine, a large repository (git's worktree is par
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.figures import Row, arguments, finish, percentile, private_megabytes, ready_house
 from tests.support.house import House
 from tests.support.scripts import DONE, conversation, scenario
 from tests.support.waiting import wait_until
@@ -42,22 +42,22 @@ class Figures:
     seconds: list[float] = field(default_factory=list)
     private: list[float] = field(default_factory=list)
 
-    def line(self, name: str, bare: float) -> str:
-        """A row of the table; `bare`: the median of the bare way, in seconds."""
+    def rows(self, name: str, bare: float) -> list[Row]:
+        """A line of the table; `bare`: the median of the bare way, in seconds."""
         middle = statistics.median(self.seconds)
-        worst = sorted(self.seconds)[int(0.95 * len(self.seconds))]
-        memory = f"{statistics.median(self.private):8.1f}" if self.private else "       -"
-        return f"{name:28}{middle * 1000:9.0f}{worst * 1000:9.0f}{bare / middle:9.1f}{memory}"
+        found = [
+            Row(name, middle * 1000, "ms", column="p50"),
+            Row(name, percentile(self.seconds, 0.95) * 1000, "ms", column="p95"),
+            Row(name, bare / middle, "x", column="faster than bare"),
+        ]
+        memory = statistics.median(self.private) if self.private else None
+        return found if memory is None else [*found, Row(name, memory, "MB", column="private memory")]
 
 
 def house_of(folder: Path, launcher: str, api: ScriptedApi) -> House:
     """A daemon that is ready to fork or to execute; its gateway runs."""
-    folder.mkdir()
-    house = House(folder, settings={"launcher": launcher, "issues": "none"})
-    house.environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-1", "ANTHROPIC_BASE_URL": api.base_url}
-    house.start()
-    if launcher == "forkserver":
-        wait_until(lambda: "started the forkserver" in house.said(), seconds=60, what="the forkserver")
+    environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-1", "ANTHROPIC_BASE_URL": api.base_url}
+    house = ready_house(folder, {"launcher": launcher}, environment)
     house.request("first", title="Warm up")
     house.response("first")
     return house
@@ -74,12 +74,6 @@ def by_house(house: House, api: ScriptedApi, number: int, figures: Figures) -> N
     house.response(f"t{number}")
 
 
-def private_megabytes(pid: int) -> float:
-    """Memory that no other process has."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
-
-
 def by_hand(api: ScriptedApi, figures: Figures) -> None:
     """A fresh interpreter that sends one request."""
     before = len(api.journal)
@@ -92,9 +86,9 @@ def by_hand(api: ScriptedApi, figures: Figures) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
     forked, executed, bare = Figures(), Figures(), Figures()
     slow = {**DONE, "fault": {"kind": "delay", "delay_seconds": 0.5}}
     with (
@@ -103,7 +97,7 @@ def main() -> None:
     ):
         houses = [house_of(Path(place) / launcher, launcher, api) for launcher in ("forkserver", "subprocess")]
         try:
-            for number in range(rounds):
+            for number in range(options.rounds):
                 by_house(houses[0], api, number, forked)
                 by_house(houses[1], api, number, executed)
                 by_hand(api, bare)
@@ -111,10 +105,8 @@ def main() -> None:
             for house in houses:
                 house.close()
     middle = statistics.median(bare.seconds)
-    print(f"{'':28}{'p50 ms':>9}{'p95 ms':>9}{'x bare':>9}{'MB':>8}")
-    print(forked.line("forkserver", middle))
-    print(executed.line("executed runner", middle))
-    print(bare.line("bare Python + anthropic", middle))
+    rows = forked.rows("forked runner", middle) + executed.rows("executed runner", middle)
+    finish("first_request", rows + bare.rows("bare Python that imports anthropic", middle), options.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the gateway itself costs: time to the first byte, time per event, calls a second, memory with 100 streams.
 
-Run, at the top of a checkout: python -m benchmarks.gateway [--calls 300]
+Run, at the top of a checkout: python -m benchmarks.gateway [--calls 300] [--json FILE]
 
 The real gateway process, with its journal on disk, between a client and the scripted Messages API in a process of its
 own; the same calls straight to that API, in turns with the others, call by call. Its answers pause for 30 ms after
@@ -13,7 +13,6 @@ speaks to it instead of the client; several agents' own processor time on the sa
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import socket
@@ -29,6 +28,7 @@ from typing import Any
 
 import aiohttp
 import yaml
+from benchmarks.figures import Row, arguments, finish, percentile
 from tests.support.gateway_process import GatewayProcess
 from tests.support.waiting import wait_until
 
@@ -93,38 +93,36 @@ def body(words: str) -> dict[str, Any]:
     }
 
 
-async def first_bytes(ways: list[Way], calls: int) -> None:
-    """Table 1: one call after the other, the ways in turns."""
+async def first_bytes(ways: list[Way], calls: int) -> list[Row]:
+    """One call after the other, the ways in turns."""
     taken: dict[str, list[float]] = {way.name: [] for way in ways}
     for _ in range(calls):
         for way in ways:
             taken[way.name].append((await way.stream("short"))[0])
     direct = statistics.median(taken[ways[0].name])
-    print(f"time to the first byte, {calls} calls each, in turns (ms)")
-    print(f"{'way':24} {'median':>8} {'p95':>8} {'above direct':>13}")
+    rows = []
     for name, seconds in taken.items():
-        median, p95 = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
-        print(f"{name:24} {median * 1000:8.2f} {p95 * 1000:8.2f} {(median - direct) * 1000:13.2f}")
+        rows += [
+            Row(name, statistics.median(seconds) * 1000, "ms", column="first byte, p50"),
+            Row(name, percentile(seconds, 0.95) * 1000, "ms", column="p95"),
+            Row(name, (statistics.median(seconds) - direct) * 1000, "ms", column="p50 above direct"),
+        ]
+    return rows
 
 
-async def per_event(ways: list[Way], calls: int) -> None:
-    """Table 2: long answers, as fast as they come."""
+async def per_event(ways: list[Way], calls: int) -> list[Row]:
+    """Long answers, as fast as they come."""
     taken: dict[str, list[float]] = {way.name: [] for way in ways}
-    events = 0
     for _ in range(max(5, calls // 20)):
         for way in ways:
             first, whole, events = await way.stream("long")
             taken[way.name].append((whole - first) / events)
-    print(f"\ntime for each event of a long stream ({events} events, sent without pauses; microseconds)")
-    direct = statistics.median(taken[ways[0].name])
-    for name, seconds in taken.items():
-        median = statistics.median(seconds)
-        print(f"{name:24} {median * 1e6:8.1f} {(median - direct) * 1e6:+13.1f}")
+    return [Row(name, statistics.median(each) * 1e6, "us", column="each event") for name, each in taken.items()]
 
 
-async def throughput(ways: list[Way], seconds: float) -> None:
-    """Table 3: sixteen clients that call as fast as they are answered."""
-    print(f"\ncalls a second, 16 at once, {seconds:g} s each")
+async def throughput(ways: list[Way], seconds: float) -> list[Row]:
+    """Sixteen clients that call as fast as they are answered."""
+    rows = []
     for way in ways:
         made, end = 0, time.perf_counter() + seconds
 
@@ -136,18 +134,23 @@ async def throughput(ways: list[Way], seconds: float) -> None:
             return count
 
         made = sum(await asyncio.gather(*(client() for _ in range(16))))
-        print(f"{way.name:24} {made / seconds:8.0f}")
+        rows.append(Row(way.name, made / seconds, "/s", column="calls, 16 at once"))
+    return rows
 
 
-async def memory(way: Way, pid: int) -> None:
-    """Table 4: streams that have begun and not ended."""
+async def memory(way: Way, pid: int) -> list[Row]:
+    """Streams that have begun and not ended."""
     before = resident(pid)
     waiting = [asyncio.create_task(way.stream("stay")) for _ in range(STREAMS)]
     await asyncio.sleep(8)
-    print(f"\nmemory of the gateway: {before:.0f} MB before, {resident(pid):.0f} MB with {STREAMS} streams at once")
+    rows = [
+        Row("memory of the gateway", before, "MB"),
+        Row(f"memory of the gateway with {STREAMS} streams at once", resident(pid), "MB"),
+    ]
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    return rows
 
 
 def resident(pid: int) -> float:
@@ -156,8 +159,8 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def compare(gateway: GatewayProcess, api: str, calls: int) -> None:
-    """All tables."""
+async def compare(gateway: GatewayProcess, api: str, calls: int) -> list[Row]:
+    """All of it."""
     assert gateway.process is not None
     key = gateway.token("bench", task_usd=1e6, plan_usd=1e6, day_usd=1e6)
     everything = aiohttp.TCPConnector(limit=0)
@@ -170,10 +173,10 @@ async def compare(gateway: GatewayProcess, api: str, calls: int) -> None:
         ]
         for way in ways:
             await way.stream("short")
-        await first_bytes(ways, calls)
-        await per_event(ways, calls)
-        await throughput(ways, 4.0)
-        await memory(ways[1], gateway.process.pid)
+        rows = await first_bytes(ways, calls)
+        rows += await per_event(ways, calls)
+        rows += await throughput(ways, 4.0)
+        return rows + await memory(ways[1], gateway.process.pid)
 
 
 def with_api(folder: Path, run: Callable[[str], None]) -> None:
@@ -190,10 +193,11 @@ def with_api(folder: Path, run: Callable[[str], None]) -> None:
 
 
 def main() -> None:
-    """All tables."""
-    parser = argparse.ArgumentParser(description="What the gateway itself costs.")
+    """Measure and print."""
+    parser = arguments(__doc__)
     parser.add_argument("--calls", type=int, default=300)
-    calls = parser.parse_args().calls
+    options = parser.parse_args()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
@@ -201,9 +205,10 @@ def main() -> None:
             started = GatewayProcess(folder / "spool", api, max_calls=256, stall_seconds=60.0)
             with started as gateway, hold_daemon_lock(gateway.layout), socket.socket(socket.AF_UNIX) as daemon:
                 daemon.connect(str(gateway.layout.gateway.daemon))  # without a daemon it ends soon
-                asyncio.run(compare(gateway, api, calls))
+                rows.extend(asyncio.run(compare(gateway, api, options.calls)))
 
         with_api(folder, run)
+    finish("gateway", rows, options.json)
 
 
 if __name__ == "__main__":

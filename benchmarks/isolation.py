@@ -1,6 +1,6 @@
 """What the walls cost each command: /bin/true from call to return in every mode, in turns in one run.
 
-Run, at the top of a checkout: python -m benchmarks.isolation [--runs 40]
+Run, at the top of a checkout: python -m benchmarks.isolation [--runs 40] [--json FILE]
 
 Each command goes through `Sandbox.run`, as an attempt's commands do, in a process that is a subreaper, as a runner is.
 The modes take turns, so that a machine that slows down in the middle slows all of them. Beside them: a Python that does
@@ -14,13 +14,14 @@ the proxy, or many attempts at once.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.figures import Row, arguments, finish
 
 from haikud.sandbox.egress.gate import open_egress
 from haikud.sandbox.isolation import Sandbox
@@ -65,24 +66,28 @@ def measure(made: dict[str, Sandbox], folder: Path, runs: int) -> dict[str, list
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=40)
-    runs = parser.parse_args().runs
+    options = parser.parse_args()
     become_subreaper()
     with tempfile.TemporaryDirectory() as name:
         made = sandboxes(Path(name))
-        taken = measure(made, Path(name), runs)
+        taken = measure(made, Path(name), options.runs)
         for sandbox in made.values():
             sandbox.close()
     medians = {name: statistics.median(times) * 1000 for name, times in taken.items()}
     least = {name: min(times) * 1000 for name, times in taken.items()}
-    print(f"{'':<22} {'median':>9} {'over none':>10} {'least':>9} {'over none':>10} {'x python':>9}   ({runs} turns)")
+    rows = []
     for name, median in medians.items():
-        over, over_least = median - medians[NONE], least[name] - least[NONE]
-        goal = f"   goal: {GOALS[name]} ms over none" if name in GOALS else ""
-        figures = f"{median:>6.1f} ms {over:>7.1f} ms {least[name]:>6.1f} ms {over_least:>7.1f} ms"
-        print(f"{name:<22} {figures} {median / medians[BARE]:>8.2f} {goal}")
-    print("Not shown: an attempt's first command, a cold start, how fast commands run within walls, many at once.")
+        goal = f"goal: {GOALS[name]} ms over none" if name in GOALS else ""
+        rows += [
+            Row(name, median, "ms", goal, "median"),
+            Row(name, median - medians[NONE], "ms", goal, "over none"),
+            Row(name, least[name], "ms", goal, "least"),
+            Row(name, least[name] - least[NONE], "ms", goal, "least over none"),
+            Row(name, median / medians[BARE], "x", goal, "to that Python's"),
+        ]
+    finish("isolation", rows, options.json)
 
 
 if __name__ == "__main__":

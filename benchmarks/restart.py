@@ -12,7 +12,6 @@ machine, or a disk slower than this one's.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from benchmarks.figures import Row, arguments, finish
 from tests.support.house import House
 from tests.support.laid_out import lay_out_tasks
 
@@ -73,38 +73,39 @@ def drop_caches() -> bool:
     return True
 
 
-def measure(tasks: int, per_plan: int, runs: int) -> None:
-    """One table: cold once, then warm."""
+def measure(tasks: int, per_plan: int, runs: int) -> list[Row]:
+    """Cold once, then warm."""
     with tempfile.TemporaryDirectory() as folder:
         house = House(Path(folder))
         try:
             lay_out_tasks(house.spool, tasks // per_plan, per_plan)
-            print(f"{tasks // per_plan} plans of {per_plan} task(s)")
-            if drop_caches():
-                _say("cold", [start_once(house, tasks)])
-            _say("warm", [start_once(house, tasks) for _ in range(runs)])
+            plans = f"{tasks // per_plan:,} plans of {per_plan}"
+            rows = _rows(f"{plans}, cold", [start_once(house, tasks)]) if drop_caches() else []
+            return rows + _rows(f"{plans}, warm", [start_once(house, tasks) for _ in range(runs)])
         finally:
             house.close()
 
 
-def _say(kind: str, starts: list[Start]) -> None:
+def _rows(what: str, starts: list[Start]) -> list[Row]:
     seconds = [one.seconds for one in starts]
-    cpu = statistics.median(one.cpu for one in starts)
-    resident = max(one.resident for one in starts) / 1e6
-    times = f"ready in {statistics.median(seconds):6.2f} s (worst {max(seconds):6.2f}), CPU {cpu:5.2f} s"
-    print(f"  {kind:<5} {times}, resident {resident:6.1f} MB   ({len(starts)} run(s))")
+    note = f"{len(starts)} starts" if len(starts) > 1 else "one start"
+    return [
+        Row(what, statistics.median(seconds), "s", note, "ready after"),
+        Row(what, max(seconds), "s", note, "worst"),
+        Row(what, statistics.median(one.cpu for one in starts), "s", note, "CPU"),
+        Row(what, max(one.resident for one in starts) / 1e6, "MB", note, "resident"),
+    ]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tasks-per-plan", type=int, nargs="+", default=[1, 100])
     options = parser.parse_args()
-    for per_plan in options.tasks_per_plan:
-        measure(options.tasks, per_plan, options.runs)
-    print("Not shown: running attempts, a busy machine, a slower disk.")
+    rows = [row for per_plan in options.tasks_per_plan for row in measure(options.tasks, per_plan, options.runs)]
+    finish("restart", rows, options.json)
 
 
 if __name__ == "__main__":
