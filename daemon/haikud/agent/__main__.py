@@ -22,12 +22,12 @@ import os
 import signal
 import sys
 import threading
-import time
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud import __version__
+from haikud.agent.stop import Stop
 from haikud.contracts.masking import Masker, use_masker
 from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import become_subreaper, make_undumpable, offer_to_oom_killer
@@ -39,7 +39,6 @@ EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_ENVIRONMENT = 74  # as in contracts/attempt.py, which is not imported before the claim is safe
 
 _MOST_KEY_BYTES = 4_194_304
-_TICK = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -57,33 +56,6 @@ class Handed:
         values = {**self.masked, **dict.fromkeys(self.tokens.values(), "GitHub token")}
         values |= {value: name for name, value in self.given.items()}
         return Masker(values | ({self.api_key: "API key"} if self.api_key else {}))
-
-
-class Stop(threading.Event):
-    """An event that a signal handler may set at any moment.
-
-    threading.Event takes a lock to be set, and the code that the signal has interrupted may be holding it: in its own
-    wait, or in the handler of a signal before. That would never end.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        """Whether it was set."""
-        return self._is_set
-
-    def set(self) -> None:
-        """Set it, for good."""
-        self._is_set = True
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, or for so many seconds; whether it is."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while not self._is_set and (end is None or time.monotonic() < end):
-            time.sleep(_TICK if end is None else max(0.0, min(_TICK, end - time.monotonic())))
-        return self._is_set
 
 
 def main(argv: list[str]) -> int:

@@ -1,7 +1,8 @@
 """The Messages API, called: one streamed answer at a time, without retries of the SDK's own.
 
-Promises: a call ends within about a tenth of a second once `stop` is set, wherever it is (connecting, waiting for the
-first byte, streaming, stalled), with CallStopped; a stall ends after api.stall_seconds. What was received until then
+Promises: a call ends soon once `stop` is set, wherever it is (connecting, waiting for the first byte, streaming,
+stalled), with CallStopped; who waits wakes up for an answer, for the order to end, and each `stop.look_seconds`: of
+hundreds that wait there are to be few wake-ups. A stall ends after api.stall_seconds. What was received until then
 is in the caller's Incoming. Fails with one of faults.CALL_FAULTS.
 
 With a gateway the calls go over its unix socket, and it calls the API. It watches the API's silence itself, and may
@@ -31,9 +32,6 @@ from haikud.contracts.settings import ApiSettings
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
-_TICK = 0.1
-"""Seconds between two looks at `stop`."""
-
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _GATEWAY_URL = "http://gateway"
@@ -55,7 +53,17 @@ class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
 
 
 class StopSign(Protocol):
-    """Says whether a call is to end; a threading.Event is one."""
+    """Says whether a call is to end."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """Readable once it may be; None: it is looked at only."""
+        ...
+
+    @property
+    def look_seconds(self) -> float:
+        """How long may pass between two looks."""
+        ...
 
     def is_set(self) -> bool:
         """Whether it is."""
@@ -106,14 +114,21 @@ class MessagesClient:
         self._runner.run(self._receive(request, incoming, stop))
 
     async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
-        call = asyncio.create_task(self.stream(request, incoming))
+        loop = asyncio.get_running_loop()
+        call = loop.create_task(self.stream(request, incoming))
+        told = loop.create_future()
+        if stop.descriptor is not None:
+            loop.add_reader(stop.descriptor, _tell, stop.descriptor, told)
         try:
             while not call.done():
-                await asyncio.wait({call}, timeout=_TICK)
+                waits = {call, told} if not told.done() else {call}
+                await asyncio.wait(waits, timeout=stop.look_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if stop.is_set() and not call.done():
                     raise CallStopped
             call.result()
         finally:
+            if stop.descriptor is not None:
+                loop.remove_reader(stop.descriptor)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
 
@@ -131,6 +146,12 @@ class MessagesClient:
                 ):  # JSON, but no object: it can happen, whatever the type says
                     raise BrokenStream(f"an event of the stream is no object but {type(event).__name__}")
                 incoming.add(event.to_dict(warnings=False))
+
+
+def _tell(descriptor: int, told: asyncio.Future[None]) -> None:
+    asyncio.get_running_loop().remove_reader(descriptor)  # it stays readable
+    if not told.done():
+        told.set_result(None)
 
 
 def _number(text: str | None) -> float | None:

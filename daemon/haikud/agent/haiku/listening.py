@@ -7,13 +7,17 @@ import time
 from haikud.agent.haiku.incoming import Incoming
 from haikud.agent.haiku.order import HaikuOrder
 from haikud.agent.life import seconds_between
+from haikud.agent.stop import Stop
 
-ORDERS_SECONDS = 0.5
+ORDERS_SECONDS = 2.0
 """Between two looks at the orders; TERM is seen at once."""
+
+TICK_SECONDS = 0.1
+"""Between two looks at an event that nobody tells of."""
 
 
 class Listening:
-    """Asked about ten times a second, as an Event would be."""
+    """Asked when there is reason to, and each `look_seconds`."""
 
     def __init__(self, order: HaikuOrder, incoming: Incoming) -> None:
         self._order = order
@@ -21,6 +25,8 @@ class Listening:
         self._every = seconds_between(order.spec.monitors)
         self._looked_at = self._said_at = time.monotonic()
         self._told = 0
+        self.descriptor = order.stop.descriptor if isinstance(order.stop, Stop) else None
+        self.look_seconds = TICK_SECONDS if self.descriptor is None else min(ORDERS_SECONDS, self._every)
 
     def is_set(self) -> bool:
         """Whether the call is to end now."""
