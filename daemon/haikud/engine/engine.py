@@ -1,22 +1,21 @@
 """What all parts of the daemon share: the spool, the board, the launcher, and the one way to decide about a task.
 
-Everything that must last is written by one thread, in order; git, process trees and other slow reading go to threads
-of their own. Only the daemon's loop calls in here, one step after the other, so that a step never meets a half-done
-other one. Memory changes after the disk: a step that fails with an OSError may be repeated as if it had never begun.
+Everything that must last is written by one thread, in order; git, process trees and other slow reading go to other
+threads (threads.py). Only the daemon's loop calls in here, one step after the other, so that a step never meets a
+half-done other one. Memory changes after the disk: a step that fails with an OSError may be repeated as if it had never
+begun.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from haikud.contracts.base import JsonObject, utc_now
 from haikud.contracts.decision import Decision, QueueState
@@ -33,6 +32,7 @@ from haikud.engine.machine.trouble import Trouble
 from haikud.engine.role_history import RoleHistory
 from haikud.engine.secrets import Secrets
 from haikud.engine.supervisor import Supervisor
+from haikud.engine.threads import Threads
 from haikud.engine.timers import Timers
 from haikud.spool.batch import Batch
 from haikud.spool.layout import SpoolLayout
@@ -88,6 +88,7 @@ class Engine:
         self.timers = Timers(self.clock)
         self.gateway = Gateway(self.layout, self.settings, self.secrets, self.trouble, self.wake, self.say, self.dress)
         self.gateway.on_day = lambda usd: self.day.hear(usd, utc_now())
+        self._threads = Threads()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         with new_thread():
             self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later
@@ -103,7 +104,7 @@ class Engine:
 
         NoThread (an OSError) where the machine refuses the thread.
         """
-        return await run_in_daemon_thread(partial(action, *args, **kwargs))
+        return await self._threads.run(partial(action, *args, **kwargs))
 
     async def aside_or_here(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In a thread of its own; in the loop's where the machine refuses that: a fault must show."""
@@ -243,31 +244,3 @@ def next_decision(last: Decision, state: TaskState, reason: str, now: datetime, 
         "model": last.model,
     }
     return Decision(number=last.number + 1, at=now, ref=last.ref, state=state, reason=reason, **(fields | changes))
-
-
-async def run_in_daemon_thread(action: Callable[[], T]) -> T:
-    """Run `action` in a thread of its own, which dies with the process."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def deliver(value: T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(cast("T", value))
-
-    def run() -> None:
-        value, failure = None, None
-        try:
-            with new_thread():
-                value = action()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(deliver, value, failure)
-
-    with new_thread():
-        threading.Thread(target=run, name="haikud-aside", daemon=True).start()
-    return await done
