@@ -14,7 +14,6 @@ the machine refuses what an attempt cannot do without, and even the room for its
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import json
@@ -25,6 +24,7 @@ import threading
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from haikud import __version__
 from haikud.agent.stop import Stop
@@ -39,6 +39,7 @@ EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_ENVIRONMENT = 74  # as in contracts/attempt.py, which is not imported before the claim is safe
 
 _MOST_KEY_BYTES = 4_194_304
+_OPTIONS = frozenset({"--attempt", "--claim-fd", "--key-fd", "--cgroup"})
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -94,14 +95,41 @@ def main(argv: list[str]) -> int:
         _ignore_signals()
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="haikud-agent", description="The process of one attempt.")
-    parser.add_argument("--attempt", type=Path, required=True, help="plans/PLAN/TASK/attempt-N")
-    parser.add_argument("--claim-fd", type=int, help="descriptor of the claim, locked by whoever started us")
-    parser.add_argument("--key-fd", type=int, help="of a pipe or memory file: see Handed, as JSON")
-    parser.add_argument("--cgroup", type=Path, help="the attempt's own cgroup, to be entered")
-    parser.add_argument("ref", help="the task's ref, for ps")
-    return parser.parse_args(argv)
+@dataclass(frozen=True)
+class _Arguments:
+    ref: str  # for ps
+    attempt: Path  # plans/PLAN/TASK/attempt-N
+    claim_fd: int | None  # locked by whoever started us
+    key_fd: int | None  # of a pipe or memory file: see Handed, as JSON
+    cgroup: Path | None  # the attempt's own, to be entered
+
+
+def _parse(argv: list[str]) -> _Arguments:
+    """By hand: argparse takes as long as the agent of a short attempt. SystemExit(2) where something is wrong."""
+    options: dict[str, str] = {}
+    refs: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            refs.append(word)
+            continue
+        value = next(words, None)
+        if word not in _OPTIONS or value is None:
+            _refuse(f"{word} is not known, or has no value")
+        options[word] = value
+    if len(refs) != 1 or "--attempt" not in options:
+        _refuse("one REF and --attempt are needed")
+    try:
+        claim, key = (int(options[name]) if name in options else None for name in ("--claim-fd", "--key-fd"))
+    except ValueError:
+        _refuse("a descriptor is a number")
+    cgroup = Path(options["--cgroup"]) if "--cgroup" in options else None
+    return _Arguments(ref=refs[0], attempt=Path(options["--attempt"]), claim_fd=claim, key_fd=key, cgroup=cgroup)
+
+
+def _refuse(why: str) -> NoReturn:
+    sys.stderr.write(f"usage: haikud-agent --attempt DIR [--claim-fd N] [--key-fd N] [--cgroup DIR] REF\n{why}\n")
+    raise SystemExit(2)
 
 
 def _take_signals(stop: threading.Event) -> None:

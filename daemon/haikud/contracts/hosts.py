@@ -7,6 +7,7 @@ could be read in two ways is an error, never a guess: `127.1`, `0x7f.0.0.1` and 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -80,6 +81,7 @@ def split_port(text: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
+@functools.lru_cache(maxsize=1024)  # of the same few, in every order
 def read_entry(text: str) -> HostEntry:
     """An entry of the settings. Raises ValueError that says what is wrong and how to write it."""
     if not text or text != text.strip():

@@ -6,6 +6,7 @@ Linux only. Those of prctl raise OSError where the kernel refuses.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from contextlib import suppress
 
@@ -39,16 +40,22 @@ def offer_to_oom_killer() -> None:
 
     Best effort; whoever is offered already stays so.
     """
-    place = "/proc/self/oom_score_adj"
-    with suppress(OSError, ValueError), open(place, "r+", encoding="ascii") as score:  # noqa: PTH123 - no pathlib here
-        if int(score.read()) < OOM_SCORE:
-            score.seek(0)
-            score.write(str(OOM_SCORE))
+    with suppress(OSError, ValueError):
+        score = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if int(os.read(score, 16)) < OOM_SCORE:
+                os.pwrite(score, b"%d" % OOM_SCORE, 0)
+        finally:
+            os.close(score)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _prctl(option: int, argument: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
     zero = ctypes.c_ulong(0)
-    if libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero) != 0:
+    if _libc().prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")

@@ -10,6 +10,7 @@ descriptor, no memory) raises OSError: not to have seen a process is no proof th
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -128,15 +129,20 @@ def holds_lock(pid: int, path: Path) -> bool:
 
 def own_children() -> set[int]:
     """The pids of our children, zombies included. An empty answer is reliable: no child is missed."""
-    if not Path("/proc/thread-self/children").exists():  # a kernel without CONFIG_PROC_CHILDREN
+    if not _tells_children():
         mine = os.getpid()
         return {pid for pid, seen in look_at_all().items() if seen.parent == mine}
     children: set[int] = set()
     for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 -- names only
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
-            text = Path(f"/proc/self/task/{thread}/children").read_bytes()
-            children.update(int(pid) for pid in text.split())
+            children.update(map(int, _read(f"/proc/self/task/{thread}/children").split()))
     return children
+
+
+@functools.cache
+def _tells_children() -> bool:
+    """Whether this kernel was built with CONFIG_PROC_CHILDREN."""
+    return Path("/proc/thread-self/children").exists()
 
 
 def has_children(pid: int) -> bool:

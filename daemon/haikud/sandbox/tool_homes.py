@@ -86,6 +86,8 @@ def _needed(place: Path, home: Path) -> Iterator[Path]:
 
 def home_above(place: Path, beneath: str, home: Path) -> Path | None:
     """The home folder in which `beneath` holds the place: HOME, or another where the name leaves no doubt."""
+    if f"/{beneath}" not in str(place):
+        return None
     if place.is_relative_to(home / beneath):
         return home
     if beneath.startswith("."):

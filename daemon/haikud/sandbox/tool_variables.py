@@ -31,8 +31,9 @@ def tool_variables(path: str, home: Path, host: Mapping[str, str]) -> dict[str, 
     """For a PATH such as the commands will have; `host` is our own environment. Only folders that exist."""
     found: dict[str, str] = {}
     for entry in path.split(os.pathsep):
+        at = Path(os.path.normpath(entry))
         for beneath, (name, folder) in _VARIABLES.items():
-            whose = home_above(Path(os.path.normpath(entry)), beneath, home) if entry.startswith("/") else None
+            whose = home_above(at, beneath, home) if entry.startswith("/") else None
             if whose is not None and (whose / folder).is_dir():
                 found.setdefault(name, str(whose / folder))
     for name, _ in _VARIABLES.values():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -90,7 +91,7 @@ def release_claim(descriptor: int) -> None:
 def _stat_fields(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat after the name, which may hold blanks and brackets; None: no such process."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = _read_proc(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()
@@ -103,9 +104,19 @@ def process_start_time(pid: int) -> int | None:
     return int(fields[19]) if fields is not None else None
 
 
+@functools.cache
 def boot_id() -> str:
     """This boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return _read_proc("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+
+
+def _read_proc(path: str) -> bytes:
+    """A small file of /proc, which is read in one piece."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 def own_identity() -> Identity:
@@ -124,7 +135,7 @@ def write_runner_identity(path: Path, version: str, cgroup: str = "") -> None:
     `cgroup`: the folder of the attempt's own cgroup, where the process has entered it.
     """
     record = {**own_identity()._asdict(), "version": version, "cgroup": cgroup}
-    write_quickly(path, json.dumps(record, indent=2).encode() + b"\n")
+    write_quickly(path, json.dumps(record).encode() + b"\n")  # on one line: indenting is Python's own slow half
 
 
 def parse_identity(data: bytes) -> Identity | None:

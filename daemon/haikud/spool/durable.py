@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,7 +44,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 def temporary_beside(path: Path) -> Path:
     """A dot-name in the same folder that nobody else uses; never longer than the 255 bytes a name may have."""
     name = os.fsdecode(os.fsencode(path.name)[:200])
-    return path.parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return path.with_name(f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
 
 def write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
