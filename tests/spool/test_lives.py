@@ -64,7 +64,7 @@ def test_what_the_machine_refuses_to_say_is_unknown(other: Identity, monkeypatch
         patched.setattr(os, "pidfd_open", refused(number))
         assert watch_identity(other) == (Life.UNKNOWN, None)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", refused(number))
+        patched.setattr("haikud.spool.claims._read_proc", refused(number))
         assert look_at_identity(other) is Life.UNKNOWN
         assert watch_identity(other) == (Life.UNKNOWN, None)
         assert not is_alive(other)  # not known to live

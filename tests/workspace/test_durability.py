@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.repository import git
@@ -73,15 +72,12 @@ def test_a_damaged_private_git_is_set_aside_after_a_cut_and_an_error_else(bench:
 def test_a_boot_that_cannot_be_told_is_no_power_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     order = bench.attached()
     made = commit_file(Path(order.worktree), "new.py")
-    read = Path.read_text
 
-    def refuse(path: Path, *args: Any, **named: Any) -> str:
-        if path.name == "boot_id":
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
-        return read(path, *args, **named)
+    def refuse(path: str) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", refuse)
+        patched.setattr("haikud.spool.claims._read_proc", refuse)
         patched.setattr(private_git, "_fetch", lambda *_: Git(bench.repo).run("no-such-command"))
         with pytest.raises(GitError):
             harvest(order)

@@ -28,6 +28,7 @@ from typing import NoReturn
 
 from haikud.agent.__main__ import EXIT_BUG, set_title
 from haikud.agent.__main__ import main as run_attempt
+from haikud.agent.shared_heap import prepare_to_fork
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, with_numbers
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
 from haikud.sandbox.process_table import MARKER_NAME
@@ -183,8 +184,7 @@ def main(argv: list[str]) -> int:
     offer_to_oom_killer()  # before: of what cannot be dumped, /proc/self is root's
     server = Forkserver(link, run_attempt, _load().have_changed)
     make_undumpable()
-    gc.collect()
-    gc.freeze()  # and gc stays off until the runner turns it on: a collection would copy every page
+    prepare_to_fork()
     server.serve()
     return 0
 
@@ -198,8 +198,10 @@ def _load() -> Sources:
     import haikud.roles.templates
     import haikud.sandbox.egress.server  # noqa: F401
     from haikud.agent.haiku.warming import warm_up
+    from haikud.agent.rehearsal import rehearse
 
     warm_up()
+    rehearse()
     return Sources()
 
 

@@ -23,6 +23,11 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def cease_as_subreaper() -> None:
+    """As before `become_subreaper`. Children that were adopted meanwhile stay ours."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
 def is_subreaper() -> bool:
     """Whether this process is a subreaper."""
     answer = ctypes.c_int(0)

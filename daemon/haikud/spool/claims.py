@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import itertools
 import json
 import os
@@ -104,7 +103,6 @@ def process_start_time(pid: int) -> int | None:
     return int(fields[19]) if fields is not None else None
 
 
-@functools.cache
 def boot_id() -> str:
     """This boot of the machine."""
     return _read_proc("/proc/sys/kernel/random/boot_id").decode("ascii").strip()

@@ -1,0 +1,75 @@
+"""One attempt that does nothing, carried out before runners are forked: what is made at first use is made then.
+
+Regular expressions, the C library's handle, the settings' hosts, imports that a function does for itself: an attempt
+makes them all again in each fork, which took a runner a third of its time. Its agent is a shell that ends at once, in a
+folder of its own, which is gone afterwards. Nothing of it is seen or needed: where the machine refuses it, runners are
+as right as ever, and slower.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from haikud import __version__
+from haikud.agent.runner import run_attempt
+from haikud.contracts.attempt import Assignment, ResolvedRole, Result, Spec
+from haikud.contracts.base import utc_now
+from haikud.contracts.masking import active_masker, use_masker
+from haikud.contracts.plan import Task, TaskContext
+from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings
+from haikud.contracts.states import AttemptOutcome
+from haikud.contracts.usage import UsageTotal
+from haikud.sandbox.commands import shell
+from haikud.sandbox.prctl import become_subreaper, cease_as_subreaper
+from haikud.spool.claims import write_runner_identity
+from haikud.spool.durable import write_quickly
+from haikud.spool.layout import SpoolLayout
+from haikud.spool.models import dump, read_model
+
+_REF = "rehearsal"
+
+
+def rehearse() -> bool:
+    """Carry it out; whether it went through. For a process without children; its gc is on afterwards."""
+    masker = active_masker()
+    try:
+        with suppress(OSError), tempfile.TemporaryDirectory(prefix="haikud-rehearsal-") as folder:
+            return _carry_out(SpoolLayout(Path(folder)))
+    finally:
+        use_masker(masker)
+    return False
+
+
+def _carry_out(spool: SpoolLayout) -> bool:
+    task = Task(id=_REF, ref=_REF, title="Rehearse", workspace="none")
+    spec = Spec(
+        ref=_REF,
+        plan_id=_REF,
+        task_id=_REF,
+        attempt=1,
+        agent_id="nobody-1",
+        ordered_at=utc_now(),
+        task=task,
+        role=ResolvedRole(name="nobody", command=shell(":"), workspace="none"),
+        workspace=None,
+        limits=LimitSettings.model_validate({}),
+        api=ApiSettings.model_validate({}),
+        git=GitSettings.model_validate({}),
+        budget_usd=0.0,
+        spent=UsageTotal(),
+    )
+    paths = spool.task(_REF).attempt(1)
+    paths.folder.mkdir(parents=True)
+    write_quickly(paths.spec, dump(spec))
+    write_quickly(paths.assignment, dump(Assignment(task_id=_REF, title=task.title, context=TaskContext())))
+    write_runner_identity(paths.runner, __version__)
+    become_subreaper()  # as a runner is: otherwise the end of its tree is looked for among all processes
+    try:
+        run_attempt(paths.folder, None, threading.Event())
+    finally:
+        cease_as_subreaper()
+    result = read_model(paths.result, Result)
+    return result is not None and result.outcome is AttemptOutcome.COMPLETED

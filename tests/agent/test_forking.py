@@ -1,0 +1,76 @@
+"""What is done before runners are forked: a rehearsal that leaves nothing behind, and a heap that is cheap to fork."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from tests.support.attempts import Bench
+
+from haikud.agent.rehearsal import rehearse
+from haikud.contracts.masking import Masker, active_masker, use_masker
+from haikud.sandbox.prctl import is_subreaper
+
+SPARE = 64 * 1024 * 1024
+
+FORKED = f"""
+import gc, mmap, os, re
+from haikud.agent.shared_heap import prepare_to_fork
+kept = [bytes(400) for _ in range({SPARE} // 433)]
+prepare_to_fork()
+frozen, enabled = gc.get_freeze_count(), gc.isenabled()
+large = int(re.search(r"AnonHugePages: *([0-9]+) kB", open("/proc/self/smaps_rollup").read())[1])
+print(frozen, enabled, large)
+"""
+
+
+def test_a_rehearsal_goes_through_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    masker = Masker({"a-secret-of-this-test": "secret"})
+    before = active_masker()
+    use_masker(masker)
+    try:
+        assert rehearse()
+        assert active_masker() is masker
+    finally:
+        use_masker(before)
+    assert list(tmp_path.iterdir()) == []
+    assert not is_subreaper()
+    assert gc.isenabled()
+
+
+def test_after_it_an_attempt_compiles_no_regular_expression_and_imports_nothing(bench: Bench):
+    bench.order("true", with_worktree=False)
+    script = (
+        "import re, sys, threading\n"
+        "from pathlib import Path\n"
+        "from haikud.agent.rehearsal import rehearse\n"
+        "from haikud.agent.runner import run_attempt\n"
+        "assert rehearse()\n"
+        "known, compile_ = set(sys.modules), re._compiler.compile\n"
+        "def compiled(*given): raise SystemExit(f'compiled {given}')\n"
+        "re._compiler.compile = compiled\n"
+        "code = run_attempt(Path(sys.argv[1]), None, threading.Event())\n"
+        "print(code, sorted(set(sys.modules) - known))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(bench.paths.folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("0 []\n", "")
+
+
+def test_the_heap_is_frozen_and_lies_on_large_pages_where_there_are_any():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    frozen, enabled, large = done.stdout.split()
+    assert int(frozen) > 1000
+    assert enabled == "False"
+    release = tuple(int(part) for part in re.findall("[0-9]+", os.uname().release)[:2])
+    chosen = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if release >= (6, 1) and chosen.exists() and "[never]" not in chosen.read_text():
+        assert int(large) > 0
