@@ -29,7 +29,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(make_repository(tmp_path / "repo").resolve(), tmp_path / "spool")
 
 
-@pytest.mark.parametrize("at", [1, 4, 8, 12])
+@pytest.mark.parametrize("at", [1, 4, 7, 9])
 def test_a_git_that_is_killed_on_the_way_is_asked_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ):

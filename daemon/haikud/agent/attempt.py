@@ -32,6 +32,7 @@ from haikud.sandbox.trees import end_tree
 from haikud.spool.agent_log import AgentLog, escape_text
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, read_model
+from haikud.workspace.repository_settings import RepositorySettings
 
 TAIL_BYTES = 16_384
 """Of a command's output that are kept for reports."""
@@ -101,6 +102,7 @@ class Attempt:
     identity: tuple[str, str] = ("haikud", "haikud@localhost")
     start_sha: str | None = None
     git: WhoseGit = "none"
+    repository_settings: RepositorySettings | None = field(default=None, repr=False)  # once they were read
     copied: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)
     templates: dict[str, bytes] = field(default_factory=dict)  # path -> what it began as

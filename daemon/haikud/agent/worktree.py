@@ -23,8 +23,9 @@ from haikud.contracts.error_report import ErrorType
 from haikud.spool.refusals import refusal_in, refused_by_machine
 from haikud.workspace.commits import HAIKUD_IDENTITY
 from haikud.workspace.evidence import measure
-from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
+from haikud.workspace.git import GitError, GitKilled, WorkspaceError
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
+from haikud.workspace.repository_settings import RepositorySettings, read_settings
 
 Done = TypeVar("Done")
 
@@ -107,19 +108,35 @@ def order_of(attempt: Attempt) -> WorkspaceOrder:
     return attempt.spec.workspace
 
 
+def settings_of(attempt: Attempt) -> RepositorySettings:
+    """The repository's own settings, read once for an attempt."""
+    if attempt.repository_settings is None:
+        attempt.repository_settings = read_settings(order_of(attempt).git_common_dir)
+    return attempt.repository_settings
+
+
 def commit_identity(attempt: Attempt) -> tuple[str, str]:
     """Name and e-mail of the agent's commits: the settings', else the repository's own, else haikud."""
-    settings, git = attempt.spec.git, Git(order_of(attempt).git_common_dir)
-    name = settings.user_name or git.ask("config", "--get", "user.name", ok=(0, 1)).text.strip()
-    email = settings.user_email or git.ask("config", "--get", "user.email", ok=(0, 1)).text.strip()
+    ours, own = attempt.spec.git, settings_of(attempt)
+    name = ours.user_name or (own.last("user.name") or "").strip()
+    email = ours.user_email or (own.last("user.email") or "").strip()
     return name or HAIKUD_IDENTITY[0], email or HAIKUD_IDENTITY[1]
 
 
-def attach(attempt: Attempt, *, for_tests: bool = False) -> None:
-    """Put the private git in place. For the tests too: they are as untrusted as the agent that wrote them."""
+def attach(attempt: Attempt, *, for_tests: bool = False, is_new: bool = False) -> None:
+    """Put the private git in place. For the tests too: they are as untrusted as the agent that wrote them.
+
+    `is_new`: this attempt has made the worktree. For the tests its index was put right a moment ago.
+    """
 
     def put_in_place() -> list[str]:
-        return attach_private_git(order_of(attempt), exclude=attempt.copied, for_tests=for_tests)
+        return attach_private_git(
+            order_of(attempt),
+            exclude=attempt.copied,
+            for_tests=for_tests,
+            settings=settings_of(attempt),
+            index_is_right=is_new or for_tests,
+        )
 
     for warning in git_step(attempt, "Putting the agent's own git in place", put_in_place):
         attempt.warn(warning)
@@ -133,7 +150,8 @@ def take_over(attempt: Attempt) -> None:
     order = order_of(attempt)
 
     def take() -> list[str]:
-        return harvest(order).warnings if attempt.git == "agent" else detach_private_git(order)
+        settings = settings_of(attempt)
+        return harvest(order, settings).warnings if attempt.git == "agent" else detach_private_git(order, settings)
 
     warnings = git_step(attempt, "Taking over the agent's commits", take)
     attempt.git = "repository"

@@ -22,6 +22,7 @@ class Owner(Model):
     stage: Literal["creating", "ready"] = "creating"
     merged: list[str] | None = None  # the dependencies' branches it starts from, once they are merged
     attached_tip: str | None = None  # the branch's head when the agent's own git folder was put in place
+    index: str | None = None  # inode, size and time of change of the worktree's own index at that moment
     boot_id: str | None = None  # the machine's boot in which an attempt last began here
     emptied: list[str] = Field(default_factory=list)  # files that a power cut emptied, put back and not yet told of
     for_tests: bool = False  # attached for the tests alone: what they commit is nobody's work

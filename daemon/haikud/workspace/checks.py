@@ -15,6 +15,7 @@ from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.owner import Owner
 from haikud.workspace.files import is_folder, is_there, read_small
 from haikud.workspace.git import Git, WorkspaceError
+from haikud.workspace.refs import head_branch
 
 
 class WorkspaceMismatch(WorkspaceError):  # noqa: N818 - says what is the case
@@ -85,7 +86,7 @@ def check_worktree(order: WorkspaceOrder, owner: Owner) -> Git:
             f"{git_file_text(entry).decode(errors='replace').strip()}"
         )
     git = Git(entry, worktree)
-    head = git.ask("symbolic-ref", "--quiet", "HEAD", ok=(0, 1)).text.strip()
+    head = head_branch(entry)
     if head != f"refs/heads/{order.branch}":
         raise WorkspaceMismatch(f"the worktree {worktree} is on {head or 'no branch'}, not on {order.branch}")
     return git

@@ -73,14 +73,14 @@ def commit_leftovers(
     with repository_lock(order.git_common_dir):
         clear_branch_lock(order)
         check_worktree(order, expect_owner(order))
-        head = git.line("rev-parse", "--verify", "HEAD^{commit}")
-        if tree == git.line("rev-parse", f"{head}^{{tree}}"):
+        head, tree_of_head = git.line("rev-parse", "HEAD^{commit}", "HEAD^{tree}").split("\n")
+        if tree == tree_of_head:
             return None
         text = message.strip() + "\n"
         ran = git.ask("commit-tree", tree, "-p", head, "-F", "-", stdin=text.encode(), env=_identity(identity))
         commit = ran.text.strip()
         git.run("update-ref", "-m", "haikud: left by the agent", f"refs/heads/{order.branch}", commit, head)
-        sync_branch(order, head)
+        sync_branch(order, head, left.changed)
         return commit
 
 
@@ -159,20 +159,24 @@ def _identity(identity: tuple[str, str]) -> dict[str, str]:
     }
 
 
+_STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all")
+
+
 def _leftovers_in(git: Git, exclude: Iterable[str]) -> Leftovers:
-    git.ask("update-index", "-q", "--refresh", "--ignore-submodules", ok=(0, 1), timeout=WRITE_SECONDS)
     kept_out = [os.fsencode(name.strip("/")) for name in exclude]
     left = Leftovers()
-    for path in git.names("ls-files", "-z", "--others", "--exclude-standard"):
-        if _is_among(path, kept_out):
-            continue
-        if path.endswith(b"/"):
-            left.nested.append(as_text(path).rstrip("/"))
-        else:
-            left.changed.append(path)
     root = os.fsencode(str(git.work_tree))
-    for path in git.names("diff-files", "-z", "--name-only", "--ignore-submodules=all"):
-        if _is_among(path, kept_out):
+    # One process, and each file looked at once.
+    said = git.ask(*_STATUS, timeout=WRITE_SECONDS).stdout
+    for line in said.split(b"\0"):
+        state, path = line[:2], line[3:]
+        if not path or _is_among(path, kept_out):
+            continue
+        if state == b"??":
+            if path.endswith(b"/"):
+                left.nested.append(as_text(path).rstrip("/"))
+            else:
+                left.changed.append(path)
             continue
         here = root + b"/" + path
         (left.changed if _is_file_or_link(here) else left.removed).append(path)

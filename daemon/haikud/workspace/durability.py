@@ -51,10 +51,11 @@ def sync_worktree(order: WorkspaceOrder) -> None:
         sync_filesystem(order.git_common_dir)
 
 
-def sync_branch(order: WorkspaceOrder, start: str) -> None:
+def sync_branch(order: WorkspaceOrder, start: str, changed: list[bytes] | None = None) -> None:
     """The names of the branch and of the objects that it has beyond `start`; their contents git itself has synced.
 
-    And the files of the worktree that it changed: else they could be empty beside a commit that has them.
+    And the files of the worktree that it changed: else they could be empty beside a commit that has them. `changed`
+    are their names, where the caller knows them.
     """
     common = Path(order.git_common_dir)
     branch = f"refs/heads/{order.branch}"
@@ -65,7 +66,9 @@ def sync_branch(order: WorkspaceOrder, start: str) -> None:
     _sync_if_there(objects / "pack")
     _sync_if_there(objects)
     _sync_up(common / branch, common)
-    _sync_files(Path(order.worktree), Git(common).names("diff-tree", "-r", "-z", "--name-only", start, branch))
+    if changed is None:
+        changed = Git(common).names("diff-tree", "-r", "-z", "--name-only", start, branch)
+    _sync_files(Path(order.worktree), changed)
 
 
 def sync_ref(git_common_dir: str | Path, name: str) -> None:

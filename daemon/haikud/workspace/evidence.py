@@ -14,7 +14,7 @@ from typing import Any
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.git import Git, WorkspaceError, as_text
-from haikud.workspace.repository import resolve
+from haikud.workspace.refs import find_ref
 
 _TEST_FOLDERS = {"test", "tests", "__tests__", "spec", "specs", "testing", "__snapshots__", "e2e", "cypress"}
 _TEST_FILE = re.compile(
@@ -37,10 +37,10 @@ def measure(
     any, nothing counts as undeclared. Renames count as both names. Paths that are not UTF-8 are written escaped.
     """
     git = Git(order.git_common_dir)
-    head = resolve(git, f"refs/heads/{order.branch}")
+    head = find_ref(order.git_common_dir, f"refs/heads/{order.branch}")
     if head is None:
         raise WorkspaceError(f"there is no branch {order.branch} to measure")
-    changes = _changes(git, start_sha, head)
+    changes, diffstat, commits, missing = _compare(git, start_sha, head)
     files = sorted(changes)
     kept_out = sorted({name.strip("/") for name in copied})
     names = [_plain(name) for name in declared]
@@ -49,13 +49,13 @@ def measure(
         "head_sha": head,
         "branch": order.branch,
         "worktree": order.worktree,
-        "commits": int(git.line("rev-list", "--count", f"{start_sha}..{head}")),
+        "commits": commits,
         "files_changed": files,
-        "diffstat": git.line("diff-tree", "-r", "--no-renames", "--shortstat", start_sha, head).strip(),
+        "diffstat": diffstat,
         "undeclared_files": [path for path in files if not covers(names, path)] if names else [],
         "tests_touched": [f"{changes[path]} {path}" for path in files if changes[path] != "A" and is_test_path(path)],
         "excluded_files": kept_out,
-        "warnings": list(_warnings(git, start_sha, head, set(files) & set(kept_out))),
+        "warnings": list(_warnings(start_sha, missing, set(files) & set(kept_out))),
     }
 
 
@@ -79,17 +79,25 @@ def _plain(name: str) -> str:
     return str(PurePosixPath(name.strip())).rstrip("/")
 
 
-def _changes(git: Git, start: str, head: str) -> dict[str, str]:
-    """Path -> A, M or D; a change of type is M, a rename is a D and an A."""
-    parts = git.names("diff-tree", "-r", "-z", "--no-renames", "--name-status", start, head)
-    return {
-        as_text(path): "M" if status[:1] == b"T" else as_text(status[:1])
-        for status, path in zip(parts[::2], parts[1::2], strict=True)
-    }
+def _compare(git: Git, start: str, head: str) -> tuple[dict[str, str], str, int, int]:
+    """What changed (path -> A, M or D; a change of type is M, a rename is a D and an A), git's words on how much.
+
+    And the commits that the head has beyond the start, and those that it no longer has.
+    """
+    if start == head:
+        return {}, "", 0, 0
+    output = git.ask("diff-tree", "-r", "-z", "--no-renames", "--raw", "--shortstat", start, head).stdout
+    *parts, diffstat = output.split(b"\0")  # `:MODE MODE SHA SHA STATUS`, path, ..., and in the end the words
+    changes = {}
+    for facts, path in zip(parts[::2], parts[1::2], strict=True):
+        status = as_text(facts.rpartition(b" ")[2][:1])
+        changes[as_text(path)] = "M" if status == "T" else status
+    missing, commits = git.line("rev-list", "--count", "--left-right", f"{start}...{head}").split()
+    return changes, as_text(diffstat).strip(), int(commits), int(missing)
 
 
-def _warnings(git: Git, start: str, head: str, copied_and_committed: set[str]) -> Iterable[str]:
-    if not git.holds("merge-base", "--is-ancestor", start, head):
+def _warnings(start: str, missing: int, copied_and_committed: set[str]) -> Iterable[str]:
+    if missing:
         yield f"the branch no longer contains {start[:12]}, the commit it started at: its history was rewritten"
     for path in sorted(copied_and_committed):
         yield f"the agent committed {path}, which was copied in and is not part of the repository"

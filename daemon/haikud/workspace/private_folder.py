@@ -9,6 +9,7 @@ before git looks at it, and never drops a ref.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from haikud.workspace.files import (
     write_quickly,
 )
 from haikud.workspace.git import Git, as_text
+from haikud.workspace.refs import find_ref, plain_refs, refs_beneath
+from haikud.workspace.repository_settings import RepositorySettings, read_settings
 
 # Which bytes end up in a commit, and who made it. Never remotes or credentials.
 _COPIED_SETTINGS = re.compile(
@@ -35,6 +38,7 @@ _COPIED_SETTINGS = re.compile(
 _KEPT = {"objects", "refs", "packed-refs", "modules", "lfs"}
 _OTHER_REFS = ("refs/tags", "refs/remotes")
 _LARGEST_COPY = 16_777_216
+_SHA1_DIGITS = 40
 
 
 @dataclass
@@ -43,37 +47,42 @@ class Reclaimed:
 
     head: str = ""  # the text of HEAD, such as `ref: refs/heads/feature/x`
     refs: dict[str, str] = field(default_factory=dict)  # full name -> commit or other object
+    commits: set[str] = field(default_factory=set)  # those of their objects that are known to be commits
     unfinished: list[str] = field(default_factory=list)  # merge, rebase, ... that were under way
     odd: list[str] = field(default_factory=list)  # links and special files that were removed
 
 
-def build(order: WorkspaceOrder, entry: Path, tip: str, exclude: list[str]) -> None:
-    """Write everything but the objects, from the repository: also over what an earlier attempt left."""
+def build(
+    order: WorkspaceOrder, entry: Path, tip: str, exclude: list[str], settings: RepositorySettings | None = None
+) -> None:
+    """Write everything but the objects, from the repository: also over what an earlier attempt left.
+
+    `settings` of the repository, where the caller has read them.
+    """
+    settings = settings or read_settings(order.git_common_dir)
     private, common = Path(order.private_git), Path(order.git_common_dir)
     for folder in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "info"):
         path = private / folder
         if not is_folder(path):
             remove_entry(path)
             path.mkdir(parents=True, mode=0o700)
-    repository = Git(common)
     _clear(private)
-    _write_settings(order)
+    _write_settings(order, settings)
     _write_alternates(order)
     refs = {f"refs/heads/{order.branch}": tip} | _kept_refs(private)
     if order.main_branch != order.base_sha:
         refs[f"refs/heads/{order.main_branch}"] = order.base_sha
-    lines = repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *_OTHER_REFS).stdout.splitlines()
-    refs.update({as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)})
+    refs.update(refs_beneath(common, _OTHER_REFS))
     refs[f"refs/heads/{order.branch}"] = tip
     _write_refs(private, refs)
     write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
-    write_quickly(private / "info" / "exclude", _ignored(repository, common, exclude))
+    write_quickly(private / "info" / "exclude", _ignored(settings, common, exclude))
     for source, name in ((common, "info/attributes"), (entry, "info/sparse-checkout"), (common, "shallow")):
         _copy_over(source / name, private / name)
     _copy_over(entry / "index", private / "index")
 
 
-def reclaim(order: WorkspaceOrder) -> Reclaimed | None:
+def reclaim(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> Reclaimed | None:
     """Make the folder safe for our own git. None where there is no such folder, or it has no objects of its own."""
     private = Path(order.private_git)
     if not is_folder(private):
@@ -99,25 +108,40 @@ def reclaim(order: WorkspaceOrder) -> Reclaimed | None:
         if not is_folder(private / folder):
             remove_entry(private / folder)
             (private / folder).mkdir(mode=0o700)
-    _write_settings(order)
+    _write_settings(order, settings or read_settings(order.git_common_dir))
     _write_alternates(order)
     _copy_over(Path(order.git_common_dir) / "shallow", private / "shallow")
     write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
-    left.refs = _present_refs(Git(private), left.head)
+    left.refs = _present_refs(order, left)
     _write_refs(private, left.refs)
     return left
 
 
-def _present_refs(git: Git, head: str) -> dict[str, str]:
-    """The refs whose objects are there, and a detached HEAD under a name of its own."""
-    lines = git.ask("for-each-ref", "--format=%(objectname) %(refname)", ok=None).stdout.splitlines()
-    refs = {as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)}
-    if re.fullmatch(r"[0-9a-f]{40,64}", head):
-        refs["refs/haikud/detached-head"] = head
-    asked = "".join(f"{sha}\n" for sha in refs.values()).encode()
-    answers = git.ask("cat-file", "--batch-check=%(objecttype)", stdin=asked).text.splitlines()
-    there = zip(refs.items(), answers, strict=True)
-    return {name: sha for (name, sha), kind in there if kind in {"commit", "tag", "tree", "blob"}}
+def _present_refs(order: WorkspaceOrder, left: Reclaimed) -> dict[str, str]:
+    """The refs whose objects are there, and a detached HEAD under a name of its own.
+
+    What the repository's own refs name is there: git is asked only about what the agent has made.
+    """
+    git = Git(order.private_git)
+    refs = plain_refs(Path(order.private_git))
+    if refs is None:
+        lines = git.ask("for-each-ref", "--format=%(objectname) %(refname)", ok=None).stdout.splitlines()
+        refs = {as_text(name): sha.decode() for sha, name in (line.split(b" ", 1) for line in lines)}
+    if re.fullmatch(r"[0-9a-f]{40,64}", left.head):
+        refs["refs/haikud/detached-head"] = left.head
+    branch = find_ref(order.git_common_dir, f"refs/heads/{order.branch}")
+    left.commits.update(sha for sha in (branch, order.base_sha) if sha is not None)
+    known = left.commits | set(refs_beneath(order.git_common_dir, _OTHER_REFS).values())
+    unknown = sorted(set(refs.values()) - known)
+    if unknown:
+        asked = "".join(f"{sha}\n" for sha in unknown).encode()
+        kinds = git.ask("cat-file", "--batch-check=%(objecttype)", stdin=asked).text.splitlines()
+        for sha, kind in zip(unknown, kinds, strict=True):
+            if kind == "commit":
+                left.commits.add(sha)
+            if kind in {"commit", "tag", "tree", "blob"}:
+                known.add(sha)
+    return {name: sha for name, sha in refs.items() if sha in known}
 
 
 def _clear(private: Path) -> None:
@@ -162,10 +186,9 @@ def _alternate(git_common_dir: str) -> str:
     return f'"{path}"'
 
 
-def _write_settings(order: WorkspaceOrder) -> None:
+def _write_settings(order: WorkspaceOrder, own: RepositorySettings) -> None:
     """The settings, from the repository's and the user's own; last ones win, as git reads them."""
-    repository = Git(order.git_common_dir)
-    object_format = repository.line("rev-parse", "--show-object-format")
+    object_format = "sha1" if len(order.base_sha) == _SHA1_DIGITS else "sha256"
     settings: list[tuple[str, str | None]] = [
         ("core.repositoryformatversion", "0" if object_format == "sha1" else "1"),
         ("core.bare", "false"),
@@ -178,11 +201,9 @@ def _write_settings(order: WorkspaceOrder) -> None:
     ]
     if object_format != "sha1":
         settings.append(("extensions.objectformat", object_format))
-    entry_settings = repository.names("config", "--null", "--list", "--includes")
-    for entry in entry_settings:
-        key, separator, value = entry.partition(b"\n")
+    for key, value in own.entries:
         if _COPIED_SETTINGS.fullmatch(key) or _COPIED_SETTINGS.fullmatch(key.lower()):
-            settings.append((os.fsdecode(key), os.fsdecode(value) if separator else None))
+            settings.append((os.fsdecode(key), None if value is None else os.fsdecode(value)))
     text = "".join(setting_lines(key, value) for key, value in settings)
     write_quickly(Path(order.private_git) / "config", os.fsencode(text))
 
@@ -202,22 +223,13 @@ def setting_lines(key: str, value: str | None) -> str:
     return f'{head}\t{name} = "{value}"\n'
 
 
-def _ignored(repository: Git, common: Path, exclude: list[str]) -> bytes:
+def _ignored(settings: RepositorySettings, common: Path, exclude: list[str]) -> bytes:
     """The repository's `info/exclude`, the user's own ignored names (the agent has another HOME), and the copies."""
-    own = repository.ask("config", "--type=path", "--get", "core.excludesFile", ok=(0, 1)).text.rstrip("\n")
     parts = [read_small(common / "info" / "exclude", _LARGEST_COPY) or b""]
-    for path in (Path(own) if own else _default_ignore_file(),):
-        try:
-            parts.append(path.read_bytes())
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):
+        parts.append(settings.ignore_file(Git(common)).read_bytes())
     parts.append(b"".join(b"/" + _as_pattern(name) + b"\n" for name in exclude if "\n" not in name))
     return b"".join(part if not part or part.endswith(b"\n") else part + b"\n" for part in parts)
-
-
-def _default_ignore_file() -> Path:
-    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - may stay unknown
-    return Path(folder) / "git" / "ignore"
 
 
 def _as_pattern(name: str) -> bytes:

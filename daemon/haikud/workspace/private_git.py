@@ -33,9 +33,11 @@ from haikud.workspace.durability import boot_id, mend_files, sync_branch
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, remove_pipes, write_atomically
 from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
+from haikud.workspace.refs import find_ref
 from haikud.workspace.repositories_within import disarm
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
+from haikud.workspace.repository_settings import RepositorySettings, read_settings
 
 _MOST_OTHERS = 20
 """Refs beside the branch that are looked at: each costs a call of git, and an agent may have made any number."""
@@ -63,44 +65,57 @@ class Harvest:
     warnings: list[str] = field(default_factory=list)
 
 
-def attach_private_git(order: WorkspaceOrder, exclude: Iterable[str] = (), *, for_tests: bool = False) -> list[str]:
+def attach_private_git(
+    order: WorkspaceOrder,
+    exclude: Iterable[str] = (),
+    *,
+    for_tests: bool = False,
+    settings: RepositorySettings | None = None,
+    index_is_right: bool = False,
+) -> list[str]:
     """Put the agent's own git folder in place, fresh or continued, on the branch's present head; returns warnings.
 
     `exclude` names copied files (`.env`) that its `git add -A` shall not take. What a crashed attempt had committed is
     harvested first. No file of the worktree is touched but `.git`. `for_tests`: what is committed there is
-    nobody's work, and is not taken over, also not after a crash.
+    nobody's work, and is not taken over, also not after a crash. `settings` of the repository, where the caller has
+    read them; `index_is_right`: nobody but haikud has had the worktree since its index last agreed with the branch.
     """
-    warnings = harvest(order).warnings if expect_owner(order).attached_tip is not None else []
+    settings = settings or read_settings(order.git_common_dir)
+    was_attached = expect_owner(order).attached_tip is not None
+    warnings = harvest(order, settings).warnings if was_attached else []
+    owner = expect_owner(order)
+    own_git, entry = check_worktree(order, owner), expect_entry(order)
+    if not index_is_right:
+        _refresh_index(own_git, order)  # no other process writes there: it needs no lock
     with repository_lock(order.git_common_dir):
-        owner = expect_owner(order)
-        entry = expect_entry(order)
-        own_git = check_worktree(order, owner)
+        check_worktree(order, owner)
         tip = _tip(order)
-        _refresh_index(own_git, order)
         owner = _after_power_cut(order, owner)
         warnings.extend(_tell_of_emptied(owner))
-        private_folder.build(order, entry, tip, list(exclude))
+        private_folder.build(order, entry, tip, list(exclude), settings)
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
-        update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, boot_id=boot_id(), emptied=[])
+        now = {"boot_id": boot_id(), "index": _state_of(entry / "index")}
+        update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
         _point_git_file(order, f"gitdir: {order.private_git}\n".encode())
     return warnings
 
 
-def harvest(order: WorkspaceOrder) -> Harvest:
+def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> Harvest:
     """Take the agent's branch into the repository and put the worktree's own git back; the agent has ended.
 
     Afterwards `git status` in the worktree shows what the agent left uncommitted. Where nothing is attached it only
-    puts `.git` and the index right.
+    puts `.git` and the index right. `settings` of the repository, where the caller has read them.
     """
+    settings = settings or read_settings(order.git_common_dir)
     warnings = _remove_traps(order)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
         clear_branch_lock(order)
         if owner.for_tests:
-            owner = _forget_tests(order, owner, warnings)
+            owner = _forget_tests(order, owner, warnings, settings)
         if owner.attached_tip is not None:
             try:
-                _take_branch(order, owner, owner.attached_tip, warnings)
+                _take_branch(order, owner, owner.attached_tip, warnings, settings)
             except WorkspaceError as error:
                 if not isinstance(error, GitError) or not _power_was_cut(owner):
                     # What cannot be taken now may be later; the worktree must be one like any other all the same.
@@ -110,10 +125,11 @@ def harvest(order: WorkspaceOrder) -> Harvest:
                 warnings.append(_set_aside_damaged(order, error))
         _put_back(order, owner, warnings)
         owner = _after_power_cut(order, owner)
-        if owner.attached_tip is not None:
+        tip = _tip(order)
+        if owner.attached_tip not in {None, tip}:
             sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
-        update_owner(order, owner, attached_tip=None, detached=False)
-        return Harvest(_tip(order), warnings)
+        update_owner(order, owner, attached_tip=None, detached=False, index=None)
+        return Harvest(tip, warnings)
 
 
 def is_attached(order: WorkspaceOrder) -> bool:
@@ -122,7 +138,7 @@ def is_attached(order: WorkspaceOrder) -> bool:
     return owner is not None and owner.attached_tip is not None and not owner.detached
 
 
-def detach_private_git(order: WorkspaceOrder) -> list[str]:
+def detach_private_git(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> list[str]:
     """Only put the worktree's own git back, for a task that is final; returns warnings.
 
     What the agent committed stays in its git folder, and is harvested should the task ever go on. What tests committed
@@ -133,9 +149,9 @@ def detach_private_git(order: WorkspaceOrder) -> list[str]:
         owner = expect_owner(order)
         _put_back(order, owner, warnings)
         if owner.for_tests:
-            _forget_tests(order, owner, warnings)
+            _forget_tests(order, owner, warnings, settings)
         else:
-            update_owner(order, owner, detached=owner.attached_tip is not None)
+            update_owner(order, owner, detached=owner.attached_tip is not None, index=None)
         return warnings
 
 
@@ -177,27 +193,31 @@ def _is_somewhere(git: Git, sha: str) -> bool:
     return resolve(git, sha) is not None and bool(git.run("for-each-ref", "--count=1", f"--contains={sha}").strip())
 
 
-def _forget_tests(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> Owner:
+def _forget_tests(
+    order: WorkspaceOrder, owner: Owner, warnings: list[str], settings: RepositorySettings | None
+) -> Owner:
     """The folder was in place for tests: made trustworthy again, nothing is waiting in it. The record afterwards."""
     try:
-        private_folder.reclaim(order)
+        private_folder.reclaim(order, settings)
     except WorkspaceError as error:
         warnings.append(_set_aside(order, ".damaged-", f"the tests damaged the agent's git folder ({error})"))
     return update_owner(order, owner, attached_tip=None, detached=False, for_tests=False)
 
 
 def _tip(order: WorkspaceOrder) -> str:
-    tip = resolve(Git(order.git_common_dir), f"refs/heads/{order.branch}")
+    tip = find_ref(order.git_common_dir, f"refs/heads/{order.branch}")
     if tip is None:
         raise WorkspaceMismatch(f"branch {order.branch} is gone from {order.git_common_dir}")
     return tip
 
 
-def _take_branch(order: WorkspaceOrder, owner: Owner, attached_tip: str, warnings: list[str]) -> None:
+def _take_branch(
+    order: WorkspaceOrder, owner: Owner, attached_tip: str, warnings: list[str], settings: RepositorySettings
+) -> None:
     """Fetch the agent's branch, with everything noted that is not as expected."""
     repository, branch = Git(order.git_common_dir), f"refs/heads/{order.branch}"
-    now = resolve(repository, branch)
-    left = private_folder.reclaim(order)
+    now = find_ref(order.git_common_dir, branch)
+    left = private_folder.reclaim(order, settings)
     if left is None:
         warnings.append(_set_aside_folder(order))
         return
@@ -205,7 +225,7 @@ def _take_branch(order: WorkspaceOrder, owner: Owner, attached_tip: str, warning
     if left.odd:
         warnings.append(f"removed links or special files from the agent's git folder: {', '.join(left.odd[:5])}")
     private = Git(order.private_git)
-    tip = resolve(private, branch)
+    tip = _commit_of(private, left, branch)
     warnings.extend(_other_work(order, private, left, tip))
     if tip is None:
         warnings.append(f"the agent's git folder has no branch {order.branch}; the repository's stays as it was")
@@ -228,6 +248,11 @@ def _take_branch(order: WorkspaceOrder, owner: Owner, attached_tip: str, warning
         if not owner.detached:
             raise CommitsRefused(order, why) from error
         warnings.append(_set_aside(order, ".refused-", f"git refuses the agent's commits: {why}"))
+
+
+def _commit_of(private: Git, left: private_folder.Reclaimed, branch: str) -> str | None:
+    tip = left.refs.get(branch)
+    return tip if tip is None or tip in left.commits else resolve(private, branch)
 
 
 def _unsound(error: GitError) -> str | None:
@@ -315,7 +340,10 @@ def _set_aside(order: WorkspaceOrder, suffix: str, why: str) -> str:
 
 
 def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
-    """The worktree's own `.git` and an index that agrees with the branch; no other file of the worktree is touched."""
+    """The worktree's own `.git` and an index that agrees with the branch; no other file of the worktree is touched.
+
+    An index that nobody has written since the attempt began, on a branch that is where it was, agrees already.
+    """
     entry = expect_entry(order)
     remove_entry(entry / "locked")
     try:
@@ -331,7 +359,18 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
             moved = move_aside(git_file, Path(order.private_git), ".replaced-")
             warnings.append(f"the agent replaced the worktree's .git; what it put there lies in {moved}")
         _point_git_file(order, git_file_text(entry))
-    _refresh_index(Git(entry, worktree), order)
+    is_right = owner.index is not None and owner.index == _state_of(entry / "index") and not _power_was_cut(owner)
+    if not is_right or _tip(order) != owner.attached_tip:
+        _refresh_index(Git(entry, worktree), order)
+
+
+def _state_of(index: Path) -> str | None:
+    """What changes when anybody writes an index: its inode, size and time of change, which nobody can set back."""
+    try:
+        facts = index.lstat()
+    except OSError:
+        return None
+    return f"{facts.st_ino}:{facts.st_size}:{facts.st_ctime_ns}"
 
 
 def _refresh_index(git: Git, order: WorkspaceOrder) -> None:

@@ -13,9 +13,12 @@ from pathlib import Path
 
 from haikud.workspace.git import Git
 from haikud.workspace.ownership import BRANCH_PREFIX, branch_name, load_record, owners_folder
-from haikud.workspace.repository import current_head
+from haikud.workspace.refs import find_ref, has_refs_at
 
 _ROOT_BRANCH = BRANCH_PREFIX.rstrip("/")
+
+_FEW = 8
+"""Branches that are looked for one by one; more than that by one call of git."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def find_obstacles(
 
 def _root_obstacle(git_common_dir: str | Path) -> Obstacle | None:
     """A branch whose name is the folder of all our branches: git can have one or the other."""
-    if current_head(git_common_dir, _ROOT_BRANCH) is None:
+    if find_ref(git_common_dir, f"refs/heads/{_ROOT_BRANCH}") is None:
         return None
     return Obstacle(
         f"a branch called {_ROOT_BRANCH}, beside which git can have no {BRANCH_PREFIX}...",
@@ -90,8 +93,8 @@ def _of_one(
 def _branches(git_common_dir: str | Path, refs: Iterable[str]) -> set[str]:
     """Those of the refs whose branch exists, or has branches beneath it."""
     heads = {f"refs/heads/{branch_name(ref)}": ref for ref in refs}
-    if not heads:
-        return set()
+    if len(heads) <= _FEW:
+        return {ref for name, ref in heads.items() if has_refs_at(git_common_dir, name)}
     listed = Git(git_common_dir).run("for-each-ref", "--format=%(refname)", "--", *heads).splitlines()
     depth = next(iter(heads)).count("/") + 1
     return {heads[name] for line in listed if (name := "/".join(line.split("/")[:depth])) in heads}

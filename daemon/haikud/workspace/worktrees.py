@@ -20,7 +20,6 @@ from haikud.workspace.checks import (
     check_place,
     check_worktree,
     clear_branch_lock,
-    clear_entry_locks,
     expect_entry,
     find_entry,
 )
@@ -38,9 +37,11 @@ from haikud.workspace.ownership import (
     take_ownership,
     update_owner,
 )
+from haikud.workspace.refs import find_ref
+from haikud.workspace.registration import add_entry, fill, make_branch, new_entry
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
-from haikud.workspace.repository import current_head
 from haikud.workspace.repository_lock import repository_lock
+from haikud.workspace.repository_settings import RepositorySettings, read_settings
 from haikud.workspace.vacancy import find_obstacles
 
 __all__ = [
@@ -81,8 +82,12 @@ def worktree_path(repo_top: str | Path, ref: str, worktree_root: str | Path | No
     return top / "worktrees" / ref
 
 
-def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
-    """Make the task's branch and worktree, or check and continue those that an earlier attempt made."""
+def prepare_worktree(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> PreparedWorktree:
+    """Make the task's branch and worktree, or check and continue those that an earlier attempt made.
+
+    `settings` of the repository, where the caller has read them.
+    """
+    settings = settings or read_settings(order.git_common_dir)
     with repository_lock(order.git_common_dir):
         _drop_abandoned_record(order)
         owner = read_owner(order)
@@ -93,7 +98,7 @@ def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
         _keep_out_of_git(order)
         clear_branch_lock(order)
         drop_broken_branch(order)
-        tip = current_head(order.git_common_dir, order.branch)
+        tip = find_ref(order.git_common_dir, f"refs/heads/{order.branch}")
         if owner.stage == "ready" and is_there(Path(order.worktree)):
             if tip is None:
                 tip = owner.attached_tip or owner.start_sha
@@ -108,10 +113,9 @@ def prepare_worktree(order: WorkspaceOrder) -> PreparedWorktree:
                 owner = update_owner(order, owner, **_new_owner(order).model_dump())
             owner = update_owner(order, owner, stage="creating")
         start = tip or owner.attached_tip or owner.start_sha
-        entry = _register(order, start, has_branch=tip is not None)
+        entry = _register(order, start, settings, has_branch=tip is not None)
     # The checkout can take long and touches nothing that others write: it runs outside the lock.
-    clear_entry_locks(entry)
-    Git(entry, order.worktree).run("reset", "--hard", "--quiet", "HEAD", timeout=WRITE_SECONDS)
+    fill(entry, order, start)
     sync_worktree(order)
     update_owner(order, owner, stage="ready", real_worktree=os.path.realpath(order.worktree))
     return PreparedWorktree(owner.start_sha, created=True, branch_tip=start)
@@ -133,7 +137,7 @@ def _drop_abandoned_record(order: WorkspaceOrder) -> None:
     record = load_record(record_path(order))
     if record is None or record.spool_id == order.spool_id or is_there(Path(record.worktree)):
         return
-    if current_head(order.git_common_dir, order.branch) is None:
+    if find_ref(order.git_common_dir, f"refs/heads/{order.branch}") is None:
         give_up_ownership(order)
 
 
@@ -164,10 +168,13 @@ def _set_branch(order: WorkspaceOrder, sha: str) -> None:
     git.run("update-ref", "-m", "haikud: made anew", f"refs/heads/{order.branch}", sha, "0" * len(sha))
 
 
-def _register(order: WorkspaceOrder, start: str, *, has_branch: bool) -> Path:
+def _register(order: WorkspaceOrder, start: str, settings: RepositorySettings, *, has_branch: bool) -> Path:
     """`git worktree add` without the checkout, after clearing what an earlier call left half-made."""
     _drop_entry(order)
     _clear_folder(order, start)
+    if not has_branch and settings.has_plain_worktrees and not is_there(new_entry(order)):
+        make_branch(order, start)
+        return add_entry(order)
     what = [order.worktree, order.branch] if has_branch else ["--no-track", "-b", order.branch, order.worktree, start]
     try:
         git = Git(order.git_common_dir)

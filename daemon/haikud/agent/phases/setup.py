@@ -20,7 +20,7 @@ from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
 from haikud.agent.walls import sandbox_of
-from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of
+from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of, settings_of
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.contracts.secret_shapes import looks_secret
@@ -61,7 +61,7 @@ def set_up(attempt: Attempt) -> None:
     _name_passed_secrets(attempt)
     if attempt.spec.workspace is not None:
         _copy_and_fill(attempt)
-        attach(attempt)
+        attach(attempt, is_new=is_new)
     attempt.check_stop()
     run_setup_command(attempt, is_new=is_new)
 
@@ -86,7 +86,7 @@ def _prepare(attempt: Attempt) -> bool:
     with git_work(doing):
         attempt.identity = commit_identity(attempt)
     is_new = not attempt.worktree.exists()  # asked before the first try: the second finds what the first has made
-    prepared = git_step(attempt, doing, lambda: prepare_worktree(order))
+    prepared = git_step(attempt, doing, lambda: prepare_worktree(order, settings_of(attempt)))
     attempt.start_sha = prepared.start_sha
     attempt.git = "repository"
     attempt.log.line(f"worktree {order.worktree} on {order.branch} ({'new' if prepared.created else 'continued'})")

@@ -1,0 +1,98 @@
+"""A worktree that haikud makes known to git itself is what `git worktree add` would have made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.repository import git
+from tests.workspace.conftest import Bench
+
+from haikud.workspace.git import Git, GitError
+from haikud.workspace.registration import make_branch, new_entry
+from haikud.workspace.repository_settings import read_settings
+from haikud.workspace.worktrees import prepare_worktree
+
+
+def files_of(entry: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in entry.iterdir() if path.is_file() and path.name != "index"}
+
+
+def test_the_entry_is_gits_own_to_the_byte_and_git_works_with_it(bench: Bench):
+    order = bench.prepared()
+    ours = files_of(new_entry(order))
+    assert git(Path(order.worktree), "status", "--porcelain") == ""
+    listed = git(bench.repo, "worktree", "list", "--porcelain").split("\n\n")[1]
+    assert listed.splitlines() == [
+        f"worktree {order.worktree}",
+        f"HEAD {order.base_sha}",
+        f"branch refs/heads/{order.branch}",
+    ]
+    assert git(bench.repo, "worktree", "prune", "--verbose") == ""
+    assert git(bench.repo, "reflog", "show", order.branch).endswith(f"branch: Created from {order.base_sha}")
+    git(bench.repo, "worktree", "remove", order.worktree)
+    git(bench.repo, "worktree", "add", "-q", "--no-checkout", order.worktree, order.branch)
+    gits = files_of(new_entry(order))
+    gits.pop("ORIG_HEAD", None)
+    assert ours == gits
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("core.sparseCheckout", "true"),
+        ("extensions.worktreeConfig", "true"),
+        ("worktree.useRelativePaths", "true"),
+        ("core.sharedRepository", "group"),
+    ],
+)
+def test_worktrees_that_are_more_than_four_files_are_gits_to_make(bench: Bench, name: str, value: str):
+    assert read_settings(bench.repo / ".git").has_plain_worktrees
+    git(bench.repo, "config", name, value)
+    assert not read_settings(bench.repo / ".git").has_plain_worktrees
+    order = bench.prepared()
+    assert git(Path(order.worktree), "rev-parse", "--abbrev-ref", "HEAD") == order.branch
+
+
+def test_a_sparse_checkout_stays_one_in_the_worktree(bench: Bench):
+    git(bench.repo, "sparse-checkout", "set", "src")
+    order = bench.prepared()
+    assert (Path(order.worktree) / "src/mod.py").exists()
+    assert not (Path(order.worktree) / "tests").exists()
+
+
+def test_a_name_that_git_has_already_is_left_alone(bench: Bench):
+    other = bench.repo.parent / "elsewhere" / "plan-1.task-1"
+    git(bench.repo, "worktree", "add", "-q", "-b", "mine", str(other))
+    before = files_of(bench.repo / ".git/worktrees/plan-1.task-1")
+    order = bench.prepared()
+    assert files_of(bench.repo / ".git/worktrees/plan-1.task-1") == before
+    assert git(Path(order.worktree), "status", "--porcelain") == ""
+
+
+def test_a_branch_that_somebody_made_in_between_is_not_taken(bench: Bench):
+    order = bench.order()
+    git(bench.repo, "branch", order.branch)
+    with pytest.raises(GitError, match="already exists"):
+        make_branch(order, order.base_sha)
+
+
+def test_settings_are_as_git_reads_them(bench: Bench, home: Path):
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Of the user\n[core]\n\texcludesFile = ~/names\n[a]\n\tb = two\\nlines\n[x]\n\ty = off\n",
+        encoding="utf-8",
+    )
+    git(bench.repo, "config", "user.name", "Of the repository")
+    settings = read_settings(bench.repo / ".git")
+    assert settings.last("user.name") == "Of the repository"
+    assert settings.last("a.b") == "two\nlines"
+    assert (settings.is_on("x.y"), settings.is_on("x.z"), settings.last("x.z")) == (False, False, None)
+    assert settings.ignore_file(Git(bench.repo / ".git")) == home / "names"
+    git(bench.repo, "config", "core.excludesFile", "/plain/names")
+    assert read_settings(bench.repo / ".git").ignore_file(Git(bench.repo / ".git")) == Path("/plain/names")
+
+
+def test_settings_given_are_not_read_again(bench: Bench):
+    order = bench.order()
+    settings = read_settings(order.git_common_dir)
+    assert prepare_worktree(order, settings).created
