@@ -69,6 +69,7 @@ class OpenTask:
     spent_tokens: int = 0
     model: str | None = None  # of the newest attempt; "" where it calls none, None before the first
     handle: Handle | None = None
+    born: int | None = None  # nobody of the running attempt is older, in clock ticks since boot; None: not known
     ends_at: float | None = None  # the running attempt's time limit, monotonic seconds
     grace_seconds: float = 0.0
     ordered_end: OrderedEnd | None = None
@@ -88,6 +89,7 @@ class OpenTask:
         """What held for the last attempt while it ran holds no longer."""
         self.ordered_end = None
         self.pause_token = None
+        self.born = None
         self.ends_at = None
         self.progress = Progress()
         self.intervention = None

@@ -34,6 +34,7 @@ from haikud.engine.secrets import Secrets
 from haikud.engine.supervisor import Supervisor
 from haikud.engine.threads import Threads
 from haikud.engine.timers import Timers
+from haikud.sandbox.newcomers import Newcomers
 from haikud.spool.batch import Batch
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.ledger import append_entry
@@ -76,6 +77,7 @@ class Engine:
     queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written
     unread: set[str] = field(default_factory=set)  # plans that could not be read at the start
     supervisor: Supervisor = field(default_factory=Supervisor)
+    newcomers: Newcomers = field(default_factory=Newcomers)
     dress: Dress = Dress.PEOPLE  # how the gateway's lines of the log look
     reload_wanted: bool = False  # settings and roles are to be reread
     day_may_have_room: bool = True  # look once whether tasks that were put off to tomorrow may go on today

@@ -29,9 +29,10 @@ def cgroup_name(spool_id: str, attempt: str) -> str:
 def own_cgroup() -> Path | None:
     """The folder of the cgroup v2 that we are in; None where there is none that we can see."""
     mounted = _mount()
-    if mounted is None:
-        return None
-    top, point = mounted
+    return None if mounted is None else _own_below(*mounted)
+
+
+def _own_below(top: str, point: Path) -> Path | None:
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -76,7 +77,7 @@ def find_cgroups(name: str, recorded: str | None) -> list[Path]:
     mounted = _mount()
     if mounted is None:
         return []
-    home = own_cgroup()
+    home = _own_below(*mounted)
     places = [] if home is None else [home / name]
     if recorded and "\0" not in recorded:
         places.append(Path(recorded))

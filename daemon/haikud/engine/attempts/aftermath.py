@@ -4,15 +4,18 @@ Order: revoke the token; take the claim, so that nobody else can be the runner a
 empty; close the account of its model calls; then look for the result. The claim is kept until the attempt is settled.
 Whoever still lives after KILL is trouble of the environment: the attempt stays unsettled, and no successor starts
 beside the survivor.
+
+One hop for all of it, but for an attempt whose account is closed in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from haikud.contracts.attempt import EXIT_ENVIRONMENT, EndOrder, FailureClass, Result, WorkspaceOrder
 from haikud.contracts.decision import Decision
@@ -29,6 +32,7 @@ from haikud.engine.board import OpenTask
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.lost import why_lost
+from haikud.engine.machine.faults import FAULTS
 from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.policy import Ending
 from haikud.sandbox.cgroups import cgroup_name
@@ -61,7 +65,8 @@ class Aftermath:
     ended: list[str] = field(default_factory=list)  # processes that it had left behind
     owes_fresh: bool = False  # it was to begin a conversation anew, and did not come to that
     claim: int | None = None  # its descriptor, to be closed after settling
-    has_result: bool = False  # one that can be read
+    result: Result | None = None  # that can be read
+    is_durable: bool = False  # its runner has lived to say so: a result is not merely seen
     is_metered: bool = False  # its calls went through the gateway: `usage` is the journal's, and the day's sum has it
 
     @property
@@ -78,29 +83,50 @@ class Aftermath:
 async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
     """See the module's head. Tries again as long as the environment refuses."""
     attempt = entry.decision.attempt
-    paths = engine.layout.task(entry.ref).attempt(attempt)
-    cgroup = cgroup_name(engine.spool_id, attempt_name(entry.ref, attempt))
+    task_paths = engine.layout.task(entry.ref)
+    paths = task_paths.attempt(attempt)
+    name = attempt_name(entry.ref, attempt)
+    cgroup = cgroup_name(engine.spool_id, name)
     await revoke_token_of(engine, entry)
+    examine = partial(
+        _examine,
+        engine.store,
+        entry,
+        paths,
+        end=end,
+        workspace=build_workspace(entry.plan, entry.task, task_paths, engine.spool_id),
+    )
+    born = entry.born if end.kind is EndKind.EXITED else None
+    clear = partial(clear_attempt, paths, entry.grace_seconds, cgroup, newcomers=engine.newcomers, born=born)
+    is_metered = name in engine.gateway.tokens
     while True:
         with engine.trouble.guard(f"ending what {entry.ref} left running"):
-            if not entry.lost and not paths.folder.parent.is_dir():
+            if not entry.lost and not os.path.isdir(task_paths.folder):  # noqa: PTH112, ASYNC240 - for every attempt
                 await engine.write(engine.store.put_back, entry.decision, entry.plan)
                 entry.lost = why_lost(entry.ref)
-            claim, ended = await engine.aside(clear_attempt, paths, entry.grace_seconds, cgroup)
+            claim, ended, found = await engine.aside(_clear_and_examine, clear, None if is_metered else examine)
             break
         await asyncio.sleep(RETRY_SECONDS)
     used = await close_account_of(engine, entry, paths)
-    order = entry.ordered_end.order if entry.ordered_end else None
-    workspace = build_workspace(entry.plan, entry.task, engine.layout.task(entry.ref), engine.spool_id)
     while True:
         with engine.trouble.guard(f"reading the result of {entry.ref}"):
-            found = await engine.aside(
-                _examine, engine.store, entry, paths, end=end, order=order, workspace=workspace, used=used
-            )
+            if found is None:
+                found = await engine.aside(examine, used=used)
             if entry.lost and end.kind is not EndKind.NOT_STARTED:
                 found = replace(found, ending=_lost(entry), usage=used.total if used else _used_as_shown(entry))
             return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def _clear_and_examine(
+    clear: Callable[[], tuple[int | None, list[str]]], examine: Callable[[], Aftermath] | None
+) -> tuple[int | None, list[str], Aftermath | None]:
+    """Clear up, then look for the result, if that is wanted; None also where it could not be looked for now."""
+    claim, ended = clear()
+    if examine is not None:
+        with suppress(*FAULTS):  # the next try says so
+            return claim, ended, examine()
+    return claim, ended, None
 
 
 def _lost(entry: OpenTask) -> Ending:
@@ -169,20 +195,21 @@ def _examine(
     paths: AttemptPaths,
     *,
     end: End,
-    order: EndOrder | None,
     workspace: WorkspaceOrder | None,
-    used: AttemptUsage | None,
+    used: AttemptUsage | None = None,
 ) -> Aftermath:
     attempt, task_paths = entry.decision.attempt, store.layout.task(entry.ref)
-    # The runner is gone, and so is what it was writing; but we may be writing an order to it just now.
-    remove_leftovers(task_folders(task_paths.folder), spare=os.getpid())
+    if end.code != 0:
+        # The runner was cut short, and so was what it was writing; but we may be writing an order to it just now.
+        remove_leftovers(task_folders(task_paths.folder), spare=os.getpid())
     result: Result | None = None
     broken: str | None = None
     try:
         result = read_result(paths)
     except UnreadableFile as error:
         broken = error.why
-    began = paths.events.exists()
+    order = entry.ordered_end.order if entry.ordered_end else None
+    began = result is not None or paths.events.exists()
     ending = judge(result, broken, end, order, ref=entry.ref, attempt=attempt, began=began)
     owes_fresh = entry.decision.fresh and not (began and began_afresh(task_paths.transcript, attempt))
     evidence = None
@@ -199,7 +226,7 @@ def _examine(
     if result is None or used is not None or ending.outcome is AttemptOutcome.ENVIRONMENT:
         with suppress(OSError):  # the log is for people; the next runner makes up for it too
             make_up_tokens(task_paths.log, entry.spent_tokens + usage.tokens_used)
-    decisions = store.decisions(entry.ref)
+    decisions = store.decisions(entry.ref) if attempt > 1 else []
     return Aftermath(
         entry.ref,
         attempt,
@@ -209,7 +236,8 @@ def _examine(
         hindered=count_in_a_row(decisions, AttemptOutcome.ENVIRONMENT),
         evidence=evidence,
         owes_fresh=owes_fresh,
-        has_result=result is not None,
+        result=result,
+        is_durable=end.code == 0,
         is_metered=used is not None,
     )
 

@@ -4,17 +4,22 @@ To the tree belongs who carries the attempt's mark, who is in its cgroup, who ca
 its claim: the runner closes that to its children, so whoever has it longer than the runner lived is one that was
 forked, not started, or one that took it. No new attempt begins before this has succeeded.
 
+Nearly always nothing is left. Where we know when the attempt began, that is proven by a look at those alone who started
+since (sandbox/newcomers.py); everything else, and who is found there, is for `end_tree`, which looks at everybody.
+
 Raises TreeStillAlive, TimeoutError (somebody whom we cannot find holds the claim) and OSError: to be tried again.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from haikud.engine.launchers.sighting import is_runner
 from haikud.sandbox.cgroups import find_cgroups, remove_cgroup
+from haikud.sandbox.newcomers import Newcomers
 from haikud.sandbox.process_table import Seen, holds_lock
 from haikud.sandbox.trees import end_tree
 from haikud.spool.claims import is_no_claim, read_runner_cgroup, release_claim, take_claim
@@ -24,21 +29,37 @@ CLAIM_SECONDS = 1.0
 """How long a dead runner's claim may take to be free before its holder is looked for."""
 
 
-def clear_attempt(paths: AttemptPaths, grace: float, cgroup: str) -> tuple[int | None, list[str]]:
+def clear_attempt(
+    paths: AttemptPaths,
+    grace: float,
+    cgroup: str,
+    *,
+    newcomers: Newcomers | None = None,
+    born: int | None = None,
+) -> tuple[int | None, list[str]]:
     """The claim's descriptor, and what was ended. No descriptor: the agent has put something else in its place.
 
-    `grace` is the seconds between TERM and KILL, `cgroup` the name of the attempt's, where it has one.
+    `grace` is the seconds between TERM and KILL, `cgroup` the name of the attempt's, where it has one. `born`: when its
+    runner was started, in clock ticks since boot, where that runner is known to be dead.
     """
     with suppress(FileExistsError):  # an agent that runs unconfined may have removed it
-        paths.folder.mkdir(mode=0o700)
+        os.mkdir(paths.folder, mode=0o700)  # noqa: PTH102 - for every attempt
     claim, is_held = _wait_for_claim(paths.claim)
 
     def belongs(seen: Seen) -> bool:
         return is_runner(seen, paths.folder) or (is_held and holds_lock(seen.pid, paths.claim))
 
     try:
-        cgroups = find_cgroups(cgroup, read_runner_cgroup(paths.runner))
-        ended = end_tree(marker=str(paths.out), pids=[], grace=grace, cgroups=cgroups, belongs=belongs)
+        cgroups, marker = find_cgroups(cgroup, read_runner_cgroup(paths.runner)), str(paths.out)
+        if (
+            newcomers is None
+            or born is None
+            or is_held
+            or not newcomers.has_left_nobody(born, marker, cgroups, belongs)
+        ):
+            ended = end_tree(marker=marker, pids=[], grace=grace, cgroups=cgroups, belongs=belongs)
+        else:
+            ended = []
     except BaseException:
         if claim is not None:
             release_claim(claim)

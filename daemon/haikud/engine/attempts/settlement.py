@@ -47,7 +47,9 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
     if entry is None or entry.state is not TaskState.RUNNING or entry.decision.attempt != aftermath.attempt:
         aftermath.release()
         return
-    if aftermath.has_result:  # seen is not durable: its runner may have died between the two
+    if (
+        aftermath.result is not None and not aftermath.is_durable
+    ):  # seen is not durable: its runner may have died between the two
         await engine.write(make_durable, engine.layout.task(aftermath.ref).attempt(aftermath.attempt).result)
     now = utc_now()
     following = what_follows(engine, entry, aftermath, now)

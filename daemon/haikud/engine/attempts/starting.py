@@ -39,6 +39,7 @@ from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
 from haikud.engine.scheduler import Candidate, pick_next
 from haikud.engine.words import unresolved_reference
+from haikud.sandbox.newcomers import boot_ticks
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import read_model
 from haikud.spool.store import Store
@@ -188,10 +189,12 @@ def _launch(engine: Engine, entry: OpenTask, number: int, token: str | None) -> 
         given=engine.secrets.given if engine.settings.git.push else {},
         masked=engine.secrets.masked,
     )
+    born = boot_ticks()
     try:
         entry.handle = engine.launcher.start(order)
     except LaunchFailed as error:
         return _not_started(engine, entry, error)
+    entry.born = born if entry.handle.pid is not None else None  # else it was not seen to start, nor will its end be
     engine.say(f"started {entry.ref} attempt {number} pid {entry.handle.pid}")
     return None
 

@@ -1,0 +1,76 @@
+"""Who has started since a moment: one listing of /proc, and a look at those alone that are not known from before.
+
+A process is older than everything that it starts. So of an attempt's tree nobody is older than the attempt, and of the
+hundreds that a machine runs all but a few are out of the question. When a process started never changes; which process
+a pid stands for may. Besides the pid the listing gives each one's inode: the kernel makes a new one for a new process
+(since Linux 2.6.37, and drops the old one when that ends), so that a pair that is known is the process that it was. A
+pair that is not known, for whatever reason, is merely looked at once more.
+
+Raises OSError where the machine refuses a look, as process_table.py does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from haikud.sandbox.cgroups import is_populated
+from haikud.sandbox.process_table import Seen, carries_marker, look_at
+
+LOOKS = 2
+"""Without a find, one after the other: who forks while /proc is listed may be missed by one."""
+
+
+def boot_ticks() -> int:
+    """Now, as the start times of processes are counted: nobody who starts from now on is older."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) - 1
+
+
+class Newcomers:
+    """Remembers, from look to look, when each process started. Of any thread, and of several at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, int]] = {}  # pid -> inode, start in clock ticks since boot
+
+    def since(self, ticks: int) -> list[Seen]:
+        """The processes that started at `ticks` (clock ticks since boot) or later."""
+        known, there, found = self._known, dict[int, tuple[int, int]](), list[Seen]()
+        with os.scandir("/proc") as listing:
+            for entry in listing:
+                if not entry.name.isdigit():
+                    continue
+                pid, inode = int(entry.name), entry.inode()
+                before = known.get(pid)
+                if before is not None and before[0] == inode:
+                    there[pid] = before
+                    if before[1] < ticks:
+                        continue
+                seen = look_at(pid)
+                if seen is None:
+                    continue
+                there[pid] = (inode, seen.started)
+                if seen.started >= ticks:
+                    found.append(seen)
+        self._known = there
+        return found
+
+    def has_left_nobody(
+        self, since: int | None, marker: str, cgroups: Sequence[Path], belongs: Callable[[Seen], bool]
+    ) -> bool:
+        """Whether an attempt is over that began `since`, and whose processes are known by these signs.
+
+        False is no proof of the contrary, nor for one of which that is not known (None): then `trees.end_tree` looks
+        at everybody.
+        """
+        mine = os.getpid()
+        if since is None:
+            return False
+        for _ in range(LOOKS):
+            for seen in self.since(since):
+                if seen.pid != mine and seen.alive and (carries_marker(seen.pid, marker) or belongs(seen)):
+                    return False
+            if any(is_populated(folder) for folder in cgroups):
+                return False
+        return True
