@@ -73,7 +73,7 @@ class Rounds:
         self._guidance = GuidanceDrops(engine, answers, self._roles)
         self._questions = Questions(engine, self._guidance)
         self._controls = Controls(engine, commands, lambda: bool(self._intake.pending))
-        self._incoming = WatchedFolder(incoming, self._intake.pending, set)
+        self._incoming = WatchedFolder(incoming, self._intake.pending, set, sync=False)
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
         self._commands = WatchedFolder(commands, self._controls.pending, self._controls.in_hand)
         self._settled: deque[Aftermath] = deque()

@@ -11,6 +11,7 @@ what has replaced something stays, and so do folders, for the caller's own undoi
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Batch:
         self._files_ahead: list[Path] = []  # of these the files
         self._first: dict[Path, None] = {}  # folders to be fsynced with the files
         self._second: dict[Path, None] = {}  # folders to be fsynced when the names are put
-        self._asked: dict[Path, None] = {}  # folders that must be durable before any name is put
+        self._asked: dict[Path, Callable[[], object] | None] = {}  # folders to be durable before any name is put
 
     def make_folder(self, path: Path, mode: int = 0o700) -> None:
         """Make a folder now; FileExistsError where it is there."""
@@ -53,7 +54,8 @@ class Batch:
                 write_all(descriptor, data)
             finally:
                 os.close(descriptor)
-        self._files_ahead.append(path)
+        if data:  # an empty one is its name, which the folder's fsync makes durable
+            self._files_ahead.append(path)
         self._first[path.parent] = None
 
     def symlink_ahead(self, target: str, path: Path) -> None:
@@ -86,16 +88,21 @@ class Batch:
         self._names.append(("name", temporary, path))
         self._second[path.parent] = None
 
-    def sync_folder(self, path: Path) -> None:
-        """Have the names in a folder durable before any name of this batch is put."""
-        self._asked[path] = None
+    def sync_folder(self, path: Path, undo: Callable[[], object] | None = None) -> None:
+        """Have the names in a folder durable before any name of this batch is put.
+
+        `undo` takes those names back; it is called where an fsync has failed that may have been this folder's.
+        """
+        self._asked[path] = undo
 
     def commit(self) -> None:
         """Make it all durable."""
         put: list[tuple[str, Path, Path]] = []
+        undo = [one for one in self._asked.values() if one is not None]
         try:
             once = [folder for folder in self._first if folder not in self._second]
             sync_all([*self._temporaries, *self._files_ahead, *dict.fromkeys([*self._asked, *once])])
+            undo = []
             for how, source, path in self._names:
                 with doing(how, path):
                     _put(how, source, path)
@@ -104,6 +111,8 @@ class Batch:
             self._ahead = []
         except OSError:
             self._take_back(put)
+            for take_back in undo:
+                take_back()
             raise
         finally:
             self.discard()

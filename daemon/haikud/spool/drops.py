@@ -2,8 +2,8 @@
 
 Promises: a file is taken only when nobody has it open for writing, whichever way it was dropped; it is read from a
 descriptor that is checked (regular, not a symlink, owned by an allowed user, not too large), and no writer can come
-between. What is returned has its taken name durably: a power cut cannot bring the old name back, so that a token
-stands for one drop for ever. Nothing is deleted here before `finish`.
+between. What is returned has its taken name durably (or the caller has to see to that, see `scan`): a power cut cannot
+bring the old name back, so that a token stands for one drop for ever. Nothing is deleted here before `finish`.
 
 How a file is known to be finished: a read lease is granted only while nobody has it open for writing. Where leases
 are refused (another user's file, some filesystems), and for the few files that a first close may leave unfinished (an
@@ -31,15 +31,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.spool.droppers import droppers, openness
-from haikud.spool.durable import fsync_folder, remove_if_there
+from haikud.spool.durable import remove_if_there
+from haikud.spool.new_names import NewNames, put_back
 from haikud.spool.reading import read_at_most
-from haikud.spool.renaming import rename_without_replacing
 from haikud.spool.taken import (
     DropFault,
     OddEntry,
     Taken,
     Terms,
     new_token,
+    read_opened,
     read_taken,
     split_taken_name,
     taken_name,
@@ -126,7 +127,7 @@ class DropFolder:
         self._sights: dict[str, _Sight] = {}
         self._listed: deque[str] = deque()  # names of the last listing that were not looked at yet
         self._look_again: float | None = None  # monotonic: when the first of those looked at may be finished
-        self._owed: list[Taken | OddEntry] = []  # taken by a scan that then failed
+        self.names = NewNames(path)  # of what was taken lately
 
     def follow(
         self, *, max_bytes: int, settle_seconds: float, allowed_uids: Iterable[int] = (), gid: int | None = None
@@ -141,17 +142,24 @@ class DropFolder:
         open_to = openness(self.path, self._droppers)
         return Terms(self._max_bytes, self._droppers, open_to, self._empty_is_fine)
 
-    def scan(self) -> Scan:
-        """`_scan`; what it took before it failed gets its name back, or else is brought by the next one."""
-        ready = [one for one in self._owed if isinstance(one, Taken)]
-        odd = [one for one in self._owed if isinstance(one, OddEntry)]
-        self._owed.clear()
+    def scan(self, *, sync: bool = True) -> Scan:
+        """`_scan`; what it took before it failed gets its name back, or else is brought by the next one.
+
+        With `sync` False the taken names are not durable yet: `names` must be, before anything is done about them.
+        """
+        brought = self.names.owed()
+        ready = [one for one in brought if isinstance(one, Taken)]
+        odd = [one for one in brought if isinstance(one, OddEntry)]
         try:
-            return self._scan(ready, odd)
+            found = self._scan(ready, odd)
         except OSError:
-            taken: list[Taken | OddEntry] = [*ready, *odd]
-            self._owed = [one for one in taken if not _put_back(one.path, self.path / one.name)]
+            self.names.add([*ready, *odd])
+            self.names.give_back()
             raise
+        self.names.add([*ready, *odd])
+        if sync:
+            self.names.make_durable()
+        return found
 
     def _scan(self, ready: list[Taken], odd: list[OddEntry]) -> Scan:
         """Take what is finished: the oldest first, MOST_PER_SCAN at most.
@@ -185,9 +193,6 @@ class DropFolder:
                 size += len(found.data or b"")
             elif found is not None:
                 odd.append(found)
-        if ready or odd:
-            # Before anything is done about them: a power cut must not bring an old name back, under a new token.
-            fsync_folder(self.path)
         return Scan(ready, odd, self._seconds_to_wait(now), stuck)
 
     @property
@@ -221,7 +226,7 @@ class DropFolder:
                 left.append(found)
                 size += len(found.data or b"")
         if left:
-            fsync_folder(self.path)
+            self.names.sync()
         return left
 
     def take_now(self, names: Collection[str]) -> list[Taken | OddEntry]:
@@ -241,14 +246,14 @@ class DropFolder:
                 found.append(read_taken(token, name, path, self._terms()))
         taken = [one for one in found if one is not None]
         if taken:
-            fsync_folder(self.path)
+            self.names.sync()
         return taken
 
     def finish(self, taken: Taken | OddEntry, *, durable: bool = False) -> None:
         """Unlink a file whose consequence is durable. Were it to come back after a power cut: its token is known."""
         remove_if_there(taken.path)
         if durable:
-            fsync_folder(self.path)
+            self.names.sync()
 
     def _taken(self) -> Iterator[tuple[str, str, Path]]:
         """Token, name and path of what was taken and lies there still."""
@@ -349,8 +354,11 @@ class DropFolder:
         except FileNotFoundError:
             return None
         self._sights.pop(entry.name, None)
-        if seen is not None and not _is_open_as(seen, path) and _put_back(path, entry.path):
-            return _SHORTEST_WAIT  # it was replaced between the look and the rename: the new one gets its own look
+        if seen is not None:
+            if _is_open_as(seen, path):
+                return read_opened(token, entry.name, path, seen, self._terms())
+            if put_back(path, entry.path):
+                return _SHORTEST_WAIT  # it was replaced between the look and the rename: the new one gets its own look
         return read_taken(token, entry.name, path, self._terms())
 
 
@@ -365,18 +373,9 @@ def _is_whole_json(data: bytes) -> bool:
 
 
 def _is_open_as(descriptor: int, path: Path) -> bool:
+    """Whether that regular file lies there."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
+        status = os.fstat(descriptor)
+        return stat.S_ISREG(status.st_mode) and os.path.samestat(status, path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _put_back(path: Path, name: Path) -> bool:
-    """Undo a taking; False where the name is in use again, or what was taken is no file."""
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        rename_without_replacing(path, name)
-    except OSError:
-        return False
-    return True

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.decision import Decision
@@ -23,6 +25,15 @@ from haikud.spool.batch import Batch
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
 from haikud.spool.layout import BUILD, DECISION, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A plan that is to be admitted."""
+
+    plan: Plan
+    request_bytes: bytes
+    first_decisions: dict[str, Decision]  # task id -> decision 1
 
 
 class Store:
@@ -55,39 +66,48 @@ class Store:
 
         `first_decisions`: task id -> decision 1. FileExistsError where the id is used, by a pruned plan too.
         """
-        if self.has_plan(plan.id) or self.is_pruned(plan.id):
-            raise FileExistsError(f"the id {plan.id!r} is used already")
-        _check_first_decisions(plan, first_decisions)
-        build = self.layout.plan_being_built(plan.id)
-        if build.folder.exists():
-            shutil.rmtree(build.folder)
+        self.admit_together([Admission(plan, request_bytes, first_decisions)], Batch())
+
+    def admit_together(self, admissions: Sequence[Admission], batch: Batch) -> None:
+        """Admit plans with one batch, which is committed: on return all are durable; where it raises, none is there."""
+        for one in admissions:
+            if self.has_plan(one.plan.id) or self.is_pruned(one.plan.id):
+                raise FileExistsError(f"the id {one.plan.id!r} is used already")
+            _check_first_decisions(one.plan, one.first_decisions)
         try:
-            self._build(plan, request_bytes, first_decisions).commit()
+            try:
+                for one in admissions:
+                    self._build(one, batch)
+            except BaseException:
+                batch.discard()
+                raise
+            batch.commit()
         except BaseException:
-            with suppress(OSError):  # what is left, recovery removes
-                self._drop_build(build.folder, plan.id)
+            for one in admissions:
+                with suppress(OSError):  # what is left, recovery removes
+                    self._drop_build(self.layout.plan_being_built(one.plan.id).folder, one.plan.id)
             raise
 
-    def _build(self, plan: Plan, request_bytes: bytes, decisions: dict[str, Decision]) -> Batch:
+    def _build(self, admission: Admission, batch: Batch) -> None:
         """The plan's folder beside its name, and links that dangle as yet; the batch's commit gives it its name."""
-        build, batch = self.layout.plan_being_built(plan.id), Batch()
+        plan = admission.plan
+        build = self.layout.plan_being_built(plan.id)
         try:
             batch.make_folder(build.folder)
-            batch.write_ahead(build.folder / plan.request_file, request_bytes)
-            batch.write_ahead(build.plan, dump_as_is(plan))
-            for task in plan.tasks:
-                paths = build.task(task.id)
-                decision = decisions[task.id]
-                batch.make_folder(paths.folder)
-                batch.write_ahead(paths.decision(1), dump(decision))
-                batch.write_ahead(paths.log, b"")
-                batch.symlink_ahead(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
-                batch.symlink_ahead(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
-            batch.rename(build.folder, self.layout.plan(plan.id).folder)
-        except BaseException:
-            batch.discard()
-            raise
-        return batch
+        except FileExistsError:
+            shutil.rmtree(build.folder)
+            batch.make_folder(build.folder)
+        batch.write_ahead(build.folder / plan.request_file, admission.request_bytes)
+        batch.write_ahead(build.plan, dump_as_is(plan))
+        for task in plan.tasks:
+            paths = build.task(task.id)
+            decision = admission.first_decisions[task.id]
+            batch.make_folder(paths.folder)
+            batch.write_ahead(paths.decision(1), dump(decision))
+            batch.write_ahead(paths.log, b"")
+            batch.symlink_ahead(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
+            batch.symlink_ahead(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
+        batch.rename(build.folder, self.layout.plan(plan.id).folder)
 
     # -- decisions
 

@@ -133,6 +133,15 @@ def read_taken(token: str, name: str, path: Path, terms: Terms) -> Taken | OddEn
     return None if data is None else Taken(token, name, path, data, None, status.st_mtime)
 
 
+def read_opened(token: str, name: str, path: Path, descriptor: int, terms: Terms) -> Taken:
+    """As `read_taken`, by a descriptor that was opened before the file got its taken name."""
+    status = os.fstat(descriptor)
+    try:
+        return Taken(token, name, path, _checked(status, descriptor, terms), None, status.st_mtime)
+    except _Faulty as error:
+        return Taken(token, name, path, None, error.fault, status.st_mtime, error.why)
+
+
 def _read_checked(path: Path, terms: Terms) -> bytes | None:
     try:
         descriptor = open_untrusted(path)
@@ -141,7 +150,14 @@ def _read_checked(path: Path, terms: Terms) -> bytes | None:
             return None
         raise _Faulty(DropFault.UNREADABLE, error.why) from error
     try:
-        status = os.fstat(descriptor)
+        return _checked(os.fstat(descriptor), descriptor, terms)
+    finally:
+        os.close(descriptor)
+
+
+def _checked(status: os.stat_result, descriptor: int, terms: Terms) -> bytes:
+    """The bytes of a regular file. Raises _Faulty."""
+    try:
         if not terms.droppers.may_drop(status.st_uid):
             raise _Faulty(DropFault.NOT_OWNED, f"it belongs to user {status.st_uid}; allowed are {terms.droppers}")
         if why := why_not_vouched(status, terms.openness, terms.droppers.gid):
@@ -151,8 +167,6 @@ def _read_checked(path: Path, terms: Terms) -> bytes | None:
         data = read_at_most(descriptor, terms.max_bytes + 1)
     except OSError as error:
         raise _Faulty(DropFault.UNREADABLE, f"it cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
     if len(data) > terms.max_bytes:
         raise _too_large(len(data), terms)
     if not data and not terms.empty_is_fine:

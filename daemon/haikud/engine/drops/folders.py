@@ -26,6 +26,7 @@ class WatchedFolder:
     pending: deque[Taken | OddEntry]
     in_hand: Callable[[], set[str]]  # tokens of files that were taken, left `pending` and are not finished yet
     scan_at: float = 0.0  # monotonic seconds
+    sync: bool = True  # whether a scan makes the taken names durable; else whoever acts on what it brings does
     missed: bool = True  # a scan failed half-way, or recovery left some: what was taken is to be found again
 
     @property
@@ -58,7 +59,7 @@ class WatchedFolder:
             if left:  # perhaps there are more, and they were taken earlier than what a scan would bring
                 self.scan_at = now
                 return
-        found = await engine.write(self.drops.scan)
+        found = await engine.write(self.drops.scan, sync=self.sync)
         self.missed = False
         self.pending += found.ready
         self.pending += found.odd

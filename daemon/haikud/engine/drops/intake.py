@@ -9,28 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 
-from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.ids import id_from_stem
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import is_final
-from haikud.contracts.tombstone import Tombstone
-from haikud.engine.admission.prepare import content_sha256, first_decisions, prepare_plan
+from haikud.engine.admission.prepare import content_sha256
 from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault, printable
 from haikud.engine.answers.publication import publish_again
 from haikud.engine.attempts.role_lookup import RoleLookup
+from haikud.engine.drops.admitting import Admitted, admit_first, plan_from, use_of_id
 from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
 from haikud.engine.log_levels import Warn
 from haikud.roles.files import RoleError
 from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
-from haikud.spool.models import UnreadableFile, read_model
-from haikud.spool.publish import retract_rejection
 from haikud.spool.store import Store
 
 MOST_PER_ROUND = 16
@@ -67,37 +63,62 @@ class Intake:
 
     async def work(self) -> None:
         """Take some requests in. Raises OSError: then call again."""
-        for _ in range(MOST_PER_ROUND):
-            if not self.pending or self._engine.trouble.must_wait(ROLES):
+        left = MOST_PER_ROUND
+        while left > 0 and not self._engine.trouble.must_wait(ROLES):
+            self._drop_given_back()
+            if not self.pending:
                 return
-            taken = self.pending[0]
             try:
-                await self._take_in(taken)
+                left -= await self._take_in_some(left)
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
                 self._ahead.clear()
                 self._engine.trouble.note(ROLES, error, kind=FaultKind.UNREADABLE, cure="mend that role file")
                 return
+            finally:
+                self._drop_given_back()
             self._engine.trouble.heal(ROLES)
-            self.pending.popleft()
-            self._ahead.pop(taken.token, None)
 
-    async def _take_in(self, taken: Taken | OddEntry) -> None:
+    def _drop_given_back(self) -> None:
+        """What has its old name back is taken anew by a scan, under another token."""
+        for token in self._drops.names.given_back():
+            self._ahead.pop(token, None)
+            for one in [one for one in self.pending if one.token == token]:
+                self.pending.remove(one)
+
+    async def _take_in_some(self, most: int) -> int:
+        """Admit what can be admitted at once, from the first one on; else take in the first one. How many these are.
+
+        In the order in which they were dropped: of two with the same id the first one has it.
+        """
+        taken = self.pending[0]
+        task = self._ahead.get(taken.token)
+        if (task is None or task.done()) and (admitted := await self._admit_first(most)):
+            return admitted
+        return await self._take_in(taken, most)
+
+    def _done(self, taken: Taken | OddEntry) -> None:
+        self.pending.remove(taken)
+        self._ahead.pop(taken.token, None)
+
+    async def _take_in(self, taken: Taken | OddEntry, most: int) -> int:
         engine = self._engine
         try:
             plan = await self._plan_of(taken)
         except Rejected as rejected:
-            if isinstance(taken, Taken) and rejected.states_id and await self._is_again(taken, rejected.plan_id):
-                return
-            await self._reject(taken, rejected)
-            return
+            if not (isinstance(taken, Taken) and rejected.states_id and await self._is_again(taken, rejected.plan_id)):
+                await self._reject(taken, rejected)
+            self._done(taken)
+            return 1
         assert isinstance(taken, Taken)  # noqa: S101 - an odd entry is always rejected
-        use = await engine.aside(use_of_id, engine.store, plan.id)
+        use = await engine.write(use_of_id, engine.store, plan.id)
         if use is None:
-            await self._admit(plan, taken)
-        elif not await self._is_again(taken, plan.id):
+            return await self._admit_first(most, plan)
+        if not await self._is_again(taken, plan.id):
             same = use.content_sha256 == plan.content_sha256
             await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender, same=same))
+        self._done(taken)
+        return 1
 
     async def _plan_of(self, taken: Taken | OddEntry) -> Plan:
         """The plan of the first request; those behind it are prepared meanwhile. Raises Rejected and RoleError."""
@@ -111,7 +132,7 @@ class Intake:
         except OSError:
             del self._ahead[taken.token]  # prepared anew at the next try
             raise
-        use = await engine.aside(use_of_id, engine.store, plan.id)
+        use = await engine.write(use_of_id, engine.store, plan.id)
         if use is None or use.token == taken.token:
             return plan
         # Its id was used by a request before it, perhaps only since: an id made from the file's name makes way.
@@ -119,47 +140,45 @@ class Intake:
 
     def _prepare(self, taken: Taken | OddEntry) -> Plan:
         """Off the loop. Raises Rejected and RoleError."""
-        store = self._engine.store
         if isinstance(taken, OddEntry) or taken.data is None:
             raise unreadable(taken)
-        return prepare_plan(
-            taken.data,
-            taken.name,
-            taken.token,
-            settings=self._engine.settings,
-            spool_root=self._engine.layout.root,
-            now=utc_now(),
-            catalogue=self._roles.catalogue(),
-            is_taken=lambda plan_id: store.has_plan(plan_id) or store.is_pruned(plan_id),
-        )
+        return plan_from(self._engine, taken, taken.data, self._roles.catalogue())
 
-    async def _admit(self, plan: Plan, taken: Taken) -> None:
-        engine = self._engine
-        decisions = first_decisions(plan, plan.admitted_at)
-        await engine.write(self._admit_on_disk, plan, taken)
-        put_on_board(engine, plan, decisions)
-        count = f" ({len(plan.tasks)} tasks)" if len(plan.tasks) > 1 else ""
-        engine.note(plan.id, "admitted", f"{taken.name}{count}", detail={"warnings": plan.warnings})
-        engine.say(f"admitted {plan.id}{count}")
+    async def _admit_first(self, most: int, plan: Plan | None = None) -> int:
+        """Admit the first requests together, as far as they are prepared or can be in no time; how many these were.
+
+        `plan`: that of the very first. Raises OSError, and has admitted those that could be.
+        """
+        pending = list(islice(self.pending, most))
+        plans = {one.token: _plan_so_far(self._ahead[one.token]) for one in pending if one.token in self._ahead}
+        if plan is not None:
+            plans[pending[0].token] = plan
+        done = await self._engine.write(admit_first, self._engine, self._drops, self._roles, pending, plans)
+        for one in done.admitted:
+            if one.is_finished:
+                self._done(one.taken)
+            self._tell(one)
+        if done.failure is not None:
+            raise done.failure
+        return len(done.admitted)
+
+    def _tell(self, one: Admitted) -> None:
+        engine, plan = self._engine, one.plan
+        put_on_board(engine, plan, one.decisions)
+        engine.say(f"admitted {plan.id}{one.count}")
         for warning in plan.warnings:
             engine.say(Warn(f"{plan.id}: warning: {warning}"))
-        await engine.write(self._drops.finish, taken)
-
-    def _admit_on_disk(self, plan: Plan, taken: Taken) -> None:
-        engine = self._engine
-        engine.store.admit(plan, taken.data or b"", first_decisions(plan, plan.admitted_at))
-        with engine.trouble.guard("taking back a rejection", once=True):
-            retract_rejection(engine.layout, plan.id)
 
     async def _is_again(self, taken: Taken, plan_id: str) -> bool:
         """Whether this very request was admitted before; then it is taken out, and answered again if it is finished."""
         engine = self._engine
-        use = await engine.aside(use_of_id, engine.store, plan_id)
+        use = await engine.write(use_of_id, engine.store, plan_id)
         if use is None or taken.data is None or use.content_sha256 != content_sha256(taken.data):
             return False
         plan = use.plan
         if plan is None and use.token != taken.token:
             return False  # it is pruned, and its answer with it: who asks again is told so
+        await engine.write(self._drops.names.make_durable)
         if plan is not None and plan.token == taken.token:
             decisions = await engine.aside(last_decisions, engine.store, plan)
             is_open = any(not is_final(decision.state) for decision in decisions.values())
@@ -176,8 +195,12 @@ class Intake:
 
     async def _reject(self, taken: Taken | OddEntry, rejected: Rejected) -> None:
         engine = self._engine
-        name = await engine.write(reject_request, engine.layout, taken, rejected)
+        name = await engine.write(self._reject_on_disk, taken, rejected)
         engine.say(Warn(f"rejected {printable(taken.name)} (responses/{name}): {rejected.reason}"))
+
+    def _reject_on_disk(self, taken: Taken | OddEntry, rejected: Rejected) -> str:
+        self._drops.names.make_durable()
+        return reject_request(self._engine.layout, taken, rejected)
 
 
 def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) -> None:
@@ -187,33 +210,15 @@ def put_on_board(engine: Engine, plan: Plan, decisions: Mapping[str, Decision]) 
         engine.board.add_task(plan, task, decisions[task.id])
 
 
-@dataclass(frozen=True)
-class Use:
-    """By what an id is used. Each text is "" where it is not known."""
-
-    content_sha256: str = ""  # of the request
-    token: str = ""
-    plan: Plan | None = None  # None: it is pruned, or cannot be read
-
-
-def use_of_id(store: Store, plan_id: str) -> Use | None:
-    """By what an id is used; None where it is free."""
-    try:
-        if store.has_plan(plan_id):
-            plan = store.plan(plan_id)
-            return Use(plan.content_sha256, plan.token, plan) if plan else Use()
-        if store.is_pruned(plan_id):
-            tombstone = read_model(store.layout.pruned / plan_id, Tombstone)
-            return Use(tombstone.content_sha256, tombstone.token) if tombstone else Use()
-    except UnreadableFile:
-        return Use()
-    return None
-
-
 def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
     """Task id -> its last decision."""
     found = {task.id: store.last_decision(task.ref) for task in plan.tasks}
     return {task_id: decision for task_id, decision in found.items() if decision is not None}
+
+
+def _plan_so_far(task: asyncio.Task[Plan]) -> Plan | None:
+    """What a preparation has brought; None where it goes on, or has failed."""
+    return task.result() if task.done() and not task.cancelled() and task.exception() is None else None
 
 
 def _note_failure(task: asyncio.Task[Plan]) -> None:
