@@ -18,6 +18,7 @@ import pytest
 from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan
 
 from haikud.contracts.states import TaskState
+from haikud.spool.batch import Batch
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import (
     append_durably,
@@ -28,7 +29,7 @@ from haikud.spool.durable import (
     write_new_durably,
 )
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.store import Store
+from haikud.spool.store import Admission, Store
 
 
 class Gate:
@@ -99,6 +100,24 @@ def admit(layout: SpoolLayout) -> None:
     Store(layout).admit(plan, REQUEST, first_decisions(plan))
 
 
+def taking_and_admitting(layout: SpoolLayout) -> Callable[[], object]:
+    """Two plans in one batch, which has the taken name made durable too."""
+    (layout.incoming / "a.yaml").write_bytes(b"old")
+    drops = DropFolder(layout.incoming, max_bytes=100, settle_seconds=0.0)
+
+    def act() -> None:
+        (taken,) = drops.scan(sync=False).ready or drops.left_over()
+        batch = Batch()
+        if drops.names.are_owed:
+            batch.sync_folder(drops.path, undo=drops.names.give_back)
+        plans = [make_plan(), make_plan("plan-2", ("plan-2",))]
+        Store(layout).admit_together([Admission(plan, REQUEST, first_decisions(plan)) for plan in plans], batch)
+        drops.names.are_durable()
+        drops.finish(taken)
+
+    return act
+
+
 def decision(layout: SpoolLayout) -> Callable[[], object]:
     admit(layout)
     return lambda: Store(layout).decide(decide_on(make_plan().tasks[0].ref, 2, TaskState.RUNNING))
@@ -135,6 +154,7 @@ OPERATIONS: dict[str, Callable[[SpoolLayout], Callable[[], object]]] = {
     "folders": lambda layout: lambda: make_folder(layout.root / "a" / "b"),
     "taking": taking,
     "an admission": lambda layout: lambda: admit(layout),
+    "taking and admitting": taking_and_admitting,
     "a decision": decision,
     "a last move": last_move,
 }

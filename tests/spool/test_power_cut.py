@@ -32,7 +32,7 @@ from haikud.spool.publish import (
     rotate_response,
     write_rejection,
 )
-from haikud.spool.store import Store
+from haikud.spool.store import Admission, Store
 
 
 class Journal:
@@ -127,6 +127,19 @@ def test_a_decision_with_what_belongs_to_it(layout: SpoolLayout, journal: Journa
     batch.write(layout.task(ref).folder / "order", b"do")
     store.add_decision(batch, store.last_decision(ref), decide_on(ref, 2, TaskState.RUNNING))
     batch.commit()
+
+
+def test_plans_that_are_admitted_together_with_the_taking_of_their_requests(layout: SpoolLayout, journal: Journal):
+    (layout.incoming / "plan.yaml").write_bytes(b"old")
+    with (layout.incoming / "plan.yaml").open("rb") as stream:
+        os.fsync(stream.fileno())  # as above: what is read is written again
+    drops = DropFolder(layout.incoming, max_bytes=100, settle_seconds=0.0)
+    assert len(drops.scan(sync=False).ready) == 1
+    assert journal.unsynced_folders == {str(layout.incoming)}
+    batch = Batch()
+    batch.sync_folder(drops.path, undo=drops.names.give_back)
+    plans = [make_plan(), make_plan("plan-2", ("plan-2",))]
+    Store(layout).admit_together([Admission(plan, REQUEST, first_decisions(plan)) for plan in plans], batch)
 
 
 def test_a_move_that_is_not_final_costs_no_fsync(layout: SpoolLayout, journal: Journal):

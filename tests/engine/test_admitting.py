@@ -1,0 +1,179 @@
+"""Requests that wait together are admitted together: one hop, two rounds of fsyncs, and nobody pays for another's fault."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.engines import made_engine
+
+from haikud.contracts.settings import Settings
+from haikud.engine.attempts.role_lookup import RoleLookup
+from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
+from haikud.engine.drops.intake import Intake
+from haikud.spool import batch
+from haikud.spool.format import open_spool
+from haikud.spool.layout import SpoolLayout
+
+ROLE = "---\nname: noop\ndescription: A role of the tests.\ncommand: ['true']\nworkspace: none\n---\nNothing.\n"
+
+
+class Door:
+    """An engine's way in, without a daemon round it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        roles = tmp_path / "roles"
+        roles.mkdir()
+        (roles / "noop.md").write_text(ROLE, encoding="utf-8")
+        self.layout = SpoolLayout(tmp_path / "spool")
+        open_spool(self.layout.root)
+        self.said: list[str] = []
+        self.engine = made_engine(self.layout, lambda line: self.said.append(str(line)))
+        settings = Settings(roles_dir=str(roles), settle_seconds=0.0)
+        self.engine.settings = settings
+        drops = open_drop_folder(self.layout.incoming, settings)
+        self.intake = Intake(self.engine, drops, RoleLookup(settings))
+        self.folder = WatchedFolder(drops, self.intake.pending, set, sync=False)
+        self.now = 1_000_000_000
+
+    def drop(self, name: str, **fields: Any) -> None:
+        """One second younger than the one before."""
+        path = self.layout.incoming / name
+        path.write_text(json.dumps({"title": f"Do {name}", "role": "noop", **fields}), encoding="utf-8")
+        self.now += 1
+        os.utime(path, (self.now, self.now))
+
+    async def take_in(self) -> None:
+        await self.folder.scan(self.engine)
+        await self.intake.work()
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.name for path in (self.layout.root / folder).iterdir() if path.name != ".pruned")
+
+    def answer(self, name: str) -> dict[str, Any]:
+        answer = json.loads((self.layout.responses / name).read_bytes())
+        assert isinstance(answer, dict)
+        return answer
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    door = Door(tmp_path)
+    yield door
+    door.engine.close()
+
+
+async def test_many_are_admitted_with_two_rounds_of_fsyncs(door: Door, monkeypatch: pytest.MonkeyPatch):
+    rounds: list[set[str]] = []
+
+    def count(paths: Any) -> None:
+        rounds.append({path.name for path in paths})
+
+    monkeypatch.setattr(batch, "sync_all", count)
+    for number in range(16):
+        door.drop(f"x{number}.json", task_id=f"x{number}")
+    single: list[int] = []
+    monkeypatch.setattr(os, "fsync", single.append)
+    await door.take_in()
+    assert len(door.names("plans")) == 16
+    assert len(door.engine.board.tasks) == 16
+    first, second = rounds
+    assert {"incoming", "queued", "logs", "request.json", "plan.json", "decision-0001.json", ".x7.new"} <= first
+    assert second == {"plans"}
+    assert single == []
+    assert door.names("incoming") == []
+    assert not door.intake.pending
+    door.engine.close()
+    assert "x3.json" in (door.layout.plan("x3").ledger).read_text(encoding="utf-8")
+
+
+async def test_one_that_cannot_be_admitted_keeps_nobody_out(door: Door):
+    for number in range(4):
+        door.drop(f"x{number}.json", task_id=f"x{number}")
+    in_the_way = door.layout.plan_being_built("x1").folder
+    in_the_way.write_text("no folder", encoding="utf-8")
+    with pytest.raises(NotADirectoryError):
+        await door.take_in()
+    assert door.names("plans") == [".x1.new", "x0", "x2", "x3"]
+    assert sorted(door.engine.board.tasks) == ["x0", "x2", "x3"]
+    assert [one.name for one in door.intake.pending] == ["x1.json"]
+    in_the_way.unlink()
+    await door.intake.work()
+    assert door.names("plans") == ["x0", "x1", "x2", "x3"]
+    assert door.names("incoming") == []
+    assert door.names("tasks/queued") == ["x0", "x1", "x2", "x3"]
+
+
+async def test_a_bad_one_in_the_middle_is_answered_and_the_others_are_admitted(door: Door):
+    door.drop("x0.json", task_id="x0")
+    door.drop("x1.json", task_id="x1", role="nobody")
+    door.drop("x2.json", task_id="x2")
+    door.drop("x3.yaml", task_id="x3")  # JSON is YAML; it is prepared elsewhere
+    door.drop("x4.json", task_id="x4")
+    await door.take_in()
+    assert door.names("plans") == ["x0", "x2", "x3", "x4"]
+    assert door.answer("x1.json")["status"] == "rejected"
+    assert door.names("incoming") == []
+
+
+async def test_of_two_with_one_id_the_first_has_it(door: Door):
+    door.drop("first.json", task_id="same", title="One")
+    door.drop("second.json", task_id="same", title="Two")
+    door.drop("third.json", task_id="same", title="One")
+    await door.take_in()
+    plan = door.engine.store.plan("same")
+    assert plan is not None
+    assert plan.dropped_as == "first.json"
+    assert door.answer("same.rejected.1.json")["status"] == "rejected"
+    assert door.names("incoming") == []
+
+
+async def test_ids_made_from_names_make_way_within_a_group(door: Door):
+    door.drop("a b.json")
+    door.drop("a-b.json")
+    door.drop("a+b.json")
+    await door.take_in()
+    assert door.names("plans") == ["a-b", "a-b-2", "a-b-3"]
+
+
+async def test_names_that_are_not_durable_are_given_back(door: Door, monkeypatch: pytest.MonkeyPatch):
+    door.drop("x.json", task_id="x")
+    door.drop("y.json", task_id="y")
+    real = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "incoming":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="incoming"):
+            await door.take_in()
+    assert door.names("incoming") == ["x.json", "y.json"]
+    assert door.names("plans") == []
+    assert door.names("tasks/queued") == []
+    assert not door.intake.pending
+    await door.take_in()
+    assert door.names("plans") == ["x", "y"]
+
+
+async def test_a_rejection_waits_for_its_taken_name(door: Door, monkeypatch: pytest.MonkeyPatch):
+    door.drop("x.json", task_id="x", role="nobody")
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="incoming"):
+            await door.take_in()
+    assert door.names("incoming") == ["x.json"]
+    assert door.names("rejected") == []
+    await door.take_in()
+    assert door.names("rejected") == ["x.json", "x.json.reason.json"]
