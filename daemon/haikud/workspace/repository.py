@@ -7,11 +7,15 @@ folder that was found here; discovery happens nowhere else.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
+from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError, as_text
+from haikud.workspace.looks import Place, RecentLooks
+from haikud.workspace.refs import find_ref, head_branch
 
 LARGEST_FILE_READ = 262_144
 MOST_FILES_READ = 1_000
@@ -56,8 +60,20 @@ class RepositoryFacts:
     detached: bool = False
 
 
+class _Head(NamedTuple):
+    """Where a checkout stands: a branch and its commit, neither where it is on none or has no commit yet."""
+
+    branch: str
+    sha: str | None
+    dirty: bool
+
+
 def inspect_repository(
-    path: str | Path, main_branch: str | None = None, *, why_not: Callable[[Whereabouts], str | None] | None = None
+    path: str | Path,
+    main_branch: str | None = None,
+    *,
+    why_not: Callable[[Whereabouts], str | None] | None = None,
+    looks: RecentLooks | None = None,
 ) -> RepositoryFacts:
     """Find the repository that `path` (a folder; a subfolder will do) belongs to, and the commit to start from.
 
@@ -65,26 +81,38 @@ def inspect_repository(
     `main_branch` is the commit id, which git takes wherever it takes a branch. Raises NotARepository.
 
     `why_not` is asked once it is known where the repository is, before git does anything there that the repository's
-    own settings could turn into running a program; a text from it is raised as NotAllowed.
+    own settings could turn into running a program; a text from it is raised as NotAllowed. `looks` spares git what it
+    has said a moment ago.
     """
     path = Path(path)
     if not path.exists():
         raise NotARepository(path, "does not exist")
     if not path.is_dir():
         raise NotARepository(path, "is not a folder")
-    git, top, common, bare = _locate(path)
+    looks = looks or RecentLooks()
+    place = looks.place(path)
+    if place is not None:
+        git, top, common, bare = Git(place.git_dir, place.top), place.top, place.git_dir, False
+    else:
+        git, top, common, bare = _locate(path)
+        looks.remember_place(path, top, os.path.realpath(git.git_dir or common), common)
     if why_not is not None:
         why = why_not(Whereabouts(top, os.path.realpath(git.git_dir or common), common))
         if why is not None:
             raise NotAllowed(path, why)
+    head = _Head("", None, False)
+    if not bare:
+        place = place or looks.place(path)
+        head = _look_again(place, looks) if place is not None else _look(git)
+    if head.branch and head.sha is not None and main_branch in {None, head.branch}:
+        return RepositoryFacts(top, common, head.branch, head.sha, head.dirty, bare=False)
     if main_branch is None:
         name, detached = _current_branch(git)
     else:
         name, detached = main_branch, False
     base_sha = _head_of(git, path, name, detached=detached)
-    dirty = False if bare else _has_changes(git)
     main = base_sha if detached else name
-    return RepositoryFacts(top, common, main, base_sha, dirty, bare, detached)
+    return RepositoryFacts(top, common, main, base_sha, head.dirty, bare, detached)
 
 
 def read_files_at(git_common_dir: str | Path, sha: str, folder: str) -> dict[str, bytes]:
@@ -139,16 +167,15 @@ def _locate(path: Path) -> tuple[Git, str, str, bool]:
     here = Git(None, cwd=str(path))
     try:
         what = ("--is-bare-repository", "--is-inside-work-tree", "--absolute-git-dir", "--git-common-dir")
-        answers = here.line("rev-parse", "--path-format=absolute", *what).split("\n")
-        if len(answers) != len(what):
-            raise NotARepository(path, "has a line break in its path, which git's own files cannot hold")
-        bare_text, inside_text, git_dir, common = answers
-        if bare_text == "true":
-            top = os.path.realpath(common)
-        elif inside_text == "true":
-            top = os.path.realpath(here.line("rev-parse", "--path-format=absolute", "--show-toplevel"))
-        else:
+        up = "--show-cdup"  # says nothing in a bare one, where --show-toplevel would fail
+        answers = here.line("rev-parse", "--path-format=absolute", *what, up).split("\n")
+        bare_text, inside_text = answers[:2]
+        if bare_text != "true" and inside_text != "true":
             raise NotARepository(path, "lies inside a repository's .git folder")
+        if len(answers) != len(what) + (bare_text != "true"):
+            raise NotARepository(path, "has a line break in its path, which git's own files cannot hold")
+        git_dir, common = answers[2:4]
+        top = os.path.realpath(common if bare_text == "true" else Path(os.path.realpath(path)) / answers[4])
     except GitKilled:
         raise
     except GitError as error:
@@ -177,5 +204,32 @@ def _head_of(git: Git, path: Path, name: str, *, detached: bool) -> str:
     raise NotARepository(path, f"has no branch {name!r}; it has {', '.join(branches)}")
 
 
-def _has_changes(git: Git) -> bool:
-    return bool(git.names("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all"))
+def _look(git: Git) -> _Head:
+    """HEAD, and whether tracked files have changes that are not committed."""
+    options = ("--porcelain=v2", "--branch", "--no-ahead-behind", "-z")
+    branch, sha, dirty = "", None, False
+    for line in git.names("status", *options, "--untracked-files=no", "--ignore-submodules=all"):
+        if line.startswith(b"# branch.head "):
+            branch = as_text(line[14:])
+        elif line.startswith(b"# branch.oid "):
+            sha = as_text(line[13:])
+        elif not line.startswith(b"#"):
+            dirty = True
+    if sha == "(initial)" or branch == "(detached)":
+        return _Head("", None, dirty)
+    return _Head(branch, sha, dirty)
+
+
+def _look_again(place: Place, looks: RecentLooks) -> _Head:
+    """The same, with what was seen a moment ago."""
+    name = head_branch(place.git_dir)
+    sha = find_ref(place.git_dir, name) if name else None
+    if name and sha is not None:
+        dirty = looks.dirty(place, f"{name} {sha}")
+        if dirty is not None:
+            return _Head(name.removeprefix("refs/heads/"), sha, dirty)
+    began = time.monotonic()
+    head = _look(Git(place.git_dir, place.top))
+    if head.branch and head.sha is not None:
+        looks.remember_dirty(place, f"refs/heads/{head.branch} {head.sha}", dirty=head.dirty, began=began)
+    return head

@@ -13,7 +13,9 @@ from tests.support.repository import git, make_repository
 from haikud.contracts.envelope import MessageType, Status
 from haikud.contracts.error_report import ErrorReport, ErrorType, FieldFault
 from haikud.contracts.plan import RequestShape
+from haikud.engine.admission import repositories
 from haikud.engine.admission.rejection import MOST_FAULTS, Rejected, id_already_used, rejected_response
+from haikud.workspace.looks import RecentLooks
 
 
 def several(*tasks: dict[str, Any]) -> dict[str, Any]:
@@ -309,5 +311,6 @@ def test_a_git_that_was_killed_is_not_the_requests_fault(desk: Desk, tmp_path: P
     fake.write_text("#!/bin/sh\nkill -9 $$\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(repositories, "_LOOKS", RecentLooks())  # what git has said a moment ago it is not asked again
     with pytest.raises(InterruptedError, match="signal 9"):
         desk.prepare({"task_id": "a", "title": "A", "context": {"repository": str(desk.repository)}})

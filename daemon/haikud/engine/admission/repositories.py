@@ -1,7 +1,7 @@
 """Which repository each task works in: the stated one, the settings', or the checkout that contains the spool.
 
-Asks git, read-only, once per repository and plan. A stated path is absolute: a daemon has no sensible folder to take
-a relative one from, and `~` would be the daemon's home, not the sender's. Faults and warnings go to the notes.
+Asks git, read-only, at most once per repository and plan. A stated path is absolute: a daemon has no sensible folder
+to take a relative one from, and `~` would be the daemon's home, not the sender's. Faults and warnings go to the notes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from haikud.engine.machine.faults import FOR_ALL, kind_of
 from haikud.roles.catalogue import REPOSITORY_ROLES_FOLDER, repository_roles
 from haikud.roles.files import RoleFile
 from haikud.workspace.git import GitKilled, WorkspaceError
+from haikud.workspace.looks import RecentLooks
 from haikud.workspace.repository import (
     NotAllowed,
     NotARepository,
@@ -29,6 +30,9 @@ from haikud.workspace.repository import (
     inspect_repository,
     read_files_at,
 )
+
+_LOOKS = RecentLooks()
+"""Of this daemon: plans come in bursts."""
 
 _EXPECTED = "the absolute path of a git repository on this machine, with at least one commit"
 
@@ -72,7 +76,7 @@ class Repositories:
         try:
             if not path.startswith("/"):
                 return None
-            return inspect_repository(path, self._settings.main_branch, why_not=self._why_not)
+            return inspect_repository(path, self._settings.main_branch, why_not=self._why_not, looks=_LOOKS)
         except GitKilled as error:
             raise InterruptedError(errno.EINTR, str(error), path) from error
         except (WorkspaceError, ValueError):
@@ -114,7 +118,7 @@ class Repositories:
             self._fault(candidate, "which is not absolute", "write the whole path, from / on")
             return None
         try:
-            facts = inspect_repository(path, branch, why_not=self._why_not)
+            facts = inspect_repository(path, branch, why_not=self._why_not, looks=_LOOKS)
         except NotAllowed as error:
             self._refuse(candidate, error.why)
             return None
