@@ -8,17 +8,23 @@ BIN := $(VENV)/bin
 KEY := $(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
+READY_BENCH := $(VENV)/.ready-bench-$(KEY)
 
 # Test processes. Many tests wait for daemons and agents: three processes keep two cores busy.
 WORKERS ?= 3
 
-.PHONY: help demo test check storm crash power-cut full-disk format schemas clean
+
+# `make bench QUICK=1`: small numbers, to see that it works. `make bench ALL=1`: those too that no goal rests on.
+BENCH := $(if $(QUICK),--quick) $(if $(ALL),--all)
+
+.PHONY: help demo test bench check storm crash power-cut full-disk format schemas clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      show it all once: no key, no network"
 	@echo "make test      all tests"
 	@echo "make check     what CI runs: lint, format, types, schemas, tests"
+	@echo "make bench     measure it all, about ten minutes, and write docs/performance.md; QUICK=1: a short run"
 	@echo "make storm     the kill storm: 300 tasks, 300 kills, about 10 minutes"
 	@echo "make crash     kill daemon and runners at every system call that changes something: an hour, as root on Linux"
 	@echo "make format    format the code"
@@ -39,6 +45,11 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(BIN)/haikud schema --check schemas
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+bench: $(READY_BENCH)
+	@for tool in tsp:task-spooler nq:nq; do command -v "$${tool%:*}" >/dev/null || \
+	  echo "no $${tool%:*}: it will not be measured; on Debian: apt-get install $${tool#*:}" >&2; done
+	@$(BIN)/python -m benchmarks.every $(BENCH); code=$$?; $(BIN)/python -m benchmarks.report && exit $$code
 
 storm: $(READY_DEV)
 	@$(BIN)/python -m tests.crash.storm
@@ -78,3 +89,8 @@ $(READY_DEV): | $(BIN)/python
 	@echo "installing haikud and the test tools into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@rm -f $(VENV)/.ready-* && touch $(READY) $@
+
+$(READY_BENCH): | $(BIN)/python
+	@echo "installing haikud and what the benchmarks compare with into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@rm -f $(VENV)/.ready-* && touch $(READY) $(READY_DEV) $@

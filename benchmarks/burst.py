@@ -139,7 +139,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="haikud-burst-") as folder:
         rows = compare(Path(folder), options.plans, options.ordinary, options.turns)
-    finish("burst", rows, options.json, plans=options.plans, ordinary=options.ordinary, turns=options.turns)
+    finish("burst", rows, options.json, note_is="a kill -9 of it", plans=options.plans, turns=options.turns)
 
 
 if __name__ == "__main__":

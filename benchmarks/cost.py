@@ -21,6 +21,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def ways() -> dict[str, UsageTotal]:
     sums = {name: UsageTotal() for name in WAYS}
     for task in TASKS:
         for name, run in WAYS.items():
-            used = total(_in_new_folder(lambda folder, run=run, task=task: run(task, folder)))
+            used = total(_in_new_folder(partial(run, task)))
             sums[name] = sums[name].plus(used)
             _print_row(task.name, name, used)
     for name, used in sums.items():
@@ -164,14 +165,12 @@ def techniques(whole: float) -> None:
     """The second table: what each technique saves, on Haiku 5.5."""
     print(f"\n{'without':22} {'USD':>10} {'saved by it':>12}")
     print(f"{'(everything on)':22} {whole:10.6f}")
-    entries = [_in_new_folder(lambda folder, task=task: by_haikud(task, HAIKU, folder)) for task in TASKS]
+    entries = [_in_new_folder(partial(by_haikud, task, HAIKU)) for task in TASKS]
     _print_saved("caching", sum(uncached(one) for one in entries), whole)
     for name, change in TECHNIQUES.items():
-        costs = [
-            total(_in_new_folder(lambda f, t=task, c=change: by_haikud(t, HAIKU, f, c))).cost_usd for task in TASKS
-        ]
+        costs = [total(_in_new_folder(partial(by_haikud, task, HAIKU, change=change))).cost_usd for task in TASKS]
         _print_saved(name, sum(costs), whole)
-    prose = [total(_in_new_folder(lambda f, t=task: by_haikud(t, HAIKU, f, verbose=True))).cost_usd for task in TASKS]
+    prose = [total(_in_new_folder(partial(by_haikud, task, HAIKU, verbose=True))).cost_usd for task in TASKS]
     _print_saved("compact assignments", sum(prose), whole)
 
 
