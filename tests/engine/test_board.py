@@ -35,7 +35,7 @@ class Queue:
 
     @property
     def order(self) -> str:
-        return "".join(one.ref.removeprefix("p.") for one in self.board.queued())
+        return "".join(one.ref.removeprefix("p.") for one in self.board.line)
 
 
 def test_a_task_that_fails_each_time_lets_every_other_have_its_turn():

@@ -40,12 +40,12 @@ def queued_board() -> Board:
 
 def test_the_board_keeps_the_queue_in_order_while_tasks_come_and_go():
     board = queued_board()
-    assert [one.ref for one in board.queued()] == ["p.b", "p.a"]
+    assert [one.ref for one in board.line] == ["p.b", "p.a"]
     entry = board.tasks["p.b"]
     board.move(entry, next_decision(entry.decision, TaskState.RUNNING, "", NOW, attempt=1))
-    assert [one.ref for one in board.queued()] == ["p.a"]
+    assert [one.ref for one in board.line] == ["p.a"]
     board.move(entry, next_decision(entry.decision, TaskState.QUEUED, "", NOW))
-    assert [one.ref for one in board.queued()] == ["p.b", "p.a"]
+    assert [one.ref for one in board.line] == ["p.b", "p.a"]
     assert board.count(TaskState.WAITING) == 1
 
 

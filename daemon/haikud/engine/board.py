@@ -6,15 +6,17 @@ it with their last link move; a plan leaves it with its last task.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
 from haikud.contracts.evidence import Evidence
+from haikud.contracts.ids import split_ref
 from haikud.contracts.intervention import Intervention
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.plan import Plan, Task
@@ -22,8 +24,9 @@ from haikud.contracts.states import TaskState
 from haikud.contracts.usage import UsageTotal
 from haikud.engine.launchers.protocol import Handle
 from haikud.engine.monitors.watch import Watch
+from haikud.engine.plan_shelf import KeptPlan, PlanShelf
 from haikud.engine.policy import VANISHED
-from haikud.engine.scheduler import Candidate, Rank
+from haikud.engine.scheduler import NO_FILES, Candidate, Line
 
 FINISHED_LATELY = 50
 """So many finished tasks stay in status.json."""
@@ -55,15 +58,22 @@ class Progress:
     watch: Watch = field(default=Watch(), compare=False)
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class OpenTask:
-    """A task that is not final, or whose answer is still being published."""
+    """A task that is not final, or whose answer is still being published.
 
-    plan: Plan
-    task: Task
+    What picking and status need stands here; the plan may be packed (plan_shelf.py), and is unpacked for what it is
+    asked. There may be ten thousand of these: each field counts.
+    """
+
+    owner: OpenPlan
+    place: int  # in its plan
+    ref: str
     decision: Decision
     candidate: Candidate
     role: str  # of the newest attempt
+    title: str
+    branch: str | None
     spent_usd: float = 0.0  # by attempts that have ended
     spent_sonnet_usd: float = 0.0  # the same requests at Sonnet's prices
     spent_tokens: int = 0
@@ -74,7 +84,6 @@ class OpenTask:
     grace_seconds: float = 0.0
     ordered_end: OrderedEnd | None = None
     pause_token: str | None = None  # a pause that the running attempt has not carried out yet
-    progress: Progress = field(default_factory=Progress)
     intervention: Intervention | None = None  # ordered by a monitor, and not carried out yet
     seen: tuple[Intervention, ...] = ()  # what monitors saw in the running attempt
     told_files: frozenset[str] = frozenset()  # changed undeclared, as the ledger was told
@@ -84,6 +93,7 @@ class OpenTask:
     raised_at: datetime | None = None  # when it was put there last
     lost: str = ""  # why nothing is known of its attempts any more, if so
     waits_for: str | None = None  # the running task whose declared file holds it back, as the ledger was told
+    _progress: Progress | None = None
 
     def forget_attempt(self) -> None:
         """What held for the last attempt while it ran holds no longer."""
@@ -91,14 +101,30 @@ class OpenTask:
         self.pause_token = None
         self.born = None
         self.ends_at = None
-        self.progress = Progress()
+        self._progress = None
         self.intervention = None
         self.seen = ()
 
     @property
-    def ref(self) -> str:
-        """Its ref."""
-        return self.task.ref
+    def plan(self) -> Plan:
+        """Its plan."""
+        return self.owner.plan
+
+    @property
+    def task(self) -> Task:
+        """What the plan says of it."""
+        return self.owner.plan.tasks[self.place]
+
+    @property
+    def progress(self) -> Progress:
+        """What the running attempt has reported so far."""
+        if self._progress is None:
+            self._progress = Progress()
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = progress
 
     @property
     def state(self) -> TaskState:
@@ -106,14 +132,35 @@ class OpenTask:
         return self.decision.state
 
 
-@dataclass
 class OpenPlan:
     """A plan with at least one open task."""
 
-    plan: Plan
-    states: dict[str, TaskState]  # of every task of the plan, by task id
-    spent_usd: dict[str, float]  # by task id
-    sonnet_usd: dict[str, float] = field(default_factory=dict)  # by task id, of those that have spent something
+    __slots__ = ("_kept", "admitted_at", "id", "open_tasks", "refs", "sonnet_usd", "spent_usd", "states", "title")
+
+    def __init__(self, plan: Plan, states: dict[str, TaskState], shelf: PlanShelf | None = None) -> None:
+        self._kept = KeptPlan(plan, shelf)
+        self.id = plan.id
+        self.admitted_at = plan.admitted_at
+        self.title = _title(plan)
+        self.refs = tuple(task.ref for task in plan.tasks)
+        self.states = states  # of every task of the plan, by task id
+        self.open_tasks = 0  # how many are on the board
+        self.spent_usd: dict[str, float] = {}  # by task id, of those that have spent something
+        self.sonnet_usd: dict[str, float] = {}  # the same
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self._kept.plan
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it takes little room just now."""
+        return self._kept.is_packed
+
+    def leave(self) -> None:
+        """It is off the board."""
+        self._kept.leave()
 
     @property
     def cost_usd(self) -> float:
@@ -132,17 +179,23 @@ class Board:
     def __init__(self) -> None:
         self.tasks: dict[str, OpenTask] = {}
         self.plans: dict[str, OpenPlan] = {}
+        self.line = Line()  # the queued tasks
         self.touched: set[str] = set()  # plans whose waiting tasks are to be looked at again
         self.finished: deque[TaskStatus] = deque(maxlen=FINISHED_LATELY)
         self.finished_counts: dict[TaskState, int] = {}
         self.finished_before: dict[str, TaskStatus] = {}  # by ref: tasks of open plans, when this daemon began
         self.spending: dict[str, OpenPlan] = {}  # those of the plans that have spent something
+        self.fresh: Counter[str] = Counter()  # role -> how many open tasks of it were not tried yet
+        self.begun: dict[str, OpenTask] = {}  # the open tasks that were tried
         self._by_state: dict[TaskState, dict[str, OpenTask]] = {state: {} for state in TaskState}
-        self._queued: list[tuple[Rank, str]] = []
+        self._answered: dict[str, OpenTask] = {}  # the queued tasks that somebody has answered
+        self._shelf = PlanShelf()
 
     def add_plan(self, plan: Plan, states: dict[str, TaskState], used: Mapping[str, UsageTotal]) -> None:
         """Put a plan on the board; its open tasks follow by `add_task`. Both dicts are by task id."""
-        owner = OpenPlan(plan, dict(states), dict.fromkeys((task.id for task in plan.tasks), 0.0))
+        before = self.plans.get(plan.id)
+        owner = OpenPlan(plan, dict(states), self._shelf)
+        owner.open_tasks = before.open_tasks if before is not None else 0
         self.plans[plan.id] = owner
         for task_id, one in used.items():
             self.count_money(owner, task_id, one.cost_usd, one.sonnet_cost_usd)
@@ -151,24 +204,29 @@ class Board:
         """What the ended attempts of one of a plan's tasks have spent by now."""
         if usd or sonnet_usd:
             owner.spent_usd[task_id], owner.sonnet_usd[task_id] = usd, sonnet_usd
-            self.spending[owner.plan.id] = owner
+            self.spending[owner.id] = owner
 
     def add_task(
         self, plan: Plan, task: Task, decision: Decision, *, tokens: int = 0, model: str | None = None
     ) -> OpenTask:
         """Put one task of a plan that is on the board on it."""
-        owner = self.plans[plan.id]
+        owner, candidate = self.plans[plan.id], candidate_of(plan, task)
         entry = OpenTask(
-            plan=plan,
-            task=task,
+            owner=owner,
+            place=candidate.rank[-1],
+            ref=task.ref,
             decision=decision,
-            candidate=candidate_of(plan, task),
+            candidate=candidate,
             role=decision.role or task.role,
-            spent_usd=owner.spent_usd[task.id],
+            title=task.title,
+            branch=task.branch,
+            spent_usd=owner.spent_usd.get(task.id, 0.0),
             spent_sonnet_usd=owner.sonnet_usd.get(task.id, 0.0),
             spent_tokens=tokens,
             model=model,
         )
+        if task.ref not in self.tasks:
+            owner.open_tasks += 1
         self.tasks[task.ref] = entry
         self._forget_finished(task.ref)
         self.finished_before.pop(task.ref, None)
@@ -183,7 +241,7 @@ class Board:
             priority, _, plan_id, place = entry.candidate.rank
             entry.candidate = replace(entry.candidate, rank=(priority, decision.at, plan_id, place))
         entry.decision = decision
-        self.plans[entry.plan.id].states[entry.task.id] = decision.state
+        self.plans[entry.owner.id].states[split_ref(entry.ref)[1]] = decision.state
         self._enter(entry)
 
     def remove(self, entry: OpenTask, last: TaskStatus) -> None:
@@ -196,10 +254,14 @@ class Board:
         """A task leaves; its plan with it, where it was the last."""
         self._leave(entry)
         del self.tasks[entry.ref]
-        if not any(task.ref in self.tasks for task in entry.plan.tasks):
-            self.plans.pop(entry.plan.id, None)
-            self.spending.pop(entry.plan.id, None)
-            for ref in [ref for ref, task in self.finished_before.items() if task.plan == entry.plan.id]:
+        owner = self.plans[entry.owner.id]
+        owner.open_tasks -= 1
+        if owner.open_tasks == 0:
+            owner.leave()
+            entry.owner.leave()
+            del self.plans[owner.id]
+            self.spending.pop(owner.id, None)
+            for ref in [ref for ref, task in self.finished_before.items() if task.plan == owner.id]:
                 del self.finished_before[ref]
 
     def add_finished_before(self, task: TaskStatus) -> None:
@@ -227,32 +289,42 @@ class Board:
         """How many open tasks are in that state."""
         return len(self._by_state[state])
 
-    def queued(self) -> Iterator[Candidate]:
-        """The queued tasks in the order in which they are to start."""
-        for _, ref in self._queued:
-            yield self.tasks[ref].candidate
+    def first_in_state(self, state: TaskState, most: int) -> list[OpenTask]:
+        """The first of them."""
+        return list(islice(self._by_state[state].values(), most))
+
+    def line_of_answered(self) -> Line:
+        """The queued tasks that somebody has answered, in a line of their own."""
+        return Line(entry.candidate for entry in self._answered.values())
 
     def open_tasks_of(self, plan_id: str) -> list[OpenTask]:
         """The open tasks of a plan, in its order."""
         owner = self.plans.get(plan_id)
-        return [self.tasks[task.ref] for task in owner.plan.tasks if task.ref in self.tasks] if owner else []
+        return [self.tasks[ref] for ref in owner.refs if ref in self.tasks] if owner else []
 
     def running_usd(self, plan_id: str) -> float:
         """What a plan's running attempts have spent so far."""
         running = self._by_state[TaskState.RUNNING].values()
-        return sum(entry.progress.cost_usd for entry in running if entry.plan.id == plan_id)
+        return sum(entry.progress.cost_usd for entry in running if entry.owner.id == plan_id)
 
     def _enter(self, entry: OpenTask) -> None:
         self._by_state[entry.state][entry.ref] = entry
+        if entry.decision.attempt:
+            self.begun[entry.ref] = entry
+        else:
+            self.fresh[entry.role] += 1
         if entry.state is TaskState.QUEUED:
-            insort(self._queued, (entry.candidate.rank, entry.ref))
+            self.line.add(entry.candidate)
+            if entry.decision.guidance is not None:
+                self._answered[entry.ref] = entry
 
     def _leave(self, entry: OpenTask) -> None:
         self._by_state[entry.state].pop(entry.ref, None)
+        if self.begun.pop(entry.ref, None) is None:
+            self.fresh[entry.role] -= 1
         if entry.state is TaskState.QUEUED:
-            place = bisect_left(self._queued, (entry.candidate.rank, entry.ref))
-            if place < len(self._queued) and self._queued[place][1] == entry.ref:
-                del self._queued[place]
+            self.line.remove(entry.candidate)
+            self._answered.pop(entry.ref, None)
 
 
 def _comes_again(before: Decision, now: Decision) -> bool:
@@ -270,6 +342,14 @@ def candidate_of(plan: Plan, task: Task) -> Candidate:
     return Candidate(
         ref=task.ref,
         rank=(task.priority.rank, plan.admitted_at, plan.id, place),
-        repository=task.repository.git_common_dir if task.repository else None,
-        files=frozenset(spec.path for spec in task.files) if task.workspace == "worktree" else frozenset(),
+        repository=sys.intern(task.repository.git_common_dir) if task.repository else None,
+        files=frozenset(spec.path for spec in task.files) if task.workspace == "worktree" and task.files else NO_FILES,
     )
+
+
+def _title(plan: Plan) -> str:
+    """What the requester called the plan: its metadata's title, or its only task's."""
+    stated = plan.metadata.get("title")
+    if isinstance(stated, str):
+        return stated
+    return plan.tasks[0].title if len(plan.tasks) == 1 else ""

@@ -15,7 +15,7 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision
 from haikud.contracts.live import DaemonStatus, GatewayStatus, LiveStatus, TaskStatus
 from haikud.contracts.plan import Plan, Task
-from haikud.contracts.states import OPEN_STATES, TaskState
+from haikud.contracts.states import OPEN_STATES, Priority, TaskState
 from haikud.costs.families import family_of
 from haikud.engine.attempts.results import Used
 from haikud.engine.board import FINISHED_LATELY, OpenTask
@@ -23,6 +23,7 @@ from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.machine.status_file import write_status
 from haikud.engine.running_costs import costs_in_sight, without_ticking
+from haikud.engine.scheduler import rival_of
 from haikud.spool.layout import SpoolLayout
 from haikud.spool.models import dump_as_is
 
@@ -32,6 +33,8 @@ MOST_OPEN = 200
 SECONDS_BETWEEN = 1.0
 
 _LISTED_FIRST = (TaskState.ESCALATED, TaskState.PAUSED, TaskState.DEFERRED, TaskState.QUEUED, TaskState.WAITING)
+
+_PRIORITIES = {priority.rank: str(priority) for priority in Priority}
 
 DaemonState = Literal["running", "faulted", "draining", "stopping", "stopped"]
 
@@ -74,8 +77,10 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     """The whole picture as it is now."""
     board, now = engine.board, utc_now()
     running = board.in_state(TaskState.RUNNING)
-    others = [entry for state in _LISTED_FIRST for entry in board.in_state(state)]
-    shown = [*running, *others[:MOST_OPEN]]
+    others: list[OpenTask] = []
+    for state in _LISTED_FIRST:
+        others += board.first_in_state(state, MOST_OPEN - len(others))
+    shown = [*running, *others]
     finished = [task for task in board.finished if task.ref not in board.tasks]  # a retried one is open again
     finished = [*finished, *board.finished_before.values()][:FINISHED_LATELY]
     counts = {str(state): board.count(state) for state in OPEN_STATES}
@@ -104,11 +109,11 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         trouble=engine.trouble.texts,
         faults=engine.trouble.faults(),
         tasks=[task_status(engine, entry) for entry in shown] + finished,
-        tasks_left_out=max(0, len(others) - MOST_OPEN),
+        tasks_left_out=sum(map(board.count, _LISTED_FIRST)) - len(others),
         **costs_in_sight(engine, now),
         cost_usd=round(
             live_cost
-            + sum(entry.spent_usd for entry in board.tasks.values())
+            + sum(entry.spent_usd for entry in board.begun.values())
             + sum(task.cost_usd for task in finished),
             9,
         ),
@@ -123,11 +128,11 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
     model = progress.model or entry.model
     return TaskStatus(
         ref=entry.ref,
-        plan=entry.plan.id,
-        title=entry.task.title,
+        plan=entry.owner.id,
+        title=entry.title,
         state=str(entry.state),
         role=entry.role,
-        priority=str(entry.task.priority),
+        priority=_PRIORITIES[entry.candidate.rank[0]],
         attempt=decision.attempt,
         phase=progress.phase if is_running else None,
         percent=progress.percent if is_running else None,
@@ -142,7 +147,7 @@ def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
         raised=entry.raised if entry.state is TaskState.ESCALATED else 0,
         started_at=decision.at if is_running else None,
         retry_at=decision.retry_at,
-        branch=entry.task.branch,
+        branch=entry.branch,
         pid=engine.launcher.pid_of(entry.ref, decision.attempt) if is_running else None,
         interventions=list(entry.seen) if is_running else [],
         undeclared_files=list(progress.watch.undeclared) if is_running else [],
@@ -178,8 +183,10 @@ def _reason(engine: Engine, entry: OpenTask) -> str:
         return "asked to pause: at its next turn, a command agent when it ends"
     if entry.intervention is not None:
         return f"a monitor pauses it at its next turn: {entry.intervention.message}"
-    if entry.state is TaskState.QUEUED and entry.waits_for:
-        return f"waits for {entry.waits_for}, which declares the same file"
+    if entry.state is TaskState.QUEUED and entry.waits_for:  # for whom it waits by now may be another one
+        running = (one.candidate for one in engine.board.in_state(TaskState.RUNNING))
+        if rival := rival_of(entry.candidate, running):
+            return f"waits for {rival}, which declares the same file"
     if entry.state is TaskState.QUEUED and engine.sandbox_is_known and engine.sandbox is None:
         return "no sandbox that the settings allow works here: nothing is run"
     return entry.decision.reason

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ from haikud.spool.claims import process_start_time
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
-from haikud.spool.leftovers import remove_leftovers, shared_folders, task_folders
+from haikud.spool.leftovers import names_in, remove_leftovers, remove_task_leftovers, shared_folders
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.publish import drop_rejection, publish_rejection, retract_rejection, unpublished_rejections
 from haikud.spool.store import Store
@@ -48,6 +48,10 @@ from haikud.spool.taken import taken_at
 
 CLOCK_SLACK_SECONDS = 60.0
 """By how much the clock may have been set back between taking a file and admitting its plan."""
+
+
+MOST_AT_ONCE = 100
+"""So many plans are read before they are put on the board."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,16 @@ class Found:
     decisions: dict[str, Decision]  # of every task, by task id
     open_links: set[str]  # task ids whose link is in a folder that is not final
     used: dict[str, Used]  # by task id
+    names: dict[str, list[str]]  # what lay in each task's folder, by task id
 
 
 async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
     """Put everything open on the board; the running tasks whose runner is gone come back."""
-    found = await engine.write(_read_disk, engine)
+    links, plan_ids = await engine.write(_tidy_spool, engine.store)
     gone: list[tuple[OpenTask, End]] = []
-    for one in found:
-        gone += await _take_up(engine, one)
+    for begin in range(0, len(plan_ids), MOST_AT_ONCE):  # so that never all of them lie in memory unpacked
+        for one in await engine.write(_read_some, engine, plan_ids[begin : begin + MOST_AT_ONCE], links):
+            gone += await _take_up(engine, one)
     if engine.board.tasks:
         engine.say(f"recovered {len(engine.board.tasks)} open tasks")
     return gone
@@ -211,15 +217,19 @@ def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None, float]
     return spec, orders, max(0.0, ordered_for)
 
 
-def _read_disk(engine: Engine) -> list[Found]:
-    """Tidy up, move links that disagree, and read what is open. On the writing thread."""
-    store = engine.store
+def _tidy_spool(store: Store) -> tuple[dict[str, TaskState], list[str]]:
+    """Tidy up; every link of an open task, and the ids of their plans. On the writing thread."""
     store.recover_builds()
     remove_leftovers(shared_folders(store.layout))
     store.drop_links_without_plan()
     links = store.open_refs()
-    plans = (_read_one(engine, plan_id, links) for plan_id in sorted({split_ref(ref)[0] for ref in links}))
-    return [one for one in plans if one is not None]
+    return links, sorted({split_ref(ref)[0] for ref in links})
+
+
+def _read_some(engine: Engine, plan_ids: Sequence[str], links: Mapping[str, TaskState]) -> list[Found]:
+    """Read plans, move links that disagree. On the writing thread."""
+    found = (_read_one(engine, plan_id, links) for plan_id in plan_ids)
+    return [one for one in found if one is not None]
 
 
 def _doing(plan_id: str) -> str:
@@ -265,29 +275,30 @@ def _agree(store: Store, one: Found, links: Mapping[str, TaskState]) -> None:
 def _tidy_up(store: Store, found: Found) -> None:
     """Remove what a killed daemon was writing. A running task's folders are its runner's too: its aftermath does it."""
     paths = store.layout.plan(found.plan.id)
-    remove_leftovers([paths.folder])
+    if any(decision.number > 1 for decision in found.decisions.values()):  # before that nothing is written there
+        remove_leftovers([paths.folder])
     for task_id in found.open_links:
         if found.decisions[task_id].state is not TaskState.RUNNING:
-            remove_leftovers(task_folders(paths.task(task_id).folder))
+            remove_task_leftovers(paths.task(task_id).folder, found.names[task_id])
 
 
 def _read_plan(store: Store, plan_id: str, links: Mapping[str, TaskState]) -> Found:
-    plan = store.plan(plan_id)
+    plan, paths = store.plan(plan_id), store.layout.plan(plan_id)
     if plan is None:
-        raise UnreadableFile(store.layout.plan(plan_id).plan, "it is missing")
-    decisions: dict[str, Decision] = {}
-    used: dict[str, Used] = {}
+        raise UnreadableFile(paths.plan, "it is missing")
+    found = Found(plan, {}, {task.id for task in plan.tasks if task.ref in links}, {}, {})
     for task in plan.tasks:
-        all_of = store.decisions(task.ref)
+        task_paths = paths.task(task.id)
+        found.names[task.id] = names_in(task_paths.folder)
+        all_of = store.decisions(task.ref, task_paths, found.names[task.id])
         if not all_of and (known := decision_from_link(store, plan_id, task)):
             store.put_back(known, plan)
             all_of = [known]
         if not all_of:
-            raise UnreadableFile(store.layout.task(task.ref).decision(1), "no decision can be read")
-        decisions[task.id] = all_of[-1]
-        used[task.id] = used_by(read_attempts(store.layout.task(task.ref), all_of))
-    open_links = {task.id for task in plan.tasks if task.ref in links}
-    return Found(plan, decisions, open_links, used)
+            raise UnreadableFile(task_paths.decision(1), "no decision can be read")
+        found.decisions[task.id] = all_of[-1]
+        found.used[task.id] = used_by(read_attempts(task_paths, all_of))
+    return found
 
 
 def _tokens_of_plans(store: Store, left: list[tuple[str, Path]]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from operator import attrgetter
 from typing import Any
 
 from haikud.contracts.live import LiveStatus, PlanStatus, RunningCosts
-from haikud.contracts.plan import Plan
 from haikud.contracts.states import TaskState, is_final
 from haikud.engine.board import Board, OpenPlan, OpenTask
 from haikud.engine.engine import Engine
@@ -56,17 +55,17 @@ def costs_in_sight(engine: Engine, now: datetime) -> dict[str, Any]:
     owners = plans_in_sight(board)
     if not owners:
         return {}
-    of_all = look_over(board.tasks.values())
+    of_all = Tasks(list(board.begun.values()), +board.fresh)
     is_only = len(board.plans) == 1
-    of_plan = [of_all if is_only else look_over(board.open_tasks_of(owner.plan.id)) for owner in owners]
+    of_plan = [of_all if is_only else look_over(board.open_tasks_of(owner.id)) for owner in owners]
     times = seconds_left(engine, owners, of_plan, of_all, now)
     plans = [
         PlanStatus(
-            id=owner.plan.id,
-            title=_title(owner.plan),
-            admitted_at=owner.plan.admitted_at,
+            id=owner.id,
+            title=owner.title,
+            admitted_at=owner.admitted_at,
             counts=dict(Counter(map(attrgetter("_value_"), owner.states.values()))),
-            elapsed_seconds=_seconds_between(owner.plan.admitted_at, now),
+            elapsed_seconds=_seconds_between(owner.admitted_at, now),
             estimated_seconds_left=left,
             **costs_of([owner], tasks, history),
         )
@@ -74,7 +73,7 @@ def costs_in_sight(engine: Engine, now: datetime) -> dict[str, Any]:
     ]
     at_work = [owner for owner, tasks in zip(owners, of_plan, strict=True) if tasks.running] or owners
     whole = RunningCosts(
-        elapsed_seconds=max(_seconds_between(owner.plan.admitted_at, now) for owner in at_work),
+        elapsed_seconds=max(_seconds_between(owner.admitted_at, now) for owner in at_work),
         estimated_seconds_left=times[-1],
         **costs_of(board.spending.values(), of_all, history),
     )
@@ -90,7 +89,7 @@ def without_ticking(status: LiveStatus, at: datetime) -> LiveStatus:
 
 def plans_in_sight(board: Board) -> list[OpenPlan]:
     """The plans to list: those at work first, then the longest on the board."""
-    ids = dict.fromkeys(entry.plan.id for entry in board.in_state(TaskState.RUNNING))
+    ids = dict.fromkeys(entry.owner.id for entry in board.in_state(TaskState.RUNNING))
     for plan_id in board.plans:
         if len(ids) >= MOST_PLANS:
             break
@@ -162,8 +161,7 @@ def seconds_left(
     if len(board.tasks) <= MOST_IN_TURN:
         ends = done_in(_ahead(engine, seconds, now), agents)
         found = [
-            max((ends.get(entry.ref, 0.0) for entry in board.open_tasks_of(owner.plan.id)), default=0.0)
-            for owner in owners
+            max((ends.get(entry.ref, 0.0) for entry in board.open_tasks_of(owner.id)), default=0.0) for owner in owners
         ]
         found.append(max(ends.values(), default=0.0))
     else:
@@ -219,11 +217,3 @@ def _rest(entry: OpenTask, seconds: dict[str, float], now: datetime) -> float:
 def _seconds_between(earlier: datetime, later: datetime) -> float:
     """Never below 0, whatever somebody does to the clock."""
     return max(0.0, round((later - earlier).total_seconds(), 1))
-
-
-def _title(plan: Plan) -> str:
-    """What the requester called the plan: its metadata's title, or its only task's."""
-    stated = plan.metadata.get("title")
-    if isinstance(stated, str):
-        return stated
-    return plan.tasks[0].title if len(plan.tasks) == 1 else ""

@@ -31,13 +31,28 @@ def is_leftover(name: str, *, spare: int | None = None) -> bool:
 
 def remove_leftovers(folders: Iterable[Path], *, spare: int | None = None) -> list[Path]:
     """Remove the temporary files in these folders, not below them; which they were. `spare`: a writer that lives."""
+    return [path for folder in folders for path in _remove_of(folder, names_in(folder), spare)]
+
+
+def remove_task_leftovers(task: Path, names: list[str]) -> list[Path]:
+    """As `remove_leftovers` of `task_folders`, where `names` lie in the task's folder: there may be very many tasks."""
+    removed = _remove_of(task, names, None)
+    return removed + remove_leftovers(task / name for name in names if name.startswith("attempt-"))
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, in no order; none where there is none."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove_of(folder: Path, names: list[str], spare: int | None) -> list[Path]:
     removed = []
-    for folder in folders:
-        try:
-            names = os.listdir(folder)  # noqa: PTH208 - names only
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for path in (folder / name for name in names if is_leftover(name, spare=spare)):
+    for name in names:
+        if name.endswith(".tmp") and is_leftover(name, spare=spare):
+            path = folder / name
             with suppress(IsADirectoryError):  # no writer's: whoever made a folder of that name holds nothing up
                 remove_if_there(path)
                 removed.append(path)

@@ -65,8 +65,9 @@ def read_model(path: Path, cls: type[M]) -> M | None:
 
 def _read_record(descriptor: int) -> bytes:
     """All of a file, or more than MOST_RECORD_BYTES of it. No room is asked for that its size does not call for."""
-    data = os.read(descriptor, min(os.fstat(descriptor).st_size, MOST_RECORD_BYTES) + 1)
-    while len(data) <= MOST_RECORD_BYTES and (more := os.read(descriptor, _CHUNK)):
+    size = min(os.fstat(descriptor).st_size, MOST_RECORD_BYTES)
+    data = os.read(descriptor, size + 1)
+    while size < len(data) <= MOST_RECORD_BYTES and (more := os.read(descriptor, _CHUNK)):  # it has grown
         data += more
     return data
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +120,11 @@ class Store:
                 return decision
         return None
 
-    def decisions(self, ref: str) -> list[Decision]:
-        """All whole decisions on a task, in order."""
-        paths = self.layout.task(ref)
-        found = (_read_decision(paths, ref, number) for number in decision_numbers(paths.folder))
+    def decisions(self, ref: str, paths: TaskPaths | None = None, names: Iterable[str] | None = None) -> list[Decision]:
+        """All whole decisions on a task, in order. Who knows its paths, and the names in its folder, saves a look."""
+        paths = paths or self.layout.task(ref)
+        numbers = decision_numbers(paths.folder) if names is None else numbers_among(names)
+        found = (_read_decision(paths, ref, number) for number in numbers)
         return [decision for decision in found if decision is not None]
 
     def decide(self, decision: Decision, *, settle_link: bool = True) -> None:
@@ -229,8 +230,9 @@ class Store:
     def drop_links_without_plan(self) -> list[str]:
         """Remove the links that an admission left which never came to its commit point; their refs."""
         dropped: list[str] = []
+        plans = os.fspath(self.layout.plans)  # no Path for each of thousands
         for ref in self.open_refs():
-            if not self.layout.plan(split_ref(ref)[0]).folder.is_dir():  # a task's folder alone was deleted by somebody
+            if not os.path.isdir(f"{plans}/{split_ref(ref)[0]}"):  # noqa: PTH112 - a task's folder alone was deleted
                 self._drop_links(ref)
                 dropped.append(ref)
         return dropped
@@ -238,8 +240,8 @@ class Store:
     def recover_builds(self) -> list[str]:
         """Remove plans that were being built when the daemon died; their ids. None of them was admitted."""
         removed: list[str] = []
-        with os.scandir(self.layout.plans) as listing:
-            matches = [BUILD.fullmatch(found.name) for found in listing]
+        names = os.listdir(self.layout.plans)  # noqa: PTH208 - names only, of the whole history
+        matches = [BUILD.fullmatch(name) for name in names if name.startswith(".")]
         for match in matches:
             if match:
                 self._drop_build(self.layout.plans / match[0], match[1])
@@ -267,10 +269,15 @@ class Store:
 def decision_numbers(folder: Path) -> list[int]:
     """The numbers of the decisions in a task's folder, whole or not, in order; none where there is no folder."""
     try:
-        with os.scandir(folder) as listing:
-            matches = [DECISION.fullmatch(found.name) for found in listing]
+        names = os.listdir(folder)  # noqa: PTH208 - names only
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return numbers_among(names)
+
+
+def numbers_among(names: Iterable[str]) -> list[int]:
+    """The numbers of the decisions among the names of a task's folder, in order."""
+    matches = [DECISION.fullmatch(name) for name in names if name.startswith("decision-")]
     return sorted(int(match[1]) for match in matches if match)
 
 

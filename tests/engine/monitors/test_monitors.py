@@ -41,8 +41,9 @@ class Place:
 
     def new_daemon(self) -> None:
         decision = SimpleNamespace(attempt=1, restarts=0, state=TaskState.RUNNING)
-        plan, task = SimpleNamespace(id="p"), SimpleNamespace(ref="p")
-        self.entry = OpenTask(plan, task, decision, None, "role")  # type: ignore[arg-type]
+        task = SimpleNamespace(ref="p")
+        owner = SimpleNamespace(id="p", plan=SimpleNamespace(id="p", tasks=[task]))
+        self.entry = OpenTask(owner, 0, "p", decision, None, "role", "", None)  # type: ignore[arg-type]
         board = SimpleNamespace(tasks={"p": self.entry}, in_state=lambda _: [self.entry])
         self.engine = cast(
             "Engine",

@@ -10,7 +10,7 @@ running task without a runner, which recovery settles as one that never began, w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from haikud.contracts.attempt import ResolvedRole
@@ -37,7 +37,7 @@ from haikud.engine.live_status import held_back
 from haikud.engine.machine.examining import look_at_filesystem
 from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
-from haikud.engine.scheduler import Candidate, pick_next
+from haikud.engine.scheduler import pick_next
 from haikud.engine.words import unresolved_reference
 from haikud.sandbox.newcomers import boot_ticks
 from haikud.spool.layout import AttemptPaths
@@ -58,13 +58,15 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
     """Start queued tasks as long as there is room; those that could not be started come back to be settled."""
     failed: list[tuple[OpenTask, End]] = []
     passed_over: set[str] = set()
+    without_room: set[str | None] = set()
     while engine.may_start():
         pick = pick_next(
-            _ready(engine),
+            engine.board.line if held_back(engine) is None else engine.board.line_of_answered(),
             [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING)],
             max_agents=min(engine.settings.max_agents, engine.launcher.capacity or engine.settings.max_agents),
             per_repository=engine.settings.max_agents_per_repository,
-            passed_over=frozenset(passed_over),
+            may_start=lambda ref: ref not in passed_over and not engine.trouble.must_wait(_doing(ref)),
+            closed=without_room,
         )
         _tell_who_waits(engine, pick.held_back)
         if pick.chosen is None:
@@ -72,8 +74,9 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
         entry = engine.board.tasks[pick.chosen.ref]
         passed_over.add(entry.ref)
         if _has_no_room(engine, entry):
+            without_room.add(entry.candidate.repository)
             continue
-        with engine.trouble.apart(_doing(entry)):
+        with engine.trouble.apart(_doing(entry.ref)):
             if await _is_barred(engine, entry):
                 continue
             end = await _start(engine, roles, entry)
@@ -91,17 +94,8 @@ async def _is_barred(engine: Engine, entry: OpenTask) -> bool:
     return why is not None
 
 
-def _doing(entry: OpenTask) -> str:
-    return f"starting {entry.ref}"
-
-
-def _ready(engine: Engine) -> Iterator[Candidate]:
-    """The queued tasks in their order, but those that must not start now though others may; looked at as needed."""
-    only_answered = held_back(engine) is not None
-    for candidate in engine.board.queued():
-        entry = engine.board.tasks[candidate.ref]
-        if not (only_answered and entry.decision.guidance is None) and not engine.trouble.must_wait(_doing(entry)):
-            yield candidate
+def _doing(ref: str) -> str:
+    return f"starting {ref}"
 
 
 def _has_no_room(engine: Engine, entry: OpenTask) -> bool:
@@ -205,7 +199,7 @@ def _not_started(engine: Engine, entry: OpenTask, failed: LaunchFailed) -> End:
     kind = kind_of(cause, starting=True) if isinstance(cause, OSError) else None
     refused = kind in OF_THE_MACHINE - {FaultKind.PERMISSION_DENIED}
     if cause is not None and refused:
-        engine.trouble.note(_doing(entry), cause, kind=kind, once=True)
+        engine.trouble.note(_doing(entry.ref), cause, kind=kind, once=True)
     return End(EndKind.NOT_STARTED, why=str(failed), refused=refused)
 
 
