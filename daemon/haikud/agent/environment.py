@@ -24,11 +24,15 @@ _PROXIES = frozenset({"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"})
 
 
 def private_folders(paths: AttemptPaths) -> tuple[Path, Path]:
-    """The agent's own HOME and TMPDIR, made if missing."""
-    home, temporary = paths.out / "home", paths.out / "tmp"
-    for folder in (paths.out, home, temporary):
+    """The agent's own HOME and TMPDIR."""
+    out = paths.out
+    return out / "home", out / "tmp"
+
+
+def make_private_folders(paths: AttemptPaths) -> None:
+    """Make them, where they are missing."""
+    for folder in (paths.out, *private_folders(paths)):
         folder.mkdir(mode=0o700, exist_ok=True)
-    return home, temporary
 
 
 def agent_environment(

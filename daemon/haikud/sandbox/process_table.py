@@ -24,6 +24,8 @@ MARKER_NAME = "HAIKUD_OUT"
 _MOST_SHOWN = 160
 _PART = 65_536
 
+_WALL = 0x4000_0000  # __WALL of linux/wait.h: also children that do not end with SIGCHLD
+
 _NOT_THERE = (FileNotFoundError, ProcessLookupError, PermissionError)
 """What /proc answers about a process that has ended or that is another user's."""
 
@@ -129,6 +131,10 @@ def holds_lock(pid: int, path: Path) -> bool:
 
 def own_children() -> set[int]:
     """The pids of our children, zombies included. An empty answer is reliable: no child is missed."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:  # nothing to wait for, of whatever kind
+        return set()
     if not _tells_children():
         mine = os.getpid()
         return {pid for pid, seen in look_at_all().items() if seen.parent == mine}

@@ -14,7 +14,7 @@ from pathlib import Path
 from haikud.agent.attempt import Attempt
 from haikud.agent.conflict_question import conflict_question
 from haikud.agent.endings import Escalated, Failed
-from haikud.agent.environment import agent_environment, private_folders
+from haikud.agent.environment import agent_environment, make_private_folders
 from haikud.agent.errors import AgentError
 from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
@@ -37,7 +37,7 @@ from haikud.workspace.worktrees import prepare_worktree
 
 def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
-    private_folders(attempt.paths)
+    make_private_folders(attempt.paths)
     open_issue(attempt)
     if attempt.spec.guidance:
         write_quickly(attempt.paths.guidance, text_of(attempt.spec.guidance).encode("utf-8", "backslashreplace"))
