@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contender_haikud import Haikud, HaikudOrdinary, contenders_house
-from benchmarks.contenders import OTHERS, TASK_SPOOLER, Contender
+from benchmarks.contenders import OTHERS, TASK_SPOOLER, Contender, is_here, start_all
 from benchmarks.figures import Row, arguments, count_descendants, cpu_seconds, finish, say
 from benchmarks.stamp import Stamp
 
@@ -106,11 +106,9 @@ def compare(folder: Path, plans: int, ordinary: int, turns: int) -> list[Row]:
         house = contenders_house(folder / "house")
         stack.callback(house.close)
         haikud = Haikud(folder / "none", stamp, house), HaikudOrdinary(folder / "ordinary", stamp, house)
-        contenders: list[Contender] = [*(kind(folder / kind.__name__, stamp) for kind in OTHERS), *haikud]
-        contenders = [one for one in contenders if is_here(one)]
-        for one in contenders:
-            one.start()
-            stack.callback(one.close)
+        others = [kind(folder / kind.__name__, stamp) for kind in OTHERS if is_here(kind)]
+        contenders: list[Contender] = [*others, *haikud]
+        start_all(contenders, stack)
         taken: dict[str, list[Turn]] = {}
         for number in range(turns):
             for one in contenders:
@@ -121,13 +119,6 @@ def compare(folder: Path, plans: int, ordinary: int, turns: int) -> list[Row]:
     notes = {one.name: one.durability for one in contenders}
     notes[HaikudOrdinary.name] += f"; {ordinary} plans, scaled to {plans}" if ordinary != plans else ""
     return rows_of(taken, notes, plans)
-
-
-def is_here(one: Contender) -> bool:
-    """Whether it can be measured; if not, says why."""
-    if why := one.missing():
-        say(f"{one.name}: not measured: {why}")
-    return not why
 
 
 def main() -> None:

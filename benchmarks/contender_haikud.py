@@ -30,13 +30,13 @@ class Haikud(Contender):
     def __init__(self, folder: Path, stamp: Stamp, house: House) -> None:
         super().__init__(folder, stamp)
         self.house = house
+        self.watch = Watch(house.spool / "responses")
 
     def start(self) -> None:
         """Its role, and one plan to warm up."""
         kind = self.workspace or "worktree"
         front: dict[str, Any] = {"workspace": "none"} if self.workspace else {}
         self.role = self.house.role(f"noop-{kind}", "", command=self.stamp.argv, **front)
-        self.watch = Watch(self.house.spool / "responses")
         self.ids = (f"{kind}-{number}" for number in count())
         self.dropped: list[str] = []
         self.drop()

@@ -14,11 +14,14 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks.figures import say
 from benchmarks.stamp import Stamp
 from tests.support.waiting import wait_until
 
@@ -65,15 +68,31 @@ class Contender(ABC):
         """End what was started."""
 
 
-def run(argv: list[str], env: dict[str, str], pending: deque[int] | None = None) -> int:
-    """Start a program with its output thrown away; wait for its end, or let `pending` have it. Returns its pid."""
+def run(argv: list[str], env: dict[str, str]) -> None:
+    """Start a program with its output thrown away, and wait for its end."""
     silence = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
-    pid = os.posix_spawn(argv[0], argv, env, file_actions=silence)
-    if pending is None:
-        os.waitpid(pid, 0)
-    else:
-        pending.append(pid)
-    return pid
+    os.waitpid(os.posix_spawn(argv[0], argv, env, file_actions=silence), 0)
+
+
+def end(process: subprocess.Popen[bytes] | None) -> None:
+    """Kill it, where it was started."""
+    if process is not None:
+        process.kill()
+        process.wait()
+
+
+def is_here(kind: type[Contender]) -> bool:
+    """Whether it can be measured; if not, says why."""
+    if why := kind.missing():
+        say(f"{kind.name}: not measured: {why}")
+    return not why
+
+
+def start_all(contenders: Sequence[Contender], stack: ExitStack) -> None:
+    """Start each, and have it ended with the stack, whatever happens."""
+    for one in contenders:
+        stack.callback(one.close)
+        one.start()
 
 
 class Spawn(Contender):
@@ -109,6 +128,7 @@ class Loop(Contender):
 
     name = BARE_LOOP
     durability = "keeps what waits; cannot tell what had run"
+    process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """The loop, watching."""
@@ -120,8 +140,12 @@ class Loop(Contender):
         self.numbers = count()
 
     def _is_watching(self) -> bool:
-        folder = Path(f"/proc/{self.process.pid}/fdinfo")
-        return any("inotify wd" in path.read_text(encoding="ascii") for path in folder.iterdir())
+        assert self.process is not None
+        assert self.process.poll() is None, "the bare loop ended"
+        with suppress(FileNotFoundError):  # a descriptor that was closed meanwhile
+            folder = Path(f"/proc/{self.process.pid}/fdinfo")
+            return any("inotify wd" in path.read_text(encoding="ascii") for path in folder.iterdir())
+        return False
 
     def drop(self) -> int:
         """A file, renamed into its folder."""
@@ -139,8 +163,7 @@ class Loop(Contender):
 
     def close(self) -> None:
         """End the loop."""
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
 
 
 class TaskSpooler(Contender):
@@ -149,6 +172,16 @@ class TaskSpooler(Contender):
     name = TASK_SPOOLER
     durability = "loses everything"
 
+    def __init__(self, folder: Path, stamp: Stamp) -> None:
+        super().__init__(folder, stamp)
+        self.program = str(shutil.which("tsp"))
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "TS_SOCKET": str(folder / "socket"),
+            "TMPDIR": str(folder),
+            "TS_SLOTS": str(SLOTS),
+        }
+
     @classmethod
     def missing(cls) -> str:
         """Debian calls the program tsp."""
@@ -156,13 +189,6 @@ class TaskSpooler(Contender):
 
     def start(self) -> None:
         """Its daemon, which the first client would start."""
-        self.program = str(shutil.which("tsp"))
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "TS_SOCKET": str(self.folder / "socket"),
-            "TMPDIR": str(self.folder),
-            "TS_SLOTS": str(SLOTS),
-        }
         run([self.program, "-S", str(SLOTS)], self.env)
 
     def drop(self) -> int:
@@ -176,7 +202,7 @@ class TaskSpooler(Contender):
         run([self.program, "-w"], self.env)
 
     def close(self) -> None:
-        """End the daemon."""
+        """End the daemon; where there is none, this starts and ends one."""
         run([self.program, "-K"], self.env)
 
 
@@ -225,6 +251,7 @@ class Huey(Contender):
 
     name = HUEY
     durability = "keeps what waits; loses what runs"
+    process: subprocess.Popen[bytes] | None = None
     producer: Any
 
     @classmethod
@@ -259,12 +286,13 @@ class Huey(Contender):
 
     def settled(self) -> None:
         """Wait until nothing it started is left."""
-        wait_until(lambda: not psutil.Process(self.process.pid).children(), what="huey's program to end", pause=0.005)
+        assert self.process is not None
+        consumer = psutil.Process(self.process.pid)
+        wait_until(lambda: not consumer.children(), what="huey's program to end", pause=0.005)
 
     def close(self) -> None:
         """End the consumer."""
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
 
 
 OTHERS: tuple[type[Contender], ...] = (Spawn, Loop, TaskSpooler, Nq, Huey)

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.contender_haikud import Haikud, HaikudOrdinary, contenders_house
-from benchmarks.contenders import OTHERS, TASK_SPOOLER, Contender
+from benchmarks.contenders import OTHERS, TASK_SPOOLER, Contender, is_here, start_all
 from benchmarks.figures import Row, arguments, finish, percentile, say
 from benchmarks.stamp import Stamp
 
@@ -71,14 +71,6 @@ def rows_of(taken: Mapping[str, list[float]], contenders: list[Contender]) -> li
     return rows
 
 
-def skipped(rows: list[Row]) -> list[Row]:
-    """Those that are not here, told."""
-    for kind in OTHERS:
-        if why := kind.missing():
-            say(f"{kind.name}: not measured: {why}")
-    return rows
-
-
 def compare(folder: Path, rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
     """All that can be measured here."""
     with ExitStack() as stack:
@@ -86,14 +78,12 @@ def compare(folder: Path, rounds: int) -> tuple[list[Row], dict[str, list[float]
         stack.callback(stamp.close)
         house = contenders_house(folder / "house")
         stack.callback(house.close)
-        contenders: list[Contender] = [kind(folder / kind.__name__, stamp) for kind in OTHERS if not kind.missing()]
+        contenders: list[Contender] = [kind(folder / kind.__name__, stamp) for kind in OTHERS if is_here(kind)]
         contenders += [Haikud(folder / "none", stamp, house), HaikudOrdinary(folder / "ordinary", stamp, house)]
-        for one in contenders:
-            one.start()
-            stack.callback(one.close)
+        start_all(contenders, stack)
         say(f"{rounds} rounds of {len(contenders)} contenders")
         taken = measure(contenders, rounds)
-        return skipped(rows_of(taken, contenders)), taken
+        return rows_of(taken, contenders), taken
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ class Watch:
             at += _HEAD.size
             found.append(os.fsdecode(data[at : at + length].rstrip(b"\0")))
             at += length
-        return found
+        return [name for name in found if name]  # what has none is about the folder itself
 
     def wait_for(self, name: str, *, seconds: float = 60.0) -> None:
         """Until a file of that name came; TimeoutError."""
