@@ -36,7 +36,8 @@ def main() -> int:
         setproctitle(runner_title(argv[-1], Path(argv[argv.index("--attempt") + 1])))
         return module.main()
 
-    Forkserver(link, run, Sources().have_changed).serve()
+    fresh = (sys.executable, str(HERE / "tiny_runner.py"))
+    Forkserver(link, run, Sources().have_changed, fresh).serve()
     return 0
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from tests.support.waiting import wait_until
 
 from haikud import __version__
@@ -17,6 +20,7 @@ from haikud.spool.claims import (
     is_alive,
     own_identity,
     process_start_time,
+    read_runner_age,
     read_runner_identity,
     release_claim,
     take_claim,
@@ -57,8 +61,14 @@ def test_the_runners_record_is_the_contracts(tmp_path: Path):
     identity = read_runner_identity(path)
     assert identity == own_identity()
     record = read_model(path, RunnerIdentity)
+    assert record is not None
+    assert record.began is not None
     assert record == RunnerIdentity(
-        pid=os.getpid(), start_time=identity.start_time, boot_id=boot_id(), version=__version__
+        pid=os.getpid(),
+        start_time=identity.start_time,
+        boot_id=boot_id(),
+        version=__version__,
+        began=record.began,
     )
     path.write_bytes(b'{"pid": 1')
     assert read_runner_identity(path) is None
@@ -93,3 +103,22 @@ def test_a_process_name_with_brackets_and_blanks_is_read_right(tmp_path: Path):
         assert abs((process_start_time(child.pid) or 0) - own_identity().start_time) >= 0
         assert (process_start_time(child.pid) or 0) >= own_identity().start_time
         child.kill()
+
+
+def test_a_runner_is_as_old_as_its_attempt_however_long_before_its_process_was_forked(tmp_path: Path):
+    path = tmp_path / "runner.json"
+    write_runner_identity(path, __version__)
+    time.sleep(0.02)
+    age = read_runner_age(path, os.getpid())
+    assert age is not None
+    assert 0.02 <= age < 5
+    started = process_start_time(os.getpid())
+    assert started is not None
+    whole = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    for began in (-1.0, 1e12, float("nan"), "soon", None):  # of an agent that would rather be younger, or older
+        record = {"pid": os.getpid(), "began": began}
+        path.write_text(json.dumps(record))
+        assert read_runner_age(path, os.getpid()) == pytest.approx(whole, abs=1)
+    path.unlink()
+    assert read_runner_age(path, os.getpid()) == pytest.approx(whole, abs=1)
+    assert read_runner_age(path, 2**22) is None

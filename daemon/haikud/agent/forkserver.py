@@ -6,8 +6,12 @@ descriptor but claim and key; what of the parent's is to be seen from outside (c
 over: ROOM, and a variable of that name, are the places for it. Everything that holds a thread, a connection or a
 random state is made after the fork.
 
+A spare is a runner that was forked ahead of need: a session leader that shows SPARE_TITLE, has no descriptor but a
+socket, and waits there for its order, which the daemon sends to it and to nobody else. It ends when that closes.
+
 It ends when the daemon's end of the socket closes; runners go on. Once a file of its code is another than the one it
-has loaded, it forks no more and says so: a runner must not mix two versions.
+has loaded, it forks no more and says so: a runner must not mix two versions. A spare that sees that when its order
+comes executes a fresh interpreter in its place.
 """
 
 from __future__ import annotations
@@ -18,23 +22,31 @@ import gc
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from haikud.agent.__main__ import EXIT_BUG, set_title
+from haikud.agent.__main__ import EXIT_BUG, EXIT_ENVIRONMENT, set_title
 from haikud.agent.__main__ import main as run_attempt
 from haikud.agent.shared_heap import prepare_to_fork
-from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, with_numbers
+from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, SpareOrder, with_numbers
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
 from haikud.sandbox.process_table import MARKER_NAME
 from haikud.spool.claims import own_identity
 
 TITLE = "haikud-forkserver"
+SPARE_TITLE = "haikud-spare"
+
+FRESH = (sys.executable, "-P", "-m", "haikud.agent")
+"""How a runner begins whose code must not be ours, without its arguments."""
+
+LOOK_SECONDS = 1.0
+"""How long a look at the files of our code holds, unless one of their folders has changed."""
 
 _MOST_HANDED = 3
 
@@ -44,13 +56,16 @@ Run = Callable[[list[str]], int]
 class Forkserver:
     """Forks runners by the orders that come through `link`. `run` is a runner's main program: argv in, exit code out.
 
-    `is_stale` says whether the code on disk is another than what is loaded.
+    `is_stale` says whether the code on disk is another than what is loaded; `fresh` begins a runner of that code.
     """
 
-    def __init__(self, link: socket.socket, run: Run, is_stale: Callable[[], bool]) -> None:
+    def __init__(
+        self, link: socket.socket, run: Run, is_stale: Callable[[], bool], fresh: Sequence[str] = FRESH
+    ) -> None:
         self._link = link
         self._run = run
         self._is_stale = is_stale
+        self._fresh = list(fresh)
         self._poll = select.poll()
         self._runners: dict[int, int] = {}  # pidfd -> pid
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -78,8 +93,12 @@ class Forkserver:
         try:
             if not data:
                 return False
-            order = ForkOrder.model_validate(json.loads(data))  # not by pydantic's reader: it takes no half surrogates
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(handed) != len(order.handed):
+            asked = json.loads(data)  # not by pydantic's reader: it takes no half surrogates
+            if "spares" in asked:
+                self._fork_spares(SpareOrder.model_validate(asked).spares)
+                return True
+            order = ForkOrder.model_validate(asked)
+            if not _is_whole(order, handed, flags):
                 self._say(ForkNews(kind=NewsKind.REFUSED, number=order.number, why="the order came in part only"))
             elif self._is_stale():
                 self._say(ForkNews(kind=NewsKind.STALE, number=order.number))
@@ -99,8 +118,36 @@ class Forkserver:
             self._say(ForkNews(kind=NewsKind.REFUSED, number=order.number, why=str(error)))
             return None
         if pid == 0:
-            self._become_runner(order, handed)
+            self._be_runner(lambda: self._become_runner(order, handed))
         return pid
+
+    def _fork_spares(self, count: int) -> None:
+        for _ in range(count):
+            if self._is_stale():
+                self._say(ForkNews(kind=NewsKind.STALE))
+                return
+            try:
+                self._fork_spare()
+            except OSError as error:
+                self._say(ForkNews(kind=NewsKind.REFUSED, why=str(error)))
+
+    def _fork_spare(self) -> None:
+        """Raises OSError, and then there is none."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, its:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                self._be_runner(lambda: self._be_spare(its))
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            self._runners[pidfd] = pid
+            self._poll.register(pidfd, select.POLLIN)
+            self._say(ForkNews(kind=NewsKind.SPARE, pid=pid), [pidfd, ours.fileno()])
 
     def _watch(self, order: ForkOrder, pid: int) -> None:
         try:
@@ -112,22 +159,18 @@ class Forkserver:
         self._poll.register(pidfd, select.POLLIN)
         self._say(ForkNews(kind=NewsKind.FORKED, number=order.number, pid=pid), [pidfd])
 
-    def _become_runner(self, order: ForkOrder, handed: dict[str, int]) -> NoReturn:
+    def _be_runner(self, live: Callable[[], int]) -> NoReturn:
+        """A forked process from its first step to its last: nothing of it may go on as a second forkserver."""
         code = EXIT_BUG
         try:
             os.setsid()
             os.dup2(self._null, 0)
-            for number in (1, 2):
-                os.dup2(handed["log"], number)
-            for descriptor in (self._link.fileno(), self._null, handed["log"], *self._runners):
+            for descriptor in (self._link.fileno(), self._null, *self._runners):
                 os.close(descriptor)
-            os.environ.clear()
-            os.environ.update(order.environment)
-            self._write_mark(order.environment.get(MARKER_NAME))
-            code = self._run(with_numbers(order.argv, handed))
+            code = live()
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else EXIT_BUG
-        except BaseException:  # noqa: BLE001 - a runner must not go on as a second forkserver, whatever happened
+        except BaseException:  # noqa: BLE001 - see above, whatever happened
             traceback.print_exc()
         finally:
             try:
@@ -135,6 +178,38 @@ class Forkserver:
                 sys.stderr.flush()
             finally:
                 os._exit(code)
+
+    def _be_spare(self, link: socket.socket) -> int:
+        """Wait for an order, then be that runner. Where none comes any more nothing was begun."""
+        set_title(SPARE_TITLE)
+        with link:
+            data, handed, flags, _ = socket.recv_fds(link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return 0
+        order = ForkOrder.model_validate(json.loads(data))
+        if not _is_whole(order, handed, flags):
+            return EXIT_ENVIRONMENT
+        by_name: dict[str, int] = dict(zip(order.handed, handed, strict=True))
+        if self._is_stale():
+            self._begin_afresh(order, by_name)
+        return self._become_runner(order, by_name)
+
+    def _begin_afresh(self, order: ForkOrder, handed: dict[str, int]) -> NoReturn:
+        for number in (1, 2):
+            os.dup2(handed["log"], number)
+        for name, descriptor in handed.items():
+            os.set_inheritable(descriptor, name != "log")
+        argv = [*self._fresh, *with_numbers(order.argv, handed)]
+        os.execve(argv[0], argv, order.environment)  # noqa: S606 - as the daemon's plain launcher does, without a shell
+
+    def _become_runner(self, order: ForkOrder, handed: dict[str, int]) -> int:
+        for number in (1, 2):
+            os.dup2(handed["log"], number)
+        os.close(handed["log"])
+        os.environ.clear()
+        os.environ.update(order.environment)
+        self._write_mark(order.environment.get(MARKER_NAME))
+        return self._run(with_numbers(order.argv, handed))
 
     def _write_mark(self, out: str | None) -> None:
         """Show whose process we are, as a program that is started with HAIKUD_OUT does."""
@@ -161,17 +236,37 @@ class Forkserver:
 
 
 class Sources:
-    """The files that our code was loaded from, as they were; what came meanwhile may not be what is loaded."""
+    """The files that our code was loaded from, as they were; what came meanwhile may not be what is loaded.
+
+    All are looked at once in a second at most: in between only at their folders, which change with every file that is
+    put in another's place, as all installers do. A file that is written over where it is may so be seen a second late,
+    by runners that have loaded everything before.
+    """
 
     def __init__(self) -> None:
         files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_watched(name)]
         self._seen = {file: _look(file) for file in files if file}
+        self._folders = self._look_at_folders()
+        self._looked_at = time.monotonic()
         began, now = _began(), time.time_ns()  # what is of the future says that a clock was set
-        self._is_mixed = any(seen and began < seen.st_ctime_ns <= now for seen in self._seen.values())
+        self._is_stale = any(seen and began < seen.st_ctime_ns <= now for seen in self._seen.values())
 
     def have_changed(self) -> bool:
         """Whether one of them is another by now, or gone, or already was when we had loaded."""
-        return self._is_mixed or any(_sign(_look(file)) != _sign(seen) for file, seen in self._seen.items())
+        if not self._is_stale:
+            now, folders = time.monotonic(), self._look_at_folders()
+            if now - self._looked_at >= LOOK_SECONDS or folders != self._folders:
+                self._is_stale = any(_sign(_look(file)) != _sign(seen) for file, seen in self._seen.items())
+                self._looked_at, self._folders = now, folders
+        return self._is_stale
+
+    def _look_at_folders(self) -> list[tuple[int, int] | None]:
+        return [_sign(_look(folder)) for folder in dict.fromkeys(file.rpartition("/")[0] for file in self._seen)]
+
+
+def _is_whole(order: ForkOrder, handed: list[int], flags: int) -> bool:
+    """Whether a message and its descriptors came as they were sent."""
+    return not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) and len(handed) == len(order.handed)
 
 
 def main(argv: list[str]) -> int:

@@ -126,6 +126,7 @@ class RunnerIdentity(Model):
     boot_id: str
     version: str = ""
     cgroup: str = ""  # the attempt's own, where it has one
+    began: float | None = None  # when, in seconds since boot: its process may have been forked long before
 
 
 EXIT_ENVIRONMENT = 74

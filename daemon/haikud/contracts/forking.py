@@ -1,8 +1,10 @@
 """What daemon and forkserver say to each other: one message a packet, JSON, descriptors beside it.
 
-Daemon to forkserver: `ForkOrder`, with the descriptors that `handed` names in its order. Forkserver to daemon:
-`ForkNews`, of five kinds: it is ready; an order is carried out, with the runner's pidfd beside it; an order is refused;
-its code on disk is another by now, so that it forks no more; a runner has ended.
+Daemon to forkserver: `ForkOrder`, with the descriptors that `handed` names in its order; or `SpareOrder`: have runners
+forked ahead of need. Forkserver to daemon: `ForkNews`, of six kinds: it is ready; an order is carried out, with the
+runner's pidfd beside it; a spare is there, with its pidfd and the socket on which it takes its `ForkOrder` itself,
+without an answer; an order is refused; its code on disk is another by now, so that it forks no more; a runner (a spare
+too) has ended.
 """
 
 from __future__ import annotations
@@ -31,11 +33,18 @@ class ForkOrder(Model):
     handed: list[Literal["log", "claim", "key"]]
 
 
+class SpareOrder(Model):
+    """So many more runners are to be forked ahead of need."""
+
+    spares: int = Field(ge=1)
+
+
 class NewsKind(StrEnum):
     """What a forkserver says."""
 
     READY = "ready"
     FORKED = "forked"
+    SPARE = "spare"
     REFUSED = "refused"
     STALE = "stale"
     ENDED = "ended"
@@ -45,8 +54,8 @@ class ForkNews(Model):
     """See the module's head."""
 
     kind: NewsKind
-    number: int | None = None  # of the order that is answered: forked, refused, stale
-    pid: int | None = None  # forked, ended
+    number: int | None = None  # of the order that is answered: forked, refused, stale; None: it was for a spare
+    pid: int | None = None  # forked, spare, ended
     code: int | None = None  # ended: negative where it died of that signal
     why: str = ""  # refused
 

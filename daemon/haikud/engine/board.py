@@ -79,7 +79,8 @@ class OpenTask:
     spent_tokens: int = 0
     model: str | None = None  # of the newest attempt; "" where it calls none, None before the first
     handle: Handle | None = None
-    born: int | None = None  # nobody of the running attempt is older, in clock ticks since boot; None: not known
+    # Nobody of the running attempt is older, but a runner forked ahead: in clock ticks since boot. None: not known.
+    born: int | None = None
     ends_at: float | None = None  # the running attempt's time limit, monotonic seconds
     grace_seconds: float = 0.0
     ordered_end: OrderedEnd | None = None

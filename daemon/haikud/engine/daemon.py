@@ -29,7 +29,7 @@ from haikud.engine.attempts.starting import plain_environment
 from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
-from haikud.engine.launchers.forkserver import ForkserverClient
+from haikud.engine.launchers.forkserver import SPARES, ForkserverClient
 from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.live_status import in_a_line
@@ -128,7 +128,8 @@ def _launcher(
     open_files = raise_open_files()
 
     def forkserver(on_code: Callable[[int, int], None]) -> ForkserverClient:
-        return ForkserverClient(loop, plain_environment(os.environ), on_code, say, open_files=open_files)
+        spares, environment = min(settings.max_agents, SPARES), plain_environment(os.environ)
+        return ForkserverClient(loop, environment, on_code, say, open_files=open_files, spares=spares)
 
     wanted = forkserver if settings.launcher == "forkserver" else None
     return LocalLauncher(loop, on_end, spool_id=spool_id, open_files=open_files, forkserver=wanted)

@@ -10,7 +10,6 @@ Nothing but open tasks is read: the history may be long.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.live_status import finished_status
 from haikud.engine.lost import WHY, decision_from_link, why_lost
 from haikud.engine.machine.faults import FAULTS, FOR_ALL, kind_of
-from haikud.spool.claims import process_start_time
+from haikud.spool.claims import read_runner_age
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
@@ -166,7 +165,7 @@ async def recover_drops(engine: Engine, requests: DropFolder, others: Iterable[D
 
 def _was_never_launched(paths: AttemptPaths, decision: Decision) -> bool:
     """Whether the daemon died before it tried: a launcher makes the claim first. After a power cut nobody can tell."""
-    is_of_this_boot = _age(None, decision.at) < time.clock_gettime(time.CLOCK_BOOTTIME)
+    is_of_this_boot = _age(None, paths, decision.at) < time.clock_gettime(time.CLOCK_BOOTTIME)
     made = (paths.claim, paths.runner, paths.events, paths.result)
     return is_of_this_boot and paths.spec.exists() and not any(path.exists() for path in made)
 
@@ -192,19 +191,17 @@ async def _adopt(engine: Engine, entry: OpenTask) -> bool:
     entry.handle = engine.launcher.adopt(name, paths.folder)
     if entry.handle is None:
         return False
-    entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.handle.pid, entry.decision.at)
+    entry.ends_at = engine.clock() + limits.attempt_seconds - _age(entry.handle.pid, paths, entry.decision.at)
     if entry.ordered_end is not None:
         engine.launcher.terminate(name)
     engine.say(f"adopted {entry.ref} attempt {entry.decision.attempt} pid {entry.handle.pid or 'not known yet'}")
     return True
 
 
-def _age(pid: int | None, moment: datetime) -> float:
-    """For how many seconds a runner has lived: by the kernel's clock, since the wall clock may have been set."""
-    started = process_start_time(pid) if pid is not None else None
-    if started is None:
-        return max(0.0, (utc_now() - moment).total_seconds())
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
+def _age(pid: int | None, paths: AttemptPaths, moment: datetime) -> float:
+    """For how many seconds a runner has been at it: by the kernel's clock, since the wall clock may have been set."""
+    age = read_runner_age(paths.runner, pid) if pid is not None else None
+    return age if age is not None else max(0.0, (utc_now() - moment).total_seconds())
 
 
 def _read_order(paths: AttemptPaths) -> tuple[Spec | None, Orders | None, float]:

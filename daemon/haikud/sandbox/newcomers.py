@@ -1,10 +1,11 @@
 """Who has started since a moment: one listing of /proc, and a look at those alone that are not known from before.
 
-A process is older than everything that it starts. So of an attempt's tree nobody is older than the attempt, and of the
-hundreds that a machine runs all but a few are out of the question. When a process started never changes; which process
-a pid stands for may. Besides the pid the listing gives each one's inode: the kernel makes a new one for a new process
-(since Linux 2.6.37, and drops the old one when that ends), so that a pair that is known is the process that it was. A
-pair that is not known, for whatever reason, is merely looked at once more.
+A process is older than everything that it starts. So of an attempt's tree nobody is older than the attempt (but its
+runner, where that was forked ahead: its end is seen), and of the hundreds that a machine runs all but a few are out of
+the question. When a process started never changes; which process a pid stands for may. Besides the pid the listing
+gives each one's inode: the kernel makes a new one for a new process (since Linux 2.6.37, and drops the old one when
+that ends), so that a pair that is known is the process that it was. A pair that is not known, for whatever reason, is
+merely looked at once more.
 
 Raises OSError where the machine refuses a look, as process_table.py does.
 """

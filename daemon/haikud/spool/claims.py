@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import select
+import time
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -130,9 +131,11 @@ def own_identity() -> Identity:
 def write_runner_identity(path: Path, version: str, cgroup: str = "") -> None:
     """Write runner.json for the calling process. Not fsynced: after a power cut it means nothing anyway.
 
-    `cgroup`: the folder of the attempt's own cgroup, where the process has entered it.
+    `cgroup`: the folder of the attempt's own cgroup, where the process has entered it. `began`, seconds since boot: the
+    attempt began then, while its process may have been forked long before.
     """
-    record = {**own_identity()._asdict(), "version": version, "cgroup": cgroup}
+    began = round(time.clock_gettime(time.CLOCK_BOOTTIME), 3)
+    record = {**own_identity()._asdict(), "version": version, "cgroup": cgroup, "began": began}
     write_quickly(path, json.dumps(record).encode() + b"\n")  # on one line: indenting is Python's own slow half
 
 
@@ -161,6 +164,23 @@ def read_runner_cgroup(path: Path) -> str | None:
     except (UntrustedFile, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) and found else None
+
+
+def read_runner_age(path: Path, pid: int) -> float | None:
+    """For how many seconds that runner has been at its attempt, by the kernel's clock; None where it is gone.
+
+    What its runner.json says counts where it can be: not before the process was there, nor in times to come.
+    """
+    started = process_start_time(pid)
+    if started is None:
+        return None
+    now, oldest = time.clock_gettime(time.CLOCK_BOOTTIME), started / os.sysconf("SC_CLK_TCK")
+    try:
+        record = json.loads(read_untrusted(path, _MOST_IDENTITY_BYTES))
+        began = float(record["began"]) if record["pid"] == pid else oldest
+    except (UntrustedFile, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        began = oldest
+    return max(0.0, now - (began if oldest <= began <= now else oldest))
 
 
 def runner_title(ref: str, folder: Path) -> str:

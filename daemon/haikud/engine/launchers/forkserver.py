@@ -4,7 +4,10 @@ It only makes a start quick. Where there is none (it still loads, it has just di
 says so and the plain launcher starts the runner. An order that got no answer is `Unclear`: the runner may be there, and
 its claim tells. Runners live on whatever becomes of it, but only it knows with which code one of them exited.
 
-No method waits for long but `fork`, and that not for more than ANSWER_SECONDS.
+Some runners it forks ahead of need. Such a spare takes its order from us over a socket of its own, and gives no answer:
+what was sent is with it, whose pidfd we have. As many as were used are asked for anew.
+
+No method waits for long but `fork` without a spare, and that not for more than ANSWER_SECONDS.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind
+from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, NewsKind, SpareOrder
 from haikud.engine.launchers.import_path import import_path
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
@@ -38,6 +42,9 @@ DEATH_SECONDS = 2.0
 
 WAITS = (0.0, 1.0, 5.0, 30.0, 120.0)
 """Seconds before one that has died is started again: the first, the second, ... time in a row."""
+
+SPARES = 4
+"""Runners forked ahead of need, at most: as many starts as may come at once before the next ones are forked."""
 
 STEADY_SECONDS = 30.0
 """One that has lived for so long has not died in a row with others."""
@@ -58,6 +65,20 @@ class Forked:
     pidfd: int | None
 
 
+@dataclass(frozen=True)
+class _Spare:
+    """A runner that waits for its order."""
+
+    pid: int
+    pidfd: int
+    link: socket.socket
+
+    def drop(self) -> None:
+        """It ends where it has no order."""
+        self.link.close()
+        os.close(self.pidfd)
+
+
 @dataclass(eq=False)
 class _Server:
     """One process."""
@@ -68,6 +89,13 @@ class _Server:
     is_ready: bool = False
     is_retired: bool = False
     runners: set[int] = field(default_factory=set)
+    spares: deque[_Spare] = field(default_factory=deque)
+    coming: int = 0  # spares that it was asked for
+
+    def drop_spares(self) -> None:
+        """They end."""
+        while self.spares:
+            self.spares.popleft().drop()
 
 
 class ForkserverClient:
@@ -84,6 +112,7 @@ class ForkserverClient:
         say: Callable[[str], None],
         *,
         open_files: tuple[int, int] | None = None,
+        spares: int = 0,
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self._loop = loop
@@ -91,6 +120,7 @@ class ForkserverClient:
         self._on_code = on_code
         self._say = say
         self._open_files = open_files
+        self._most_spares = spares
         self._program = list(program)
         self._server: _Server | None = None  # that is asked
         self._servers: set[_Server] = set()  # with those that are retired
@@ -103,6 +133,11 @@ class ForkserverClient:
     def is_ready(self) -> bool:
         """Whether it forks what it is asked for."""
         return self._server is not None and self._server.is_ready
+
+    @property
+    def spares(self) -> list[int]:
+        """The pids of those that wait for an order."""
+        return [spare.pid for spare in self._server.spares] if self._server is not None else []
 
     @property
     def pid(self) -> int | None:
@@ -128,14 +163,36 @@ class ForkserverClient:
             return None
         self._number += 1
         order = {"number": self._number, "argv": [*argv], "environment": dict(environment), "handed": list(handed)}
-        message = json.dumps(ForkOrder.model_validate(order).model_dump()).encode()  # also what UTF-8 cannot say
+        message = json.dumps(order).encode()  # also what UTF-8 cannot say
         if len(message) > MOST_BYTES:
             return None
+        while server.spares:
+            spare = server.spares.popleft()
+            try:
+                socket.send_fds(spare.link, [message], list(handed.values()))
+            except OSError:  # it is gone: nothing was sent
+                spare.drop()
+                continue
+            spare.link.close()
+            server.runners.add(spare.pid)
+            self._have_spares(server)
+            return Forked(spare.pid, spare.pidfd)
         try:
             socket.send_fds(server.link, [message], list(handed.values()))
         except OSError:  # a full queue, an end: nothing was sent
             return None
-        return self._answer(server, self._number)
+        forked = self._answer(server, self._number)
+        self._have_spares(server)
+        return forked
+
+    def _have_spares(self, server: _Server) -> None:
+        """Have as many forked ahead as there are to be."""
+        missing = self._most_spares - len(server.spares) - server.coming
+        if missing <= 0 or server is not self._server:
+            return
+        with suppress(OSError):  # a full queue, an end: the next start asks again
+            server.link.send(SpareOrder(spares=missing).model_dump_json().encode())
+            server.coming += missing
 
     def close(self) -> None:
         """Let go of it: it ends, runners go on."""
@@ -144,6 +201,7 @@ class ForkserverClient:
             self._again.cancel()
             self._again = None
         for server in list(self._servers):
+            server.drop_spares()
             self._loop.remove_reader(server.link)
             server.link.close()
             self._reap(server)
@@ -212,21 +270,46 @@ class ForkserverClient:
             self._take(server, news, descriptors)
 
     def _take(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
+        if news.kind is NewsKind.SPARE:
+            self._take_spare(server, news, descriptors)
+            return
         for descriptor in descriptors:  # of an order that nobody waits for any more
             os.close(descriptor)
         if news.kind is NewsKind.READY:
             server.is_ready = True
             self._say(f"started the forkserver pid {server.process.pid}")
+            self._have_spares(server)
         elif news.kind is NewsKind.ENDED and news.pid is not None and news.code is not None:
             server.runners.discard(news.pid)
+            for spare in [one for one in server.spares if one.pid == news.pid]:
+                server.spares.remove(spare)
+                spare.drop()
             self._loop.call_soon(self._on_code, news.pid, news.code)  # not in the midst of a start
             if server.is_retired and not server.runners:
                 self._let_go(server)
+        elif news.number is None and news.kind is NewsKind.REFUSED:
+            server.coming = max(0, server.coming - 1)
+        elif news.number is None and news.kind is NewsKind.STALE and server is self._server:
+            self._retire(server)
+
+    def _take_spare(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
+        server.coming = max(0, server.coming - 1)
+        if news.pid is None or len(descriptors) != 2:  # we had none left for them
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        spare = _Spare(news.pid, descriptors[0], socket.socket(fileno=descriptors[1]))
+        spare.link.setblocking(False)
+        if server.is_retired:
+            spare.drop()
+        else:
+            server.spares.append(spare)
 
     def _retire(self, server: _Server) -> None:
         """Have another take its place; it stays for as long as it has runners whose ends it is to tell."""
         self._say("replacing the forkserver: its code on disk is another by now")
         server.is_retired = True
+        server.drop_spares()
         self._server = None
         if not server.runners:
             self._let_go(server)
@@ -254,6 +337,7 @@ class ForkserverClient:
 
     def _let_go(self, server: _Server) -> None:
         self._servers.discard(server)
+        server.drop_spares()
         self._loop.remove_reader(server.link)
         server.link.close()
         self._reap(server)
