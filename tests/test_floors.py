@@ -30,6 +30,7 @@ ROOMS_OF_LIBRARY = {
     "anthropic": {"agent"},
     "httpx2": {"agent"},
     "watchdog": {"engine"},
+    "inotify_simple": {"engine"},
     "yaml": {"engine", "roles", "interfaces", "offline"},
     "genai_prices": {"costs"},
     "psutil": set(),

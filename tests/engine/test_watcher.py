@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify
 from tests.support.inotify import inotify_in_use
 from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify_c import InotifyFD
 
 from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
@@ -110,7 +110,17 @@ async def test_events_after_the_loop_is_closed_harm_nothing(tmp_path: Path):
     assert looks.looks == 0
 
 
-def end_observers() -> None:
+async def end_what_watches(looks: Looks) -> None:
+    """Inotify ends with a read that fails; a poller is a thread."""
+    if looks.watcher.kind == "inotify":
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with pytest.MonkeyPatch.context() as broken:
+            broken.setattr(INotify, "read", fail)
+            (looks.folder / ".wakes").touch()
+            await asyncio.sleep(0.05)
     for thread in threading.enumerate():
         if isinstance(thread, BaseObserver):
             thread.stop()
@@ -118,7 +128,7 @@ def end_observers() -> None:
 
 
 async def test_what_died_is_started_again_and_everything_is_looked_at(looks: Looks):
-    end_observers()
+    await end_what_watches(looks)
     before = looks.looks
     looks.watcher.check()
     assert looks.looks > before
@@ -152,11 +162,18 @@ async def test_an_overflow_is_mentioned_and_everything_is_looked_at(short_queue:
     looks.watcher.stop()
 
 
-async def test_where_no_thread_can_be_had_the_timer_alone_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def no_instance(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "no inotify instance is left")
+
+
+async def test_where_neither_inotify_nor_a_thread_can_be_had_the_timer_alone_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as refused:
+        refused.setattr(INotify, "__init__", no_instance)
         refused.setattr(threading.Thread, "start", refuse)
         looks = Looks(tmp_path, watcher="inotify")
         assert looks.watcher.kind == "timer"
@@ -172,15 +189,12 @@ async def test_where_no_thread_can_be_had_the_timer_alone_does(tmp_path: Path, m
 async def test_what_could_not_be_had_is_no_fault_any_more_where_it_could_when_polling_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def refuse(_: object) -> None:
-        raise OSError(errno.EMFILE, "no inotify instance is left")
-
     with monkeypatch.context() as refused:
-        refused.setattr(InotifyFD, "start", refuse)
+        refused.setattr(INotify, "__init__", no_instance)
         looks = Looks(tmp_path, watcher="inotify")
     assert looks.watcher.kind == "polling"
     assert [one.kind for one in looks.trouble.faults()] == [FaultKind.WATCH_LIMIT]
-    end_observers()
+    await end_what_watches(looks)
     looks.watcher.check()
     assert looks.watcher.kind == "inotify"
     assert not looks.trouble.faults()
