@@ -8,10 +8,12 @@ quietly, `lives` says so, and whoever checks now and then starts another one. De
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import inotify_simple
 from inotify_simple import INotify, flags
 
 _MASK = flags.CREATE | flags.CLOSE_WRITE | flags.MOVED_TO
@@ -28,6 +30,8 @@ class Inotify:
         self._look = look
         self._overflowed = overflowed
         self._folders: dict[int, Path] = {}
+        # Else it runs ldconfig to find the C library that is loaded already.
+        inotify_simple._libc = ctypes.CDLL(None, use_errno=True)  # noqa: SLF001
         self._inotify = INotify(nonblocking=True)
         loop.add_reader(self._inotify.fileno(), self._read)
 
