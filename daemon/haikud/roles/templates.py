@@ -10,6 +10,7 @@ settings' `templates_dir`. Raises `TemplateError`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class FileTemplate:
 def find_templates(templates_dir: Path | None = None) -> dict[str, TaskTemplate]:
     """Name -> task template: the package's, and over them those of `templates_dir`. Raises TemplateError."""
     found = {}
-    for name, text, path in _template_files("", templates_dir):
-        document = _object(text, path).get("task_template")
+    for name, whole, path in _templates("", templates_dir):
+        document = whole.get("task_template")
         if not isinstance(document, dict):
             raise TemplateError(f"{path}: no object under `task_template`")
         found[name] = TaskTemplate(name=name, document=document, path=path)
@@ -78,8 +79,7 @@ def find_templates(templates_dir: Path | None = None) -> dict[str, TaskTemplate]
 def find_file_templates(templates_dir: Path | None = None) -> dict[str, FileTemplate]:
     """Name -> file template: the package's, and over them those of `templates_dir`/files. Raises TemplateError."""
     found = {}
-    for name, text, path in _template_files("files", templates_dir):
-        fields = _object(text, path)
+    for name, fields, path in _templates("files", templates_dir):
         content, description = fields.get("content"), fields.get("description", "")
         if not isinstance(content, str) or not isinstance(description, str):
             raise TemplateError(f"{path}: `content` must be a text (`content: |`), and `description` too")
@@ -130,16 +130,28 @@ def _strings(value: Any) -> Iterator[str]:
         yield value
 
 
-def _template_files(folder: str, templates_dir: Path | None) -> Iterator[tuple[str, bytes, str]]:
-    """Name, content and path of each template file: the package's first."""
+def _templates(folder: str, templates_dir: Path | None) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Name, document and path of each template: the package's first."""
+    yield from _of_the_package(folder)
+    if templates_dir is not None:
+        for name, text, path in _own_files(templates_dir / folder, may_be_missing=bool(folder)):
+            yield name, _object(text, path), path
+
+
+@functools.cache
+def _of_the_package(folder: str) -> tuple[tuple[str, dict[str, Any], str], ...]:
+    """Read once: they change with the code. Nobody changes the documents."""
     root = resources.files("haikud.roles").joinpath("builtin", "templates")
-    for entry in (root.joinpath(folder) if folder else root).iterdir():
-        if entry.name.endswith(".yaml"):
-            yield entry.name.removesuffix(".yaml"), entry.read_bytes(), entry.name
-    if templates_dir is None:
-        return
-    own = templates_dir / folder
-    if folder and not own.is_dir():
+    return tuple(
+        (entry.name.removesuffix(".yaml"), _object(entry.read_bytes(), entry.name), entry.name)
+        for entry in (root.joinpath(folder) if folder else root).iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def _own_files(own: Path, *, may_be_missing: bool) -> Iterator[tuple[str, bytes, str]]:
+    """Name, content and path of each file in the settings' folder."""
+    if may_be_missing and not own.is_dir():
         return
     try:
         for path in sorted(own.iterdir()):
