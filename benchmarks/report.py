@@ -124,6 +124,9 @@ def main() -> int:
     if not kept:
         print(f"no figures in {options.source}: run python -m benchmarks.every first", file=sys.stderr)
         return 1
+    for goal in GOALS:
+        if "rows" in kept.get(goal.name, {}) and goal.found(kept) is None:
+            print(f"{goal.name} has no row {goal.what!r} {goal.column!r}: its goal cannot be judged", file=sys.stderr)
     document = options.into / "performance.md"
     document.write_text(filled(document.read_text(encoding="utf-8"), kept), encoding="utf-8")
     try:
