@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -23,6 +24,10 @@ def run(script: str, folder: Path, *, timeout: float = 20.0, grace: float = 1.0,
     options = {"on_output": output.append, **more}
     ended = run_command(["bash", "-c", script], cwd=folder, env=env, timeout=timeout, grace=grace, **options)
     return ended, b"".join(output)
+
+
+def is_set(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def nothing_left(folder: Path) -> bool:
@@ -98,6 +103,35 @@ def test_stop_is_noticed_at_once_and_before_the_start(tmp_path: Path):
     ended, _ = run("touch started", tmp_path, stop=lambda: True)
     assert ended.stopped
     assert not (tmp_path / "started").exists()
+
+
+def test_what_wakes_it_has_stop_asked_at_once_and_otherwise_eight_times_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wake, asked = os.eventfd(0, os.EFD_CLOEXEC), [0.0]
+    try:
+        quiet, _ = run("exec sleep 20", tmp_path, timeout=1.0, stop=lambda: bool(asked.append(0.0)), wake=wake)
+        assert quiet.timed_out
+        assert len(asked) <= 12
+        monkeypatch.setattr("haikud.sandbox.commands._WOKEN_TICK", 60.0)
+        threading.Timer(0.2, os.eventfd_write, [wake, 1]).start()
+        woken, _ = run(
+            "exec sleep 20", tmp_path, stop=lambda: bool(os.read(wake, 8)) if is_set(wake) else False, wake=wake
+        )
+    finally:
+        os.close(wake)
+    assert woken.stopped
+    assert woken.seconds < 15
+
+
+def test_a_stop_that_says_no_to_what_woke_it_is_asked_no_more_often_than_ever(tmp_path: Path):
+    wake, asked = os.eventfd(1, os.EFD_CLOEXEC), []
+    try:
+        ended, _ = run("exec sleep 20", tmp_path, timeout=0.5, stop=lambda: bool(asked.append(1)), wake=wake)
+    finally:
+        os.close(wake)
+    assert ended.timed_out
+    assert len(asked) <= 14
 
 
 def test_processes_that_keep_forking_while_they_are_killed_are_all_ended(tmp_path: Path):

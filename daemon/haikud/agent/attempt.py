@@ -19,6 +19,7 @@ from haikud.agent.endings import Stopped
 from haikud.agent.events import EventLog
 from haikud.agent.gateway_account import GatewayAccount
 from haikud.agent.life import SignsOfLife
+from haikud.agent.stop import Stop
 from haikud.agent.testing.facts import TestFacts
 from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
@@ -174,8 +175,8 @@ class Attempt:
     ) -> Outcome:
         """Run something untrusted in the worktree, its output in the log. Raises Stopped when TERM arrives.
 
-        `tick` is called about every 50 ms, and says whether to end the command; `keep` bytes from the output's end are
-        returned. Raises CannotStart, too.
+        `tick` is called eight times a second or more often, and says whether to end the command; `keep` bytes from the
+        output's end are returned. Raises CannotStart, too.
         """
         self.check_stop()
         tail = Tail(keep)
@@ -201,6 +202,7 @@ class Attempt:
                 grace=self.grace,
                 on_output=take,
                 stop=look,
+                wake=self.stop.descriptor if isinstance(self.stop, Stop) else None,
             )
         finally:
             self.log.flush(what)

@@ -27,7 +27,8 @@ from haikud.sandbox.process_table import MARKER_NAME, has_children, in_words, ow
 from haikud.sandbox.trees import end_tree
 
 _TICK = 0.05
-"""Seconds between two looks at `stop`."""
+_WOKEN_TICK = 0.125
+"""Seconds between two looks at `stop`; the second where a descriptor tells of what cannot wait."""
 
 _WRAPPER_SECONDS = 0.5
 _WRAPPER_TICK = 0.001
@@ -70,13 +71,15 @@ def run_command(
     grace: float,
     on_output: Callable[[bytes], None],
     stop: Callable[[], bool] | None = None,
+    wake: int | None = None,
     pass_fds: Sequence[int] = (),
     wrapped: bool = False,
 ) -> Ended:
     """Run `argv` in `cwd` with exactly the environment `env`, at most `timeout` seconds.
 
-    `stop` is asked every 50 ms; when it says True, or time is up, the tree gets TERM, `grace` seconds, then KILL. The
-    tree is found through `env`'s HAIKUD_OUT too. Raises CannotStart, and TreeStillAlive where even KILL did not help.
+    `stop` is asked every 50 ms; or, where `wake` is given, eight times a second and as soon as that is readable. When
+    it says True, or time is up, the tree gets TERM, `grace` seconds, then KILL. The tree is found through `env`'s
+    HAIKUD_OUT too. Raises CannotStart, and TreeStillAlive where even KILL did not help.
     `pass_fds` are inherited. `wrapped`: argv starts a program (bwrap) that runs the command beneath it, in processes
     of the same command line, which are not told of as left running.
     """
@@ -106,7 +109,7 @@ def run_command(
         process.wait()
         raise
     try:
-        why = running.wait(None if timeout is None else began + timeout, stop)
+        why = running.wait(None if timeout is None else began + timeout, stop, wake)
         left = running.end_rest() if why is None else running.end_all()
         return Ended(
             exit_code=process.returncode if why is None else None,
@@ -148,13 +151,16 @@ class _Running:
         self._open = True
         os.set_blocking(self._pipe, False)
 
-    def wait(self, deadline: float | None, stop: Callable[[], bool] | None) -> str | None:
+    def wait(self, deadline: float | None, stop: Callable[[], bool] | None, wake: int | None) -> str | None:
         """Deliver output until the command exits (None), is to be stopped ("stopped") or time is up ("timed_out")."""
-        poller = select.poll()
+        poller, tick = select.poll(), _TICK
+        if wake is not None:
+            poller.register(wake, select.POLLIN)
+            tick = _WOKEN_TICK
         poller.register(self._pidfd, select.POLLIN)
         poller.register(self._pipe, select.POLLIN)
         while True:
-            left = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
+            left = tick if deadline is None else min(tick, deadline - time.monotonic())
             ready = {descriptor for descriptor, _ in poller.poll(max(0.0, left) * 1000)}
             if self._pipe in ready and not self._take():
                 poller.unregister(self._pipe)
@@ -162,6 +168,9 @@ class _Running:
                 return None
             if stop is not None and stop():
                 return "stopped"
+            if wake is not None and wake in ready:  # heard: it stays readable
+                poller.unregister(wake)
+                wake, tick = None, _TICK
             if deadline is not None and time.monotonic() >= deadline:
                 return "timed_out"
 

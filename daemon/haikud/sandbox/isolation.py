@@ -88,6 +88,7 @@ class Sandbox:
         grace: float,
         on_output: Callable[[bytes], None],
         stop: Callable[[], bool] | None = None,
+        wake: int | None = None,
     ) -> Ended:
         """As `run_command`, within the walls, secrets in the output masked. Raises CannotStart and TreeStillAlive.
 
@@ -109,6 +110,7 @@ class Sandbox:
                 grace=grace,
                 on_output=take if self.policy.mode == "bwrap" else hear,
                 stop=stop,
+                wake=wake,
                 pass_fds=way.pass_fds,
                 wrapped=way.wrapped,
             )
