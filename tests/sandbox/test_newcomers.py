@@ -83,14 +83,14 @@ def test_a_pid_that_is_another_process_by_now_is_looked_at_anew(start: Start, mo
     moment, newcomers = next_tick(), Newcomers()
     process = start("sleep", "60")
     newcomers.since(moment)
-    inode, _ = newcomers._known[process.pid]
-    newcomers._known[process.pid] = (inode + 1, 0)  # as if an old process had had that pid at the last look
+    inode, _ = newcomers._known[str(process.pid)]
+    newcomers._known[str(process.pid)] = (inode + 1, 0)  # as if an old process had had that pid at the last look
     assert process.pid in {seen.pid for seen in newcomers.since(moment)}
     looked: list[int] = []
     monkeypatch.setattr(room, "look_at", lambda pid: looked.append(pid) or look_at(pid))
     newcomers.since(boot_ticks() + 1000)
     assert process.pid not in looked  # what is known is not read again
-    assert newcomers._known[process.pid] == (inode, look_at(process.pid).started)  # type: ignore[union-attr]
+    assert newcomers._known[str(process.pid)] == (inode, look_at(process.pid).started)  # type: ignore[union-attr]
 
 
 def test_a_new_process_has_an_inode_that_the_last_one_of_its_pid_had_not(start: Start):
@@ -99,7 +99,7 @@ def test_a_new_process_has_an_inode_that_the_last_one_of_its_pid_had_not(start: 
     for _ in range(5):
         process = start("sleep", "60")
         newcomers.since(0)
-        inodes[process.pid] = newcomers._known[process.pid][0]
+        inodes[process.pid] = newcomers._known[str(process.pid)][0]
         assert inodes[process.pid] == Path(f"/proc/{process.pid}").stat().st_ino
     steps = {inode - pid for pid, inode in inodes.items()}
     assert len(set(inodes.values())) == 5

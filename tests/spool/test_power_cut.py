@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan, make_response
+from tests.support.last_words import admit_running, final_word, spool_at
 
-from haikud.contracts.states import TaskState
+from haikud.contracts.plan import RequestShape
+from haikud.contracts.states import FINAL_STATES, TaskState
+from haikud.engine.answers.final_word import write_final_word
 from haikud.spool.aside import leave_folder, place_aside
 from haikud.spool.batch import Batch
 from haikud.spool.drops import DropFolder
@@ -55,8 +58,14 @@ class Journal:
         self.unsynced_folders.add(str(target.parent))
         if source is not None:
             self.unsynced_folders.add(str(Path(source).parent))
+        if target.parent.name == "responses":
+            inside = [folder for folder in self.unsynced_folders if "plans" in Path(folder).parts]
+            self.faults += [f"{target} was published before {folder} was fsynced" for folder in inside]
+        if target.parent.name in FINAL_STATES and any(Path(one).name == "responses" for one in self.unsynced_folders):
+            self.faults.append(f"{target} was marked as published before responses/ was fsynced")
         status = target.lstat()
-        if stat.S_ISREG(status.st_mode) and status.st_ino not in self.synced:
+        is_temporary = target.name.startswith(".")
+        if stat.S_ISREG(status.st_mode) and status.st_ino not in self.synced and not is_temporary:
             self.faults.append(f"{target} was named before it was fsynced")
         if stat.S_ISDIR(status.st_mode) and source is not None:
             inside = [folder for folder in self.unsynced_folders if Path(folder).is_relative_to(source)]
@@ -148,6 +157,37 @@ def test_a_move_that_is_not_final_costs_no_fsync(layout: SpoolLayout, journal: J
     store.admit(plan, REQUEST, first_decisions(plan))
     store.decide(decide_on(plan.tasks[0].ref, 2, TaskState.RUNNING))
     assert journal.unsynced_folders == {str(layout.tasks / "queued"), str(layout.tasks / "running")}
+    journal.unsynced_folders.clear()
+
+
+@pytest.mark.parametrize("shape", [RequestShape.TASK_REQUEST, RequestShape.TASK_PLAN])
+@pytest.mark.parametrize("names", [("p",), ("a", "b")])
+def test_a_settlement(tmp_path: Path, journal: Journal, shape: RequestShape, names: tuple[str, ...]):
+    store = spool_at(tmp_path / "spool")
+    plan = admit_running(store, *names, shape=shape)
+    journal.unsynced_folders.clear()  # of what the runners left
+    for name in names:
+        word = final_word(store, plan, name, is_last=name == names[-1])
+        assert write_final_word(word) is not None
+        assert journal.unsynced_folders == set()
+        store.move_links_finally([(word.task.ref, TaskState.RUNNING, TaskState.SUCCEEDED)])
+
+
+def test_the_journal_sees_an_answer_or_a_mark_that_comes_too_early(tmp_path: Path, journal: Journal):
+    store = spool_at(tmp_path / "spool")
+    plan = admit_running(store, "p")
+    word = final_word(store, plan, "p", is_last=True)
+    store.layout.task("p").response.write_bytes(b"{}")
+    journal.named(store.layout.task("p").response)
+    os.link(store.layout.task("p").response, store.layout.responses / "p.json")
+    store.move_link("p", word.decision.state)
+    assert [words.partition(" was ")[2].partition(" before ")[0] for words in journal.faults] == [
+        "named",
+        "published",
+        "named",
+        "marked as published",
+    ]
+    journal.faults.clear()
     journal.unsynced_folders.clear()
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 
 from haikud.contracts.attempt import EndOrder
 from haikud.contracts.decision import Decision
+from haikud.contracts.envelope import Response
 from haikud.contracts.evidence import Evidence
 from haikud.contracts.ids import split_ref
 from haikud.contracts.intervention import Intervention
@@ -40,6 +41,14 @@ class OrderedEnd:
     reason: str
     token: str | None = None  # of the control file that asked for it
     kill_at: float | None = None  # monotonic seconds; None: KILL has been sent
+
+
+@dataclass(frozen=True)
+class Published:
+    """The answers of a task that lie in responses/."""
+
+    response: Response
+    plan: Response | None  # where the task was the plan's last
 
 
 @dataclass
@@ -88,6 +97,8 @@ class OpenTask:
     intervention: Intervention | None = None  # ordered by a monitor, and not carried out yet
     seen: tuple[Intervention, ...] = ()  # what monitors saw in the running attempt
     told_files: frozenset[str] = frozenset()  # changed undeclared, as the ledger was told
+    published: Published | None = None  # its answer lies in responses/, and its link is to be moved
+    linked: TaskState | None = None  # where its link was when it became final; None: not known
     evidence: Evidence | None = None  # measured by the engine, where the runner died before it could
     is_asked: bool = False  # its open question lies in escalations/
     raised: int = 0  # how often it was put there again since

@@ -91,6 +91,7 @@ class Engine:
         self.gateway = Gateway(self.layout, self.settings, self.secrets, self.trouble, self.wake, self.say, self.dress)
         self.gateway.on_day = lambda usd: self.day.hear(usd, utc_now())
         self._threads = Threads()
+        self._told: list[tuple[str, LedgerEntry]] = []  # and not with the writing thread yet
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="haikud-writer")
         with new_thread():
             self._writer.submit(int)  # its thread is there from now on, whatever the machine refuses later
@@ -117,6 +118,7 @@ class Engine:
 
     def close(self) -> None:
         """Finish the writes in hand."""
+        self._append_told()
         self._writer.shutdown(wait=True)
 
     # -- decisions
@@ -157,7 +159,7 @@ class Engine:
             batch.discard()
         if not is_final(decision.state):
             self.store.move_link(decision.ref, decision.state, known=entry.decision.state)
-        self._append(entry.plan.id, told_of(decision))
+        self._append(entry.plan.id, [told_of(decision)])
 
     # -- history for people
 
@@ -186,11 +188,28 @@ class Engine:
             usage=usage,
             detail=detail or {},
         )
-        self._writer.submit(self._append, plan_id, entry)
+        self.tell(plan_id, entry)
 
-    def _append(self, plan_id: str, entry: LedgerEntry) -> None:
+    def tell(self, plan_id: str, entry: LedgerEntry) -> None:
+        """As `note`. What is told before the loop goes on to something else is written together."""
+        self._told.append((plan_id, entry))
+        if len(self._told) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self._append_told)
+            except RuntimeError:  # no loop runs any more
+                self._append_told()
+
+    def _append_told(self) -> None:
+        by_plan: dict[str, list[LedgerEntry]] = {}
+        for plan_id, entry in self._told:
+            by_plan.setdefault(plan_id, []).append(entry)
+        self._told.clear()
+        for plan_id, entries in by_plan.items():
+            self._writer.submit(self._append, plan_id, entries)
+
+    def _append(self, plan_id: str, entries: list[LedgerEntry]) -> None:
         with self.trouble.guard("writing a ledger", once=True):
-            append_entry(self.layout.plan(plan_id), entry)
+            append_entry(self.layout.plan(plan_id), *entries)
 
     # -- what is so
 

@@ -124,10 +124,13 @@ def remove_cgroup(folder: Path) -> None:
 def _mount() -> tuple[str, Path] | None:
     """The cgroup v2 filesystem: which part of the hierarchy is mounted, and where."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        with open("/proc/self/mountinfo", "rb") as stream:  # noqa: PTH123 - for every attempt
+            table = stream.read()
     except OSError:
         return None
-    for line in lines:
+    if b" - cgroup2 " not in table:
+        return None
+    for line in table.decode("utf-8", "surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.split(" ", 1)[0] == "cgroup2":
             top, point = fields.split()[3:5]
@@ -137,6 +140,8 @@ def _mount() -> tuple[str, Path] | None:
 
 def _is_cgroup(folder: Path, point: Path) -> bool:
     """Whether that is a folder below the mount, by its real path."""
+    if not os.path.isdir(folder):  # noqa: PTH112 - nearly always
+        return False
     try:
         real = folder.resolve(strict=True)
         return real == folder and point in real.parents and (real / "cgroup.procs").exists()

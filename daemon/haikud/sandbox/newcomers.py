@@ -33,25 +33,23 @@ class Newcomers:
     """Remembers, from look to look, when each process started. Of any thread, and of several at once."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[int, int]] = {}  # pid -> inode, start in clock ticks since boot
+        self._known: dict[str, tuple[int, int]] = {}  # pid -> inode, start in clock ticks since boot
 
     def since(self, ticks: int) -> list[Seen]:
         """The processes that started at `ticks` (clock ticks since boot) or later."""
-        known, there, found = self._known, dict[int, tuple[int, int]](), list[Seen]()
+        known, there, found = self._known, dict[str, tuple[int, int]](), list[Seen]()
         with os.scandir("/proc") as listing:
             for entry in listing:
-                if not entry.name.isdigit():
-                    continue
-                pid, inode = int(entry.name), entry.inode()
-                before = known.get(pid)
-                if before is not None and before[0] == inode:
-                    there[pid] = before
+                name = entry.name
+                before = known.get(name)
+                if before is not None and before[0] == entry.inode():
+                    there[name] = before
                     if before[1] < ticks:
                         continue
-                seen = look_at(pid)
+                seen = look_at(int(name)) if name.isdigit() else None
                 if seen is None:
                     continue
-                there[pid] = (inode, seen.started)
+                there[name] = (entry.inode(), seen.started)
                 if seen.started >= ticks:
                     found.append(seen)
         self._known = there

@@ -11,11 +11,18 @@ what has replaced something stays, and so do folders, for the caller's own undoi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from haikud.spool.durable import doing, put_without_replacing, write_all, write_temporary
+from haikud.spool.durable import (
+    LINK_REFUSED,
+    doing,
+    put_without_replacing,
+    temporary_beside,
+    write_all,
+    write_temporary,
+)
 from haikud.spool.syncing import sync_all
 
 
@@ -25,6 +32,7 @@ class Batch:
     def __init__(self) -> None:
         self._names: list[tuple[str, Path, Path]] = []  # how, from or target, name
         self._temporaries: list[Path] = []
+        self._second_names: list[Path] = []  # of temporaries, temporary as well
         self._ahead: list[Path] = []  # what has its own name already
         self._files_ahead: list[Path] = []  # of these the files
         self._first: dict[Path, None] = {}  # folders to be fsynced with the files
@@ -38,12 +46,27 @@ class Batch:
         self._first[path] = None
         self._first[path.parent] = None
 
-    def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
-        """A file, written now under a dot-name, named at the commit (replacing what is there)."""
+    def write(self, path: Path, data: bytes, mode: int = 0o600, *, also: Iterable[Path] = ()) -> None:
+        """A file, written now under a dot-name, named at the commit (replacing what is there).
+
+        `also`: more names for it; where the filesystem refuses hard links, files of the same content.
+        """
         with doing("write", path):
             temporary = write_temporary(path, data, mode, sync=False)
         self._temporaries.append(temporary)
         self.rename(temporary, path)
+        for other in also:
+            second = temporary_beside(other)
+            with doing("link", other):
+                try:
+                    os.link(temporary, second, follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in LINK_REFUSED:
+                        raise
+                    self.write(other, data, mode)
+                    continue
+            self._second_names.append(second)
+            self.rename(second, other)
 
     def write_ahead(self, path: Path, data: bytes, mode: int = 0o600) -> None:
         """A new file under its own name, now: in a folder of which nobody knows before the commit names it."""
@@ -123,15 +146,16 @@ class Batch:
             with suppress(OSError):
                 if how == "name":
                     path.unlink()
-                elif how == "rename" and source not in self._temporaries:
+                elif how == "rename" and source not in self._temporaries and source not in self._second_names:
                     path.rename(source)
 
     def discard(self) -> None:
         """Take back what is not committed."""
-        for path in (*self._temporaries, *self._ahead):
+        for path in (*self._temporaries, *self._second_names, *self._ahead):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         self._names, self._temporaries, self._ahead, self._files_ahead = [], [], [], []
+        self._second_names = []
         self._first, self._second, self._asked = {}, {}, {}
 
 

@@ -71,7 +71,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     with doing("write durably", path):
         is_new = not os.path.lexists(path)
         _replace(path, data, mode, sync=True)
-        _fsync_names(path.parent, *([path] if is_new else []))
+        fsync_names(path.parent, *([path] if is_new else []))
 
 
 def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -82,10 +82,10 @@ def write_new_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             put_without_replacing(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _fsync_names(path.parent, path)
+        fsync_names(path.parent, path)
 
 
-def _fsync_names(folder: Path, *put: Path) -> None:
+def fsync_names(folder: Path, *put: Path) -> None:
     """Fsync a folder in which these names are new; they are taken back where that fails."""
     try:
         fsync_folder(folder)
@@ -246,7 +246,7 @@ def copy_linked(source: Path, target: Path, *, copy_mode: int | None = None) -> 
                     if error.errno not in LINK_REFUSED:
                         raise
                 else:
-                    _fsync_names(target.parent, target)
+                    fsync_names(target.parent, target)
                     return True
             write_new_durably(target, source.read_bytes(), 0o600 if copy_mode is None else copy_mode)
         except FileExistsError:

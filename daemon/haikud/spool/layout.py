@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from haikud.contracts.names import ID, split_ref
@@ -275,7 +276,7 @@ class SpoolLayout:
         """What was set aside, with reasons."""
         return self.root / "rejected"
 
-    @property
+    @cached_property
     def plans(self) -> Path:
         """One folder per admitted plan."""
         return self.root / "plans"
@@ -285,12 +286,12 @@ class SpoolLayout:
         """Tombstones of pruned plans."""
         return self.plans / ".pruned"
 
-    @property
+    @cached_property
     def tasks(self) -> Path:
         """tasks/STATE/REF: the index of the decisions."""
         return self.root / "tasks"
 
-    @property
+    @cached_property
     def responses(self) -> Path:
         """Answers, for the requester to read and take away."""
         return self.root / "responses"
@@ -310,7 +311,7 @@ class SpoolLayout:
         """gateway/."""
         return GatewayPaths(self.root / "gateway")
 
-    @property
+    @cached_property
     def logs(self) -> Path:
         """Links to the tasks' logs."""
         return self.root / "logs"

@@ -25,6 +25,7 @@ from haikud.spool.batch import Batch
 from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
 from haikud.spool.layout import BUILD, DECISION, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
+from haikud.spool.syncing import sync_all
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,33 @@ class Store:
                     with suppress(OSError):
                         target.rename(self.layout.link(found[0], ref)) if found else target.unlink()
                 raise
+
+    def move_links_finally(self, moves: Sequence[tuple[str, TaskState | None, TaskState]]) -> None:
+        """Move several links to their final states, durably: (ref, where it should be, where to), each folder once."""
+        done: list[tuple[Path, Path]] = []
+        folders: set[Path] = set()
+        slow: list[tuple[str, TaskState]] = []
+        for ref, known, to in moves:
+            if known is None or known is to:
+                slow.append((ref, to))
+                continue
+            source, target = self.layout.link(known, ref), self.layout.link(to, ref)
+            try:
+                os.rename(source, target)  # noqa: PTH104 - of each task
+            except FileNotFoundError:
+                slow.append((ref, to))
+                continue
+            done.append((source, target))
+            folders |= {source.parent, target.parent}
+        try:
+            sync_all(folders)
+        except OSError:
+            for source, target in done:  # so that the next try moves it anew
+                with suppress(OSError):
+                    target.rename(source)
+            raise
+        for ref, to in slow:
+            self.move_link(ref, to, durable=True)
 
     def linked_state(self, ref: str) -> TaskState | None:
         """The state whose folder holds a task's link; None where none does."""

@@ -8,21 +8,60 @@ from __future__ import annotations
 
 from typing import Any
 
+from haikud.contracts.base import utc_now
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.role_history import FinishedTask
 from haikud.contracts.states import FINAL_STATES, TaskState, is_final
-from haikud.engine.answers.publication import Published, publish_final
-from haikud.engine.board import OpenTask
-from haikud.engine.engine import Engine
+from haikud.engine.answers.final_word import FinalWord, write_final_word
+from haikud.engine.answers.publication import publish_final
+from haikud.engine.attempts.results import AttemptRecord
+from haikud.engine.board import OpenTask, Published
+from haikud.engine.engine import Engine, next_decision, told_of
 from haikud.engine.live_status import task_status
 from haikud.engine.log_levels import Warn
 from haikud.engine.words import dependency_failed
 
+MARKING = "marking tasks as published"
 
-async def finish_task(engine: Engine, entry: OpenTask, state: TaskState, reason: str, **changes: Any) -> None:
-    """Give a task its final decision. Its answer and its dependants are the next steps."""
-    await engine.decide(entry, state, reason, **changes)
+
+async def finish_task(
+    engine: Engine,
+    entry: OpenTask,
+    state: TaskState,
+    reason: str,
+    *,
+    record: AttemptRecord | None = None,
+    **changes: Any,
+) -> None:
+    """Give a task its final decision, and publish its answer with it. The mark and its dependants are the next steps.
+
+    `record`: the attempt that this settles, where it was the task's first.
+    """
+    last = entry.decision
+    decision = next_decision(last, state, reason, utc_now(), **changes)
+    word = FinalWord(
+        store=engine.store,
+        plan=entry.plan,
+        task=entry.task,
+        last=last,
+        decision=decision,
+        is_last=_is_last(engine, entry),
+        record=record,
+        evidence=entry.evidence,
+    )
+    published = await engine.write(write_final_word, word)
+    engine.board.move(entry, decision)
+    engine.tell(entry.plan.id, told_of(decision))
+    entry.linked, entry.published = last.state, published
     engine.board.touched.add(entry.plan.id)
+    if published is not None:
+        _tell_answered(engine, entry, published)
+
+
+def _is_last(engine: Engine, entry: OpenTask) -> bool:
+    """Whether all other tasks of its plan are published."""
+    others = (one for one in engine.board.open_tasks_of(entry.plan.id) if one is not entry)
+    return all(one.published is not None for one in others)
 
 
 async def release_waiting(engine: Engine) -> None:
@@ -51,26 +90,34 @@ async def _release(engine: Engine, entry: OpenTask) -> bool:
             reason = dependency_failed(entry.plan.task(name).ref, states[name])
             await engine.decide(entry, TaskState.FAILED, reason)
             return True
-    # A dependency leaves the board when its response is published: a dependant is given that response.
-    refs = [entry.plan.task(name).ref for name in entry.task.dependencies]
-    if not any(ref in engine.board.tasks for ref in refs):
+    # A dependant is given its dependencies' responses: they must be published.
+    found = (engine.board.tasks.get(entry.plan.task(name).ref) for name in entry.task.dependencies)
+    if all(one is None or one.published is not None for one in found):
         await engine.decide(entry, TaskState.QUEUED, "its dependencies succeeded")
         return True
     return False
 
 
 async def publish_answers(engine: Engine) -> None:
-    """Publish every task on the board that is final; it leaves the board."""
-    for state in FINAL_STATES:
-        for entry in engine.board.in_state(state):
-            doing = f"publishing {entry.ref}"
-            if not engine.trouble.must_wait(doing):
-                with engine.trouble.apart(doing):
-                    await _publish(engine, entry)
+    """Publish every task on the board that is final, and mark it as published; it leaves the board."""
+    final = [entry for state in FINAL_STATES for entry in engine.board.in_state(state)]
+    for entry in final:
+        doing = f"publishing {entry.ref}"
+        if entry.published is None and not engine.trouble.must_wait(doing):
+            with engine.trouble.apart(doing):
+                await _publish(engine, entry)
+    marks = [entry for entry in final if entry.published is not None and entry.ref in engine.board.tasks]
+    if marks and not engine.trouble.must_wait(MARKING):
+        with engine.trouble.guard(MARKING):
+            moves = [(entry.ref, entry.linked, entry.state) for entry in marks]
+            await engine.write(engine.store.move_links_finally, moves)
+            for entry in marks:
+                _leave(engine, entry)
 
 
 async def _publish(engine: Engine, entry: OpenTask) -> None:
-    is_last = len(engine.board.open_tasks_of(entry.plan.id)) == 1
+    """What could not be done with the decision, or by an earlier daemon."""
+    is_last = _is_last(engine, entry)
     published = await engine.write(
         publish_final,
         engine.store,
@@ -80,11 +127,21 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
         is_last=is_last,
         evidence=entry.evidence,
     )
-    engine.board.remove(entry, last_status(engine, entry, published))
-    _remember(engine, entry, published)
+    entry.published = published
+    _tell_answered(engine, entry, published)
+    _leave(engine, entry)
     if not is_last:
         engine.board.touched.add(entry.plan.id)  # its dependants may start now
         engine.wake.set()
+
+
+def _leave(engine: Engine, entry: OpenTask) -> None:
+    assert entry.published is not None  # noqa: S101 - only what is published is marked
+    engine.board.remove(entry, last_status(engine, entry, entry.published))
+    _remember(engine, entry, entry.published)
+
+
+def _tell_answered(engine: Engine, entry: OpenTask, published: Published) -> None:
     metrics = published.response.metrics
     engine.note(
         entry.plan.id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from haikud.contracts.completion import EscalationTold
 from haikud.contracts.decision import Decision
 from haikud.contracts.envelope import Response
@@ -35,10 +37,10 @@ def read_history(
     return TaskHistory(plan, task, decision, attempts, log_file=log, evidence=evidence, told=told)
 
 
-def read_answers(store: Store, plan: Plan) -> list[tuple[Task, Response]]:
-    """The answers of all tasks of a plan, in its order. FileNotFoundError where one has none yet: our bug."""
+def read_answers(store: Store, tasks: Sequence[Task]) -> list[tuple[Task, Response]]:
+    """The answers of tasks, in their order. FileNotFoundError where one has none yet: our bug."""
     answers: list[tuple[Task, Response]] = []
-    for task in plan.tasks:
+    for task in tasks:
         path = store.layout.task(task.ref).response
         answer = read_model(path, Response)
         if answer is None:
@@ -47,11 +49,18 @@ def read_answers(store: Store, plan: Plan) -> list[tuple[Task, Response]]:
     return answers
 
 
-def read_costs(store: Store, plan: Plan) -> list[AgentCost]:
-    """What every task of a plan used, by model; and the main agent itself, where it has said so."""
+def read_costs(store: Store, plan: Plan, known: Mapping[str, TaskHistory] | None = None) -> list[AgentCost]:
+    """What every task of a plan used, by model; and the main agent itself, where it has said so.
+
+    `known`: by task id, those that need not be read.
+    """
     costs: list[AgentCost] = []
     told: list[EscalationTold] = []
     for task in plan.tasks:
+        if known and task.id in known:
+            costs += costs_of(task, known[task.id].attempts)
+            told += known[task.id].told
+            continue
         paths, decisions = store.layout.task(task.ref), store.decisions(task.ref)
         costs += costs_of(task, read_attempts(paths, decisions))
         told += read_told(paths, decisions[-1].escalation) if decisions else []

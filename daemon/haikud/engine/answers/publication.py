@@ -2,12 +2,16 @@
 
 The order is what makes it safe to be cut short anywhere and begun again: the task's response, its copy in responses/,
 the plan's where the plan is finished, and last the link's move to its final state, which is the mark that all is
-published. A response that exists is not built again. Readers may take their answer away at any time.
+published. A response that exists is not built again, but for one that is older than the decision: a cut left it without
+its own. Readers may take their answer away at any time.
+
+Nearly always decision and answers are written together (final_word.py). What is here does the rest, whatever that is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from haikud.contracts.base import utc_now
@@ -18,19 +22,12 @@ from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import is_final
 from haikud.engine.answers.history import read_answers, read_costs, read_history
 from haikud.engine.answers.responses import plan_response, task_response
+from haikud.engine.board import Published
 from haikud.engine.lost import decision_from_link
 from haikud.spool.durable import write_durably
 from haikud.spool.models import UnreadableFile, dump, read_model
-from haikud.spool.publish import publish_response, retract, retract_escalation, rotate_response
+from haikud.spool.publish import publish_response, publish_responses, retract, retract_escalation, rotate_response
 from haikud.spool.store import Store
-
-
-@dataclass(frozen=True)
-class Published:
-    """What was published of a task."""
-
-    response: Response
-    plan: Response | None  # where the task was the plan's last
 
 
 def publish_final(
@@ -49,36 +46,54 @@ def publish_final(
     layout = store.layout
     paths = layout.task(task.ref)
     response = _read_response(paths.response)
-    if response is None:
-        response = task_response(read_history(store, plan, task, decision, evidence), utc_now())
+    if response is None or response.timestamp < decision.at:
+        response = task_response(read_history(store, plan, task, decision, evidence), decision.at)
         write_durably(paths.response, dump(response))
-    retract_escalation(layout, task.ref)
-    if len(plan.tasks) > 1:
-        publish_response(layout, paths.response, f"{task.ref}.json")
-    whole = publish_plan(store, plan) if is_last else None
+    whole = _plan_answer(store, plan, decision.at) if is_last else None
+    publish_answer(store, plan, task, is_last=is_last)
     store.move_link(task.ref, decision.state, durable=True)
     return Published(response, whole)
 
 
+def publish_answer(store: Store, plan: Plan, task: Task, *, is_last: bool) -> None:
+    """Put a task's answer into responses/, and its plan's where it was the last; both lie durably in their folders."""
+    layout = store.layout
+    retract_escalation(layout, task.ref)
+    sources = {}
+    if len(plan.tasks) > 1:
+        sources[f"{task.ref}.json"] = layout.task(task.ref).response
+    if is_last:
+        sources[f"{plan.id}.json"] = layout.plan(plan.id).response
+    publish_responses(layout, sources)
+
+
 def publish_plan(store: Store, plan: Plan) -> Response:
     """Publish a plan whose tasks all have their responses."""
-    paths = store.layout.plan(plan.id)
-    response: Response | None
-    if paths.response.exists():
-        response = read_model(paths.response, Response)
-    else:
-        for task in plan.tasks:
-            if not store.layout.task(task.ref).response.exists():
-                _answer_anew(store, plan, task)
-        answers = read_answers(store, plan)
+    response = _plan_answer(store, plan)
+    publish_response(store.layout, store.layout.plan(plan.id).response, f"{plan.id}.json")
+    return response
+
+
+def _plan_answer(store: Store, plan: Plan, since: datetime | None = None) -> Response:
+    """A plan's answer, durable in its folder; one that is older than `since` is built again."""
+    path = store.layout.plan(plan.id).response
+    response = read_model(path, Response)
+    if response is None or (since is not None and response.timestamp < since):
+        answers = answers_of(store, plan, plan.tasks)
         if plan.answers_as_plan:
-            response = plan_response(plan, answers, read_costs(store, plan), utc_now())
+            response = plan_response(plan, answers, read_costs(store, plan), since or utc_now())
         else:
             response = answers[0][1]
-        write_durably(paths.response, dump(response))
-    publish_response(store.layout, paths.response, f"{plan.id}.json")
-    assert response is not None  # noqa: S101 - it exists or was just written
+        write_durably(path, dump(response))
     return response
+
+
+def answers_of(store: Store, plan: Plan, tasks: Sequence[Task]) -> list[tuple[Task, Response]]:
+    """The answers of finished tasks of a plan, from their folders. FileNotFoundError where one has none: our bug."""
+    for task in tasks:
+        if not store.layout.task(task.ref).response.exists():
+            _answer_anew(store, plan, task)
+    return read_answers(store, tasks)
 
 
 def _answer_anew(store: Store, plan: Plan, task: Task) -> None:

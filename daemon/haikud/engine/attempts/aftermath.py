@@ -25,7 +25,7 @@ from haikud.contracts.usage import UsageTotal
 from haikud.contracts.usage_journal import AttemptUsage
 from haikud.engine.attempts.accounting import close_account_of, revoke_token_of
 from haikud.engine.attempts.clearing import clear_attempt
-from haikud.engine.attempts.results import NO_USAGE, read_result
+from haikud.engine.attempts.results import NO_USAGE, AttemptRecord, read_result, record_of
 from haikud.engine.attempts.salvage import left_attached, salvage
 from haikud.engine.attempts.specs import build_workspace
 from haikud.engine.board import OpenTask
@@ -66,6 +66,7 @@ class Aftermath:
     owes_fresh: bool = False  # it was to begin a conversation anew, and did not come to that
     claim: int | None = None  # its descriptor, to be closed after settling
     result: Result | None = None  # that can be read
+    record: AttemptRecord | None = None  # made of it, where this was the task's first attempt
     is_durable: bool = False  # its runner has lived to say so: a result is not merely seen
     is_metered: bool = False  # its calls went through the gateway: `usage` is the journal's, and the day's sum has it
 
@@ -113,7 +114,9 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
             if found is None:
                 found = await engine.aside(examine, used=used)
             if entry.lost and end.kind is not EndKind.NOT_STARTED:
-                found = replace(found, ending=_lost(entry), usage=used.total if used else _used_as_shown(entry))
+                found = replace(
+                    found, ending=_lost(entry), usage=used.total if used else _used_as_shown(entry), record=None
+                )
             return replace(found, ended=ended, claim=claim)
         await asyncio.sleep(RETRY_SECONDS)
 
@@ -237,6 +240,7 @@ def _examine(
         evidence=evidence,
         owes_fresh=owes_fresh,
         result=result,
+        record=record_of(attempt, result, used, ending.outcome) if result is not None and attempt == 1 else None,
         is_durable=end.code == 0,
         is_metered=used is not None,
     )

@@ -102,20 +102,26 @@ def asked_about(attempts: Sequence[AttemptRecord]) -> list[str]:
     return sorted({name for intervention in caught for name in intervention.files})
 
 
+def record_of(
+    number: int, result: Result, journal: AttemptUsage | None, outcome: AttemptOutcome | None
+) -> AttemptRecord:
+    """The record of an attempt that left a result; `journal`: what it used, where it had a gateway. Pure."""
+    seconds = max(0.0, (result.ended_at - result.began_at).total_seconds())
+    if journal is not None:
+        return AttemptRecord(number, result, outcome, journal.total, journal.by_model, seconds)
+    return AttemptRecord(number, result, outcome, result.usage, result.usage_by_model, seconds)
+
+
 def _read_attempt(paths: TaskPaths, number: int, began: datetime | None, settled: Decision) -> AttemptRecord:
     try:
         result = read_result(paths.attempt(number))
     except UnreadableFile:
         result = None
-    if result is not None:
-        seconds = (result.ended_at - result.began_at).total_seconds()
-    else:
-        seconds = (settled.at - began).total_seconds() if began else 0.0
     journal = read_usage(paths.attempt(number))
+    if result is not None:
+        return record_of(number, result, journal, settled.outcome)
+    seconds = max(0.0, (settled.at - began).total_seconds() if began else 0.0)
     if journal is not None:
-        usage, by_model = journal.total, journal.by_model
-    elif result is not None:
-        usage, by_model = result.usage, result.usage_by_model
-    else:
-        usage, by_model = spent_by_transcript(paths.transcript, number)
-    return AttemptRecord(number, result, settled.outcome, usage, by_model, max(0.0, seconds))
+        return AttemptRecord(number, None, settled.outcome, journal.total, journal.by_model, seconds)
+    usage, by_model = spent_by_transcript(paths.transcript, number)
+    return AttemptRecord(number, None, settled.outcome, usage, by_model, seconds)

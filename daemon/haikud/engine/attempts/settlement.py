@@ -97,7 +97,9 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
     match following:
         case Finish(state, reason):
             token = ordered.token if ordered and state is TaskState.CANCELLED else None
-            await finish_task(engine, entry, state, reason, outcome=outcome, token=token, fresh=False)
+            await finish_task(
+                engine, entry, state, reason, record=aftermath.record, outcome=outcome, token=token, fresh=False
+            )
         case Retry(at, reason, failures, orphans, restarted):
             await engine.decide(
                 entry,
