@@ -93,6 +93,12 @@ async def run_daemon(
     with lock:
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
+
+        def on_end() -> None:
+            wake.set()
+            if engine.on_end is not None:
+                engine.on_end()
+
         engine = Engine(
             layout=layout,
             settings=settings,
@@ -100,7 +106,7 @@ async def run_daemon(
             spool_id=spool.spool_id,
             say=say,
             store=Store(layout),
-            launcher=_launcher(loop, wake.set, spool.spool_id, settings, say),
+            launcher=_launcher(loop, on_end, spool.spool_id, settings, say),
             trouble=Trouble(say, time.monotonic),
             queue=queue,
             day=day,

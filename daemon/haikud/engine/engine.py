@@ -77,6 +77,7 @@ class Engine:
     queue_since: datetime = field(default_factory=utc_now)  # when `queue` was written
     unread: set[str] = field(default_factory=set)  # plans that could not be read at the start
     supervisor: Supervisor = field(default_factory=Supervisor)
+    on_end: Callable[[], None] | None = None  # told at once that the launcher has ends, while rounds are done
     newcomers: Newcomers = field(default_factory=Newcomers)
     dress: Dress = Dress.PEOPLE  # how the gateway's lines of the log look
     reload_wanted: bool = False  # settings and roles are to be reread

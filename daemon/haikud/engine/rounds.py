@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from haikud.contracts.base import utc_now
 from haikud.contracts.states import TaskState
@@ -148,21 +149,27 @@ class Rounds:
     async def run(self) -> None:
         """Round after round, until told to end."""
         engine = self._engine
-        while True:
-            engine.wake.clear()
-            if not await self._round_unless_detached():
-                engine.say("detaching: running agents go on, the next start takes them up")
-                return
-            engine.supervisor.alive()
-            if self._is_over():
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds_to_sleep()):
-                    await engine.wake.wait()
+        detached = asyncio.ensure_future(engine.stopping.detached.wait())
+        engine.on_end = self._take_ends
+        try:
+            while True:
+                engine.wake.clear()
+                if not await self._round_unless(detached):
+                    engine.say("detaching: running agents go on, the next start takes them up")
+                    return
+                engine.supervisor.alive()
+                if self._is_over():
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._seconds_to_sleep()):
+                        await engine.wake.wait()
+        finally:
+            engine.on_end = None
+            detached.cancel()
+            await asyncio.gather(detached, return_exceptions=True)
 
-    async def _round_unless_detached(self) -> bool:
+    async def _round_unless(self, detached: asyncio.Future[Any]) -> bool:
         """One round; False where it was cut short by the order to detach. The write in hand is finished at the end."""
-        detached = asyncio.ensure_future(self._engine.stopping.detached.wait())
         working = asyncio.ensure_future(self._round())
         try:
             await asyncio.wait({detached, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,9 +178,9 @@ class Rounds:
             working.result()
             return True
         finally:
-            for task in (detached, working):
-                task.cancel()
-            await asyncio.gather(detached, working, return_exceptions=True)
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
 
     async def close(self) -> None:
         """Leave what is under way; say in status.json that we are gone."""
@@ -231,21 +238,24 @@ class Rounds:
             await step()
 
     def _see_ends(self) -> None:
+        self._engine.gateway.look()
+        self._take_ends()
+        for task in [one for one in self._aftermaths if one.done()]:
+            self._aftermaths.discard(task)
+            task.result()  # raises what was a bug of ours
+
+    def _take_ends(self) -> None:
+        """Begin to clear up after runners that have ended. Called at once, in the midst of a round that waits, too."""
         engine = self._engine
-        engine.gateway.look()
         for name, end in engine.launcher.poll().items():
             ref, _, number = name.rpartition(".")
             entry = engine.board.tasks.get(ref)
             if entry is not None and entry.state is TaskState.RUNNING and entry.decision.attempt == int(number):
                 self._look_after(entry, end)
-        for task in [one for one in self._aftermaths if one.done()]:
-            self._aftermaths.discard(task)
-            task.result()  # raises what was a bug of ours
 
     def _look_after(self, entry: OpenTask, end: End) -> None:
         async def follow() -> None:
             self._settled.append(await look_after(self._engine, entry, end))
-            self._engine.wake.set()
 
         task = asyncio.get_running_loop().create_task(follow(), name=f"aftermath of {entry.ref}")
         task.add_done_callback(lambda _: self._engine.wake.set())

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from haikud.sandbox.cgroups import is_populated
@@ -35,8 +36,8 @@ class Newcomers:
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int]] = {}  # pid -> inode, start in clock ticks since boot
 
-    def since(self, ticks: int) -> list[Seen]:
-        """The processes that started at `ticks` (clock ticks since boot) or later."""
+    def since(self, ticks: int, but: AbstractSet[tuple[int, int]] = frozenset()) -> list[Seen]:
+        """The processes that started at `ticks` (clock ticks since boot) or later; of `but` none is looked at again."""
         known, there, found = self._known, dict[str, tuple[int, int]](), list[Seen]()
         with os.scandir("/proc") as listing:
             for entry in listing:
@@ -44,7 +45,7 @@ class Newcomers:
                 before = known.get(name)
                 if before is not None and before[0] == entry.inode():
                     there[name] = before
-                    if before[1] < ticks:
+                    if before[1] < ticks or (int(name), before[1]) in but:
                         continue
                 seen = look_at(int(name)) if name.isdigit() else None
                 if seen is None:
@@ -63,13 +64,14 @@ class Newcomers:
         False is no proof of the contrary, nor for one of which that is not known (None): then `trees.end_tree` looks
         at everybody.
         """
-        mine = os.getpid()
         if since is None:
             return False
+        met: set[tuple[int, int]] = set()
         for _ in range(LOOKS):
-            for seen in self.since(since):
-                if seen.pid != mine and seen.alive and (carries_marker(seen.pid, marker) or belongs(seen)):
+            for seen in self.since(since, met):
+                if seen.alive and seen.pid != os.getpid() and (carries_marker(seen.pid, marker) or belongs(seen)):
                     return False
+                met.add(seen.key)
             if any(is_populated(folder) for folder in cgroups):
                 return False
         return True

@@ -31,7 +31,9 @@ class Dress(StrEnum):
 def write_line(dress: Dress, level: str, text: str) -> None:
     """Write one line. `level`: info, warning or error."""
     text = active_masker().text(text)
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
+    line = " ".join(text.splitlines())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{_dressed(dress, level, line)}\n")
         sys.stderr.flush()

@@ -42,7 +42,7 @@ _MEMORY_BYTES = 33_554_432
 
 @dataclass
 class Machine:
-    """Looks at the machine for one engine."""
+    """Looks at the machine for one engine, in every round; what is looked at then is looked at once a second."""
 
     engine: Engine
     _look_at: float = 0.0  # monotonic seconds
@@ -51,17 +51,16 @@ class Machine:
     async def look(self) -> None:
         """Examine what is due, and let the log be told. Cheap when nothing is wrong: one statvfs a second."""
         engine, trouble = self.engine, self.engine.trouble
-        layout, least = engine.layout, max(engine.settings.min_free_bytes, WRITTEN_BYTES)
-        now = engine.clock()
+        layout, least, now = engine.layout, max(engine.settings.min_free_bytes, WRITTEN_BYTES), engine.clock()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             for kind, seen in look_at_filesystem(layout.root, least).items():
                 if not trouble.lasts(kind):
                     trouble.found(kind, seen, doing="taking work")
+            self._look_at_the_clock()
         for kind in trouble.to_examine():
             room = with_margin(least) if trouble.lasts(kind) else least
             trouble.found(kind, await engine.write(examine, kind, layout, room))
-        self._look_at_the_clock()
         trouble.tell()
 
     def _look_at_the_clock(self) -> None:

@@ -223,6 +223,8 @@ class Trouble:
 
     def tell(self) -> None:
         """Say what has begun, what has ended, and what still lasts. Only in the loop's thread."""
+        if not (self._steps or self._machine or self._over):
+            return
         now = self._clock()
         for doing, step in list(self._steps.items()):
             if step.ends_at is None and step.seen_at + FORGET_SECONDS + RETRY_SECONDS < now and not self.holds_work:
