@@ -7,7 +7,9 @@ each), on one daemon that may run them all. A scripted Messages API on loopback 
 until all wait, and for a second before each further one. Memory is looked at while all wait: `private` is what the
 kernel says that no other process has (smaps_rollup), `in all` the sum of PSS, in which each shared page counts once, of
 the daemon, its forkserver, its gateway and all runners. A timer in the daemon's own loop, put there by the benchmark
-alone, says a hundred times a second how much later than due it was called. `turns when half are done` shows whether
+alone, says a hundred times a second how much later than due it was called; `processor given`
+is the same without the time that the daemon was ready to run and others had the processors (schedstat), which on a busy
+machine is nearly all of it. `turns when half are done` shows whether
 some agents are served at the cost of others.
 
 What it does not show: agents that run tools or tests (each of those is a process), long conversations, TLS to the real
@@ -53,14 +55,18 @@ if "haikud.interfaces" in sys.orig_argv and "run" in sys.orig_argv:
 
     run = asyncio.run
 
+    def queued():
+        with open("/proc/thread-self/schedstat") as told:
+            return int(told.read().split()[1]) / 1e9
+
     def probed(main, **more):
         async def tick():
             with open({file!r}, "wb") as kept:
                 while True:
-                    due = time.monotonic() + 0.01
+                    due, waited = time.monotonic() + 0.01, queued()
                     await asyncio.sleep(0.01)
                     now = time.monotonic()
-                    kept.write(struct.pack("dd", now, max(0.0, now - due)))
+                    kept.write(struct.pack("ddd", now, max(0.0, now - due), queued() - waited))
 
         async def both():
             ticking = asyncio.create_task(tick())
@@ -179,16 +185,19 @@ def _pss(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-def delays(file: Path, since: float, until: float) -> list[float]:
-    """How late the daemon's loop was in that time, in milliseconds."""
+def delays(file: Path, since: float, until: float) -> list[tuple[float, float]]:
+    """How late the daemon's loop was in that time, and how much of that was no wait for a processor; milliseconds."""
     data = file.read_bytes()
-    whole = data[: len(data) // 16 * 16]
-    return [late * 1000 for at, late in struct.iter_unpack("dd", whole) if since <= at <= until] or [0.0]
+    looks = struct.iter_unpack("ddd", data[: len(data) // 24 * 24])
+    found = [(late * 1000, max(0.0, late - queued) * 1000) for at, late, queued in looks if since <= at <= until]
+    return found or [(0.0, 0.0)]
 
 
 def rows_of(seen: Seen, lags: Path, agents: int) -> list[Row]:
     """What is told."""
-    late, resting = delays(lags, seen.began, seen.ended), delays(lags, seen.all_wait + 1.0, seen.all_wait + 6.0)
+    looks = delays(lags, seen.began, seen.ended)
+    late, own = [late for late, _ in looks], [own for _, own in looks]
+    resting = [late for late, _ in delays(lags, seen.all_wait + 1.0, seen.all_wait + 1.0 + REST_SECONDS)]
     note = f"{agents} agents, scripted API"
     turns = f"{min(seen.turns)} to {max(seen.turns)}"
     return [
@@ -201,6 +210,7 @@ def rows_of(seen: Seen, lags: Path, agents: int) -> list[Row]:
             "loop delay p50", percentile(late, 0.5), "ms", f"{len(late)} looks from the first rename to the last answer"
         ),
         Row("loop delay p99", percentile(late, 0.99), "ms", f"at most {max(late):.0f} ms"),
+        Row("loop delay p99, processor given", percentile(own, 0.99), "ms", f"at most {max(own):.0f} ms"),
         Row("loop delay p99 at rest", percentile(resting, 0.99), "ms", "while all wait"),
         Row("an agent at rest", seen.cpu["runner"], "ms of CPU a second", f"{seen.wakes:.2f} wake-ups a second"),
         Row("the daemon meanwhile", seen.cpu["daemon"], "ms of CPU a second", "the look of the probe included"),
