@@ -2,10 +2,11 @@
 
 Run, at the top of a checkout: python -m benchmarks.first_request [--rounds 15] [--json FILE]
 
-Three ways in turns, against one scripted Messages API on loopback: a real daemon whose runners are forked, one whose
-runners are executed, and, for comparison, a fresh Python that imports `anthropic` and sends one request. The daemons'
-requests go through their gateways. Each round's answer is waited for before the next begins, so the daemons idle.
-Memory is what the kernel calls private (smaps_rollup) of a runner whose agent waits for its first answer.
+Four ways in turns, against one scripted Messages API on loopback: a real daemon whose runners are forked, with a
+worktree and in a role with `workspace: none`; one whose runners are executed; and, for comparison, a fresh Python that
+imports `anthropic` and sends one request. The daemons' requests go through their gateways. Each round's answer is
+waited for before the next begins, so the daemons idle. Memory is what the kernel calls private (smaps_rollup) of a
+runner whose agent waits for its first answer.
 
 What it does not show: a busy machine, a large repository (git's worktree is part of the way), the real API's network.
 """
@@ -34,6 +35,9 @@ client = anthropic.Anthropic(api_key="sk-ant-scripted-1", base_url=sys.argv[1], 
 client.messages.create(model="claude-haiku-5-5", max_tokens=16, messages=[{"role": "user", "content": "Hi"}])
 """
 
+BARE_ROLE = "without-git"
+ROLE = f"---\nname: {BARE_ROLE}\ndescription: Works in an empty folder.\nworkspace: none\n---\nDo the task.\n"
+
 
 @dataclass
 class Figures:
@@ -58,20 +62,21 @@ def house_of(folder: Path, launcher: str, api: ScriptedApi) -> House:
     """A daemon that is ready to fork or to execute; its gateway runs."""
     environment = {"ANTHROPIC_API_KEY": "sk-ant-scripted-1", "ANTHROPIC_BASE_URL": api.base_url}
     house = ready_house(folder, {"launcher": launcher}, environment)
+    (house.roles / f"{BARE_ROLE}.md").write_text(ROLE, encoding="utf-8")
     house.request("first", title="Warm up")
     house.response("first")
     return house
 
 
-def by_house(house: House, api: ScriptedApi, number: int, figures: Figures) -> None:
+def by_house(house: House, api: ScriptedApi, name: str, figures: Figures, role: str | None = None) -> None:
     """One round."""
     before = len(api.journal)
     began = time.monotonic()
-    house.request(f"t{number}", title=f"Task {number}")
+    house.request(name, title=f"Task {name}", **({"role": role} if role else {}))
     wait_until(lambda: len(api.journal) > before, seconds=60, what="the request", pause=0.0005)
     figures.seconds.append(time.monotonic() - began)
-    figures.private.append(private_megabytes(house.runner_pid(f"t{number}")))
-    house.response(f"t{number}")
+    figures.private.append(private_megabytes(house.runner_pid(name)))
+    house.response(name)
 
 
 def by_hand(api: ScriptedApi, figures: Figures) -> None:
@@ -89,7 +94,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    forked, executed, bare = Figures(), Figures(), Figures()
+    forked, without_git, executed, bare = Figures(), Figures(), Figures(), Figures()
     slow = {**DONE, "fault": {"kind": "delay", "delay_seconds": 0.5}}
     with (
         tempfile.TemporaryDirectory(prefix="haikud-first-") as place,
@@ -98,15 +103,17 @@ def main() -> None:
         houses = [house_of(Path(place) / launcher, launcher, api) for launcher in ("forkserver", "subprocess")]
         try:
             for number in range(options.rounds):
-                by_house(houses[0], api, number, forked)
-                by_house(houses[1], api, number, executed)
+                by_house(houses[0], api, f"t{number}", forked)
+                by_house(houses[0], api, f"n{number}", without_git, BARE_ROLE)
+                by_house(houses[1], api, f"t{number}", executed)
                 by_hand(api, bare)
         finally:
             for house in houses:
                 house.close()
     middle = statistics.median(bare.seconds)
-    rows = forked.rows("forked runner", middle) + executed.rows("executed runner", middle)
-    finish("first_request", rows + bare.rows("bare Python that imports anthropic", middle), options.json)
+    rows = forked.rows("forked runner", middle) + without_git.rows("forked runner, no worktree", middle)
+    rows += executed.rows("executed runner", middle) + bare.rows("bare Python that imports anthropic", middle)
+    finish("first_request", rows, options.json)
 
 
 if __name__ == "__main__":
