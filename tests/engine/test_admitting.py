@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.engines import made_engine
+from tests.support.repository import make_repository
 
 from haikud.contracts.settings import Settings
 from haikud.engine.attempts.role_lookup import RoleLookup
@@ -19,6 +20,8 @@ from haikud.engine.drops.intake import Intake
 from haikud.spool import batch
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
+from haikud.workspace import looks
+from haikud.workspace.git import AsksGit, Git, no_git
 
 ROLE = "---\nname: noop\ndescription: A role of the tests.\ncommand: ['true']\nworkspace: none\n---\nNothing.\n"
 
@@ -139,6 +142,28 @@ async def test_ids_made_from_names_make_way_within_a_group(door: Door):
     door.drop("a+b.json")
     await door.take_in()
     assert door.names("plans") == ["a-b", "a-b-2", "a-b-3"]
+
+
+async def test_where_git_was_asked_a_moment_ago_it_is_not_asked_again(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(looks, "SHARE", 0.0001)
+    where = {"repository": str(make_repository(tmp_path / "project")), "role": "parallel-task-executor"}
+    door.drop("x0.json", task_id="x0", **where)
+    await door.take_in()
+    assert door.names("plans") == ["x0"]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a thread of its own")
+
+    monkeypatch.setattr(type(door.engine), "aside", refuse)
+    for number in range(1, 4):
+        door.drop(f"x{number}.json", task_id=f"x{number}", **where)
+    await door.take_in()
+    assert door.names("plans") == ["x0", "x1", "x2", "x3"]
+    with no_git(), pytest.raises(AsksGit):
+        Git(None, cwd=str(tmp_path)).run("version")
+    assert Git(None, cwd=str(tmp_path)).run("version")
 
 
 async def test_names_that_are_not_durable_are_given_back(door: Door, monkeypatch: pytest.MonkeyPatch):

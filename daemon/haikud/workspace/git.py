@@ -13,7 +13,9 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,23 @@ class GitKilled(GitError):  # noqa: N818 - says what is the case
     """git died of a signal, so it said neither yes nor no: the same command may succeed. Nobody was told to end it."""
 
     code = "GIT_KILLED"
+
+
+class AsksGit(Exception):  # noqa: N818 - says what is the case
+    """Git would have to be started where nobody may wait for it."""
+
+
+_here = threading.local()
+
+
+@contextmanager
+def no_git() -> Iterator[None]:
+    """In here, on this thread, git is not started: AsksGit is raised, which is no WorkspaceError."""
+    _here.is_forbidden = True
+    try:
+        yield
+    finally:
+        _here.is_forbidden = False
 
 
 @dataclass(frozen=True)
@@ -151,8 +170,10 @@ class Git:
         """Run it and return everything. GitError where its exit code is not in `ok` (None: any will do).
 
         GitKilled where it died of a signal, whatever `ok` says: that is no answer to take for a no.
-        `settings` are further `NAME=VALUE` for this call, `env` further variables.
+        `settings` are further `NAME=VALUE` for this call, `env` further variables. AsksGit within `no_git`.
         """
+        if getattr(_here, "is_forbidden", False):
+            raise AsksGit
         argv = [part for setting in (*_SAFE_SETTINGS, *settings) for part in ("-c", setting)]
         if self.git_dir is not None:
             argv.append(f"--git-dir={self.git_dir}")

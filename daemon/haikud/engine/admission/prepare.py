@@ -61,15 +61,13 @@ def prepare_plan(
     now: datetime,
     catalogue: Mapping[str, RoleFile],
     is_taken: Callable[[str], bool],
-    ask_git: bool = True,
 ) -> Plan:
     """The plan that a dropped file asks for. Raises `Rejected`, and nothing else for any input.
 
-    With `ask_git` False it raises `AsksGit` where git would have to be asked: then it takes a millisecond.
-
     `name` is the file's name as dropped, `token` that of the taken file, `catalogue` what `find_roles` returned.
     `is_taken` tells whether a plan id is used: an id made from the file's stem avoids those; a stated id is not
-    checked here (the daemon compares contents). Waits for git: not for the event loop.
+    checked here (the daemon compares contents). Waits for git: not for the event loop (or `AsksGit` within
+    `no_git`).
     """
     document = _document(data, name, settings, is_taken)
     identity = identify(document, name, is_taken)
@@ -91,8 +89,7 @@ def prepare_plan(
     )
     if trouble:
         draft.notes.warn(f"the templates cannot be used: {trouble.found}")
-    repositories = Repositories(settings, spool_root, draft.notes, ask_git=ask_git)
-    tasks = _Preparation(draft, identity, settings, spool_root, catalogue, repositories).tasks()
+    tasks = _Preparation(draft, identity, settings, spool_root, catalogue).tasks()
     if draft.notes.faults:
         raise _rejected(draft.notes.faults, name, identity, draft.shape, left_out=draft.notes.left_out)
     kinds = sorted({span.kind for span in active_masker().spans(data)})
@@ -207,14 +204,13 @@ class _Preparation:
         settings: Settings,
         spool_root: Path,
         catalogue: Mapping[str, RoleFile],
-        repositories: Repositories,
     ) -> None:
         self._draft = draft
         self._notes = draft.notes
         self._identity = identity
         self._settings = settings
         self._catalogue = catalogue
-        self._repositories = repositories
+        self._repositories = Repositories(settings, spool_root, draft.notes)
         self._spool_root = spool_root
         self._closed: set[str] = set()  # tasks whose answer has no fields but those that every answer has
         self._absent: dict[str, dict[str, str]] = {}  # task id -> fields without a value

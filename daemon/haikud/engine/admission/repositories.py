@@ -46,18 +46,13 @@ class Candidate:
     origin: str  # request, settings or spool
 
 
-class AsksGit(Exception):  # noqa: N818 - reads as what it is
-    """Git would have to be asked, where nobody may wait for it."""
-
-
 class Repositories:
-    """The repositories of one request, each inspected once. Raises AsksGit instead where `ask_git` is False."""
+    """The repositories of one request, each inspected once."""
 
-    def __init__(self, settings: Settings, spool_root: Path, notes: Notes, *, ask_git: bool = True) -> None:
+    def __init__(self, settings: Settings, spool_root: Path, notes: Notes) -> None:
         self._settings = settings
         self._spool_root = spool_root
         self._notes = notes
-        self._ask_git = ask_git
         self._inspected: dict[tuple[str, str | None], RepositoryFacts | None] = {}
         self._roles: dict[str, Mapping[str, RoleFile]] = {}
 
@@ -103,8 +98,6 @@ class Repositories:
         return self._roles[facts.base_sha]
 
     def _candidate(self, stated: Stated | None, body_pointer: str) -> Candidate:
-        if not self._ask_git:
-            raise AsksGit
         if stated is not None:
             return Candidate(stated.text, stated.pointer, "request")
         where = f"{body_pointer}/repository"

@@ -1,8 +1,8 @@
 """Admitting the first of the waiting requests together: one hop to the writing thread, one batch, two rounds of fsyncs.
 
-The first ones, as far as it goes: each must have a plan already, or be small and ask git nothing, so that its plan is
-made here in a millisecond. The first for which that is not so ends the group; it is taken in by itself. The batch also
-makes the taken names durable, then the taken files are unlinked.
+The first ones, as far as it goes: each must have a plan already, or be small and need no process of git's (what git has
+said a moment ago is known), so that its plan is made here in a millisecond. The first for which that is not so ends the
+group; it is taken in by itself. The batch also makes the taken names durable, then the taken files are unlinked.
 
 Where the batch fails, each is tried by itself: one that cannot be admitted keeps nobody out. Fails with OSError where
 none can be, and with RoleError.
@@ -20,7 +20,6 @@ from haikud.contracts.plan import Plan
 from haikud.contracts.tombstone import Tombstone
 from haikud.engine.admission.prepare import first_decisions, prepare_plan
 from haikud.engine.admission.rejection import Rejected
-from haikud.engine.admission.repositories import AsksGit
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.engine import Engine
 from haikud.engine.machine.faults import FOR_ALL, kind_of
@@ -32,6 +31,7 @@ from haikud.spool.models import UnreadableFile, read_model
 from haikud.spool.publish import retract_rejection
 from haikud.spool.store import Admission, Store
 from haikud.spool.taken import OddEntry, Taken
+from haikud.workspace.git import AsksGit, no_git
 
 SMALL_BYTES = 16 * 1024
 """A JSON request up to here is parsed and checked where the others are written; YAML takes a hundred times as long."""
@@ -93,8 +93,6 @@ def plan_from(
     data: bytes,
     catalogue: Mapping[str, RoleFile],
     used: Container[str] = (),
-    *,
-    ask_git: bool = True,
 ) -> Plan:
     """The plan that a request asks for. `used`: ids that are not in the store yet. Raises as `prepare_plan` does."""
     store = engine.store
@@ -107,7 +105,6 @@ def plan_from(
         now=utc_now(),
         catalogue=catalogue,
         is_taken=lambda plan_id: plan_id in used or store.has_plan(plan_id) or store.is_pruned(plan_id),
-        ask_git=ask_git,
     )
 
 
@@ -127,7 +124,8 @@ def _group(
             if catalogue is None:
                 catalogue = roles.catalogue()
             try:
-                plan = plan_from(engine, taken, taken.data, catalogue, found, ask_git=False)
+                with no_git():
+                    plan = plan_from(engine, taken, taken.data, catalogue, found)
             except (AsksGit, Rejected):
                 break
         if plan is None or plan.id in found or use_of_id(engine.store, plan.id) is not None:
