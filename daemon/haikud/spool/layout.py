@@ -221,57 +221,57 @@ class SpoolLayout:
 
     root: Path
 
-    @property
+    @cached_property  # asked for at every step of every plan
     def format_file(self) -> Path:
         """FORMAT."""
         return self.root / "FORMAT"
 
-    @property
+    @cached_property
     def lock_file(self) -> Path:
         """flock: one daemon per spool."""
         return self.root / "daemon.lock"
 
-    @property
+    @cached_property
     def status_file(self) -> Path:
         """The live picture."""
         return self.root / "status.json"
 
-    @property
+    @cached_property
     def status_reserve(self) -> Path:
         """Room for status.json on a full disk."""
         return self.root / ".status.reserve"
 
-    @property
+    @cached_property
     def queue_file(self) -> Path:
         """Whether the queue as a whole is paused."""
         return self.root / "queue.json"
 
-    @property
+    @cached_property
     def day_spend_file(self) -> Path:
         """What was spent today."""
         return self.root / "day-spend.json"
 
-    @property
+    @cached_property
     def role_history_file(self) -> Path:
         """What the last finished tasks of each role took."""
         return self.root / "role-history.json"
 
-    @property
+    @cached_property
     def incoming(self) -> Path:
         """Requests are dropped here."""
         return self.root / "incoming"
 
-    @property
+    @cached_property
     def guidance(self) -> Path:
         """Answers to escalations are dropped here."""
         return self.root / "guidance"
 
-    @property
+    @cached_property
     def control(self) -> Path:
         """Commands are dropped here."""
         return self.root / "control"
 
-    @property
+    @cached_property
     def rejected(self) -> Path:
         """What was set aside, with reasons."""
         return self.root / "rejected"
@@ -281,7 +281,7 @@ class SpoolLayout:
         """One folder per admitted plan."""
         return self.root / "plans"
 
-    @property
+    @cached_property
     def pruned(self) -> Path:
         """Tombstones of pruned plans."""
         return self.plans / ".pruned"
@@ -296,17 +296,17 @@ class SpoolLayout:
         """Answers, for the requester to read and take away."""
         return self.root / "responses"
 
-    @property
+    @cached_property
     def escalations(self) -> Path:
         """Open questions."""
         return self.root / "escalations"
 
-    @property
+    @cached_property
     def issues(self) -> Path:
         """The local issue tracker."""
         return self.root / "issues"
 
-    @property
+    @cached_property
     def gateway(self) -> GatewayPaths:
         """gateway/."""
         return GatewayPaths(self.root / "gateway")
