@@ -3,9 +3,10 @@
 Run, at the top of a checkout: python -m benchmarks.idle [--seconds 20] [--polling] [--json FILE]
 
 Starts a real daemon with the shipped settings on an empty spool, lets it settle, and looks twenty times a second at
-every thread of it and of its children (the forkserver): when one has run since the last look, that is a wake-up; looks
-in a row are one. The only timer of an idle daemon is `rescan_seconds`, so there should be one wake-up each time.
-Processor time is the scheduler's, in nanoseconds. `--polling` uses the watcher for filesystems without events.
+every thread of it and of its children (the forkserver, runners forked ahead of need): when one has run since the last
+look, that is a wake-up; looks in a row are one. The only timer of an idle daemon is `rescan_seconds`, so there should
+be one wake-up each time. Processor time is the scheduler's, in nanoseconds. `--polling` uses the watcher for
+filesystems without events.
 
 What it does not show: a spool with a long history or many open tasks, runners (each is a process of its own), a gateway
 (one starts with the first agent that needs it), and memory after days of work.
@@ -65,8 +66,10 @@ def family(house: House) -> list[Seen]:
     daemon = psutil.Process(house.process.pid)
     found = [Seen("daemon", daemon.pid)]
     for child in daemon.children(recursive=True):
-        words = " ".join(child.cmdline())
-        found.append(Seen(next((name for name in ("forkserver", "gateway") if name in words), "child"), child.pid))
+        name = child.name().removeprefix("haikud-")  # the kernel cuts it after fifteen letters
+        name = "forkserver" if "forkserver".startswith(name) else name
+        alike = sum(one.name.startswith(name) for one in found)
+        found.append(Seen(f"{name} {alike + 1}" if alike else name, child.pid))
     return found
 
 
