@@ -80,8 +80,8 @@ def commit_leftovers(
         ran = git.ask("commit-tree", tree, "-p", head, "-F", "-", stdin=text.encode(), env=_identity(identity))
         commit = ran.text.strip()
         git.run("update-ref", "-m", "haikud: left by the agent", f"refs/heads/{order.branch}", commit, head)
-        sync_branch(order, head, left.changed)
-        return commit
+    sync_branch(order, head, left.changed)
+    return commit
 
 
 def merge_dependencies(

@@ -85,14 +85,16 @@ def attach_private_git(
     warnings = harvest(order, settings).warnings if was_attached else []
     owner = expect_owner(order)
     own_git, entry = check_worktree(order, owner), expect_entry(order)
+    # The branch, its index and the agent's git folder are this task's alone: with many files they take long, and others
+    # need not wait for them.
     if not index_is_right:
-        _refresh_index(own_git, order)  # no other process writes there: it needs no lock
+        _refresh_index(own_git, order)
+    tip = _tip(order)
+    owner = _after_power_cut(order, owner)
+    warnings.extend(_tell_of_emptied(owner))
+    private_folder.build(order, entry, tip, list(exclude), settings)
     with repository_lock(order.git_common_dir):
         check_worktree(order, owner)
-        tip = _tip(order)
-        owner = _after_power_cut(order, owner)
-        warnings.extend(_tell_of_emptied(owner))
-        private_folder.build(order, entry, tip, list(exclude), settings)
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
         now = {"boot_id": boot_id(), "index": _state_of(entry / "index")}
         update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
@@ -123,13 +125,15 @@ def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -
                     update_owner(order, owner, detached=True)
                     raise
                 warnings.append(_set_aside_damaged(order, error))
-        _put_back(order, owner, warnings)
-        owner = _after_power_cut(order, owner)
-        tip = _tip(order)
-        if owner.attached_tip not in {None, tip}:
-            sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
+    # Without the lock: an index of many files takes long, and nobody else's work is touched.
+    _put_back(order, owner, warnings)
+    owner = _after_power_cut(order, owner)
+    tip = _tip(order)
+    if owner.attached_tip not in {None, tip}:
+        sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
+    with repository_lock(order.git_common_dir):
         update_owner(order, owner, attached_tip=None, detached=False, index=None)
-        return Harvest(tip, warnings)
+    return Harvest(tip, warnings)
 
 
 def is_attached(order: WorkspaceOrder) -> bool:
@@ -145,9 +149,9 @@ def detach_private_git(order: WorkspaceOrder, settings: RepositorySettings | Non
     is not.
     """
     warnings = _remove_traps(order)
+    _put_back(order, expect_owner(order), warnings)
     with repository_lock(order.git_common_dir):
         owner = expect_owner(order)
-        _put_back(order, owner, warnings)
         if owner.for_tests:
             _forget_tests(order, owner, warnings, settings)
         else:
@@ -374,13 +378,15 @@ def _state_of(index: Path) -> str | None:
 
 
 def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
-    """Make the index agree with the branch; what it knows about unchanged files is kept, so this is quick."""
+    """Make the index agree with the branch; what it knows about unchanged files is kept.
+
+    What it does not know of the others whoever looks next finds out: that need not be a look of its own at every file.
+    """
     clear_entry_locks(Path(str(git.git_dir)))
     read = ("read-tree", "--reset", f"refs/heads/{order.branch}")
     if git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
         remove_entry(Path(str(git.git_dir)) / "index")  # damaged; all that is in it can be had again
         git.run(*read, timeout=WRITE_SECONDS)
-    git.ask("update-index", "-q", "--refresh", "--ignore-submodules", ok=(0, 1), timeout=WRITE_SECONDS)
 
 
 def _point_git_file(order: WorkspaceOrder, text: bytes) -> None:
