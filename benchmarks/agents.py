@@ -240,7 +240,11 @@ def main() -> None:
     wait = {"kind": "delay", "delay_seconds": options.wait}
     short = {"kind": "delay", "delay_seconds": SECONDS_A_TURN}
     go_on = {"tools": [{"name": "report_progress", "input": {"percent": 50, "message": "waiting"}}]}
-    steps = [{**go_on, "fault": wait}, *[{**go_on, "fault": short}] * (options.turns - 2), {**DONE, "fault": short}]
+    steps: list[dict[str, Any]] = [
+        {**go_on, "fault": wait},
+        *[{**go_on, "fault": short}] * (options.turns - 2),
+        {**DONE, "fault": short},
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="haikud-agents-") as place,
         ScriptedApi(parse_scenario(scenario(conversation(*steps)))) as api,

@@ -42,13 +42,13 @@ class Step:
 
 
 STEPS = (
-    Step("dispatch", ["--rounds", "200"], ["--rounds", "10"]),
-    Step("burst", ["--plans", "1000", "--ordinary", "100"], ["--plans", "50", "--ordinary", "5", "--turns", "1"], 360),
-    Step("first_request", ["--rounds", "15"], ["--rounds", "2"]),
+    Step("dispatch", ["--rounds", "150"], ["--rounds", "10"]),
+    Step("burst", ["--plans", "1000", "--ordinary", "60"], ["--plans", "50", "--ordinary", "5", "--turns", "1"], 360),
+    Step("first_request", ["--rounds", "10"], ["--rounds", "2"]),
     Step("agents", [], ["--agents", "4", "--wait", "10", "--turns", "2"]),
     Step("queued", [], ["--tasks", "200", "--turns", "1", "--plans", "2", "--take-in", "50"]),
     Step("history", [], ["--finished", "1000", "--queued", "200", "--turns", "1", "--plans", "2"]),
-    Step("restart", ["--tasks-per-plan", "1", "--runs", "3"], ["--tasks", "300", "--runs", "1"]),
+    Step("restart", ["--tasks-per-plan", "1", "--runs", "2"], ["--tasks", "300", "--runs", "1"]),
     Step("idle", ["--seconds", "20"], ["--seconds", "6"]),
     Step("worktrees", ["--only", "haikud"], ["--files", "2000", "--only", "haikud"]),
     Step("gateway", ["--calls", "200"], ["--calls", "10"], extra=True),
