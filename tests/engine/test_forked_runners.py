@@ -249,3 +249,24 @@ async def test_a_spare_of_old_code_executes_the_new_one_and_is_replaced_with_its
     assert await spared.ended() == End(EndKind.EXITED, 9)
     await until(lambda: not Path(f"/proc/{first}").exists())
     assert not is_there(spares[1])
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_beyond_the_spares_a_start_waits_for_the_next_one_or_does_without(
+    spared: Yard, monkeypatch: pytest.MonkeyPatch, answers: bool
+):
+    monkeypatch.setattr("haikud.engine.launchers.forkserver.ANSWER_SECONDS", 20.0 if answers else 0.3)
+    server = spared.server.pid
+    assert server is not None
+    if not answers:
+        os.kill(server, signal.SIGSTOP)
+    orders = [replace(spared.order(), attempt=number) for number in range(2, 7)]
+    orders = [replace(order, folder=spared.folder.with_name(f"attempt-{order.attempt}")) for order in orders]
+    for order in orders:
+        order.folder.mkdir()
+    parents = [parent_of(spared.launcher.start(order).pid) for order in orders]
+    assert parents == ([server] * 5 if answers else [server] * 2 + [os.getpid()] * 3)
+    for order in orders:
+        await until((order.folder / "seen.json").exists)
+        spared.launcher.terminate(order.name, force=True)
+    await until(lambda: len(spared.ends) == 5)

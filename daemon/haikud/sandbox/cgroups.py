@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _PREFIX = "haikud-"
@@ -121,8 +122,9 @@ def remove_cgroup(folder: Path) -> None:
             Path(place).rmdir()
 
 
+@cache
 def _mount() -> tuple[str, Path] | None:
-    """The cgroup v2 filesystem: which part of the hierarchy is mounted, and where."""
+    """The cgroup v2 filesystem: which part of the hierarchy is mounted, and where. Looked for once in a process."""
     try:
         with open("/proc/self/mountinfo", "rb") as stream:  # noqa: PTH123 - for every attempt
             table = stream.read()

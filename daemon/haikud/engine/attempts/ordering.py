@@ -1,8 +1,8 @@
-"""The order for one attempt on disk: its folder, spec.json and what belongs to it, durable with the decision to run it.
+"""The order for one attempt on disk: its folder and spec.json, durable with the decision to run it, and the rest.
 
-All of it goes into the batch of that decision, so that the whole takes two rounds of fsyncs. In a new folder, of which
-nobody knows before the decision names the attempt, files get their names at once; where a try before this one has left
-the folder, they are replaced. Reads only what nobody in memory knows: earlier decisions and attempts, where there were
+It goes into the batch of that decision, so that the whole takes two rounds of fsyncs. In a new folder, of which nobody
+knows before the decision names the attempt, spec.json gets its name at once; where a try before this one has left the
+folder, it is replaced. Reads only what nobody in memory knows: earlier decisions and attempts, where there were
 any, and the answers of dependencies. Runs on the writing thread.
 """
 
@@ -24,7 +24,7 @@ from haikud.engine.attempts.results import asked_about, read_attempts, used_so_f
 from haikud.engine.attempts.specs import Order, build_assignment, build_spec
 from haikud.engine.gateway.tokens import write_token
 from haikud.spool.batch import Batch
-from haikud.spool.durable import make_folder, remove_if_there
+from haikud.spool.durable import make_folder, remove_if_there, write_quickly
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.models import dump_as_is, read_model
 from haikud.spool.store import Store
@@ -72,15 +72,12 @@ class Preparation:
             sandbox=self.sandbox,
         )
         paths = task_paths.attempt(order.attempt)
-        files = {
-            paths.spec: dump_as_is(build_spec(order)),
-            paths.assignment: dump_as_is(build_assignment(self.task)),
-        }
-        if self.task.dependencies:
-            files[paths.dependencies] = dependency_answers(self.store, self.plan, self.task)
         write = batch.write_ahead if _made(batch, paths) else batch.write
-        for path, data in files.items():
-            write(path, data)
+        write(paths.spec, dump_as_is(build_spec(order)))
+        # Derived, and read by this attempt alone, which no power cut leaves alive.
+        write_quickly(paths.assignment, dump_as_is(build_assignment(self.task)))
+        if self.task.dependencies:
+            write_quickly(paths.dependencies, dependency_answers(self.store, self.plan, self.task))
         if self.token is not None:
             write_token(self.store.layout.gateway, self.token)
 

@@ -7,7 +7,8 @@ its claim tells. Runners live on whatever becomes of it, but only it knows with 
 Some runners it forks ahead of need. Such a spare takes its order from us over a socket of its own, and gives no answer:
 what was sent is with it, whose pidfd we have. As many as were used are asked for anew.
 
-No method waits for long but `fork` without a spare, and that not for more than ANSWER_SECONDS.
+No method waits for long but `fork` where no spare is left, and that not for more than ANSWER_SECONDS each for a spare
+on its way and for an answer.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, NewsKind, SpareOrder
 from haikud.engine.launchers.import_path import import_path
+from haikud.engine.launchers.spares import Forked, Spares
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
 
@@ -57,28 +58,6 @@ class Unclear(OSError):  # noqa: N818 - says what is the case
     """The order was sent, and no answer came."""
 
 
-@dataclass(frozen=True)
-class Forked:
-    """A runner that was forked. `pidfd` is the taker's to close; None: the forkserver had no descriptor left."""
-
-    pid: int
-    pidfd: int | None
-
-
-@dataclass(frozen=True)
-class _Spare:
-    """A runner that waits for its order."""
-
-    pid: int
-    pidfd: int
-    link: socket.socket
-
-    def drop(self) -> None:
-        """It ends where it has no order."""
-        self.link.close()
-        os.close(self.pidfd)
-
-
 @dataclass(eq=False)
 class _Server:
     """One process."""
@@ -89,13 +68,7 @@ class _Server:
     is_ready: bool = False
     is_retired: bool = False
     runners: set[int] = field(default_factory=set)
-    spares: deque[_Spare] = field(default_factory=deque)
-    coming: int = 0  # spares that it was asked for
-
-    def drop_spares(self) -> None:
-        """They end."""
-        while self.spares:
-            self.spares.popleft().drop()
+    spares: Spares = field(default_factory=Spares)
 
 
 class ForkserverClient:
@@ -137,7 +110,7 @@ class ForkserverClient:
     @property
     def spares(self) -> list[int]:
         """The pids of those that wait for an order."""
-        return [spare.pid for spare in self._server.spares] if self._server is not None else []
+        return self._server.spares.pids if self._server is not None else []
 
     @property
     def pid(self) -> int | None:
@@ -166,17 +139,13 @@ class ForkserverClient:
         message = json.dumps(order).encode()  # also what UTF-8 cannot say
         if len(message) > MOST_BYTES:
             return None
-        while server.spares:
-            spare = server.spares.popleft()
-            try:
-                socket.send_fds(spare.link, [message], list(handed.values()))
-            except OSError:  # it is gone: nothing was sent
-                spare.drop()
-                continue
-            spare.link.close()
-            server.runners.add(spare.pid)
+        if not server.spares.pids and server.spares.coming and not self._has_waited_for_spare(server):
+            return None
+        forked = server.spares.send(message, list(handed.values()))
+        if forked is not None:
+            server.runners.add(forked.pid)
             self._have_spares(server)
-            return Forked(spare.pid, spare.pidfd)
+            return forked
         try:
             socket.send_fds(server.link, [message], list(handed.values()))
         except OSError:  # a full queue, an end: nothing was sent
@@ -187,12 +156,23 @@ class ForkserverClient:
 
     def _have_spares(self, server: _Server) -> None:
         """Have as many forked ahead as there are to be."""
-        missing = self._most_spares - len(server.spares) - server.coming
-        if missing <= 0 or server is not self._server:
+        missing = server.spares.missing(self._most_spares)
+        if missing == 0 or server is not self._server:
             return
         with suppress(OSError):  # a full queue, an end: the next start asks again
             server.link.send(SpareOrder(spares=missing).model_dump_json().encode())
-            server.coming += missing
+            server.spares.coming += missing
+
+    def _has_waited_for_spare(self, server: _Server) -> bool:
+        """Wait for the next one, behind which an order would wait too; False where this forkserver is of no use."""
+        for news, descriptors in self._heard(server):
+            self._take(server, news, descriptors)
+            if server is not self._server:
+                return False
+            if server.spares.pids or not server.spares.coming:
+                return True
+        self._give_up(server, "it forked nothing that it was asked for")
+        return False
 
     def close(self) -> None:
         """Let go of it: it ends, runners go on."""
@@ -201,7 +181,7 @@ class ForkserverClient:
             self._again.cancel()
             self._again = None
         for server in list(self._servers):
-            server.drop_spares()
+            server.spares.drop()
             self._loop.remove_reader(server.link)
             server.link.close()
             self._reap(server)
@@ -230,16 +210,19 @@ class ForkserverClient:
         give_back(process.pid, self._open_files)
         return _Server(process, ours, self._loop.time())
 
-    def _answer(self, server: _Server, number: int) -> Forked | None:
+    def _heard(self, server: _Server) -> Iterator[tuple[ForkNews, list[int]]]:
+        """What it says, for ANSWER_SECONDS at most, or until it ends."""
         end = time.monotonic() + ANSWER_SECONDS
         poll = select.poll()
         poll.register(server.link, select.POLLIN)
-        while (left := end - time.monotonic()) > 0:
-            if not poll.poll(left * 1000):
-                break
+        while (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
             news, descriptors = _receive(server)
             if news is None:
-                break
+                return
+            yield news, descriptors
+
+    def _answer(self, server: _Server, number: int) -> Forked | None:
+        for news, descriptors in self._heard(server):
             if news.number != number:
                 self._take(server, news, descriptors)
                 continue
@@ -251,12 +234,15 @@ class ForkserverClient:
             else:
                 self._say(Warn(f"the forkserver could not fork: {news.why}"))
             return None
+        why = "it gave no answer to an order"
+        self._give_up(server, why)
+        raise Unclear(why)
+
+    def _give_up(self, server: _Server, why: str) -> None:
         server.process.kill()  # also where it has closed its end: afterwards it holds no claim any more
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(DEATH_SECONDS)
-        why = "it gave no answer to an order"
         self._lose(server, why)
-        raise Unclear(why)
 
     def _hear_all(self, server: _Server) -> None:
         while server in self._servers:
@@ -271,7 +257,9 @@ class ForkserverClient:
 
     def _take(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
         if news.kind is NewsKind.SPARE:
-            self._take_spare(server, news, descriptors)
+            server.spares.take(news.pid, descriptors)
+            if server.is_retired:
+                server.spares.drop()
             return
         for descriptor in descriptors:  # of an order that nobody waits for any more
             os.close(descriptor)
@@ -281,35 +269,20 @@ class ForkserverClient:
             self._have_spares(server)
         elif news.kind is NewsKind.ENDED and news.pid is not None and news.code is not None:
             server.runners.discard(news.pid)
-            for spare in [one for one in server.spares if one.pid == news.pid]:
-                server.spares.remove(spare)
-                spare.drop()
+            server.spares.forget(news.pid)
             self._loop.call_soon(self._on_code, news.pid, news.code)  # not in the midst of a start
             if server.is_retired and not server.runners:
                 self._let_go(server)
         elif news.number is None and news.kind is NewsKind.REFUSED:
-            server.coming = max(0, server.coming - 1)
+            server.spares.refused()
         elif news.number is None and news.kind is NewsKind.STALE and server is self._server:
             self._retire(server)
-
-    def _take_spare(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
-        server.coming = max(0, server.coming - 1)
-        if news.pid is None or len(descriptors) != 2:  # we had none left for them
-            for descriptor in descriptors:
-                os.close(descriptor)
-            return
-        spare = _Spare(news.pid, descriptors[0], socket.socket(fileno=descriptors[1]))
-        spare.link.setblocking(False)
-        if server.is_retired:
-            spare.drop()
-        else:
-            server.spares.append(spare)
 
     def _retire(self, server: _Server) -> None:
         """Have another take its place; it stays for as long as it has runners whose ends it is to tell."""
         self._say("replacing the forkserver: its code on disk is another by now")
         server.is_retired = True
-        server.drop_spares()
+        server.spares.drop()
         self._server = None
         if not server.runners:
             self._let_go(server)
@@ -337,7 +310,7 @@ class ForkserverClient:
 
     def _let_go(self, server: _Server) -> None:
         self._servers.discard(server)
-        server.drop_spares()
+        server.spares.drop()
         self._loop.remove_reader(server.link)
         server.link.close()
         self._reap(server)

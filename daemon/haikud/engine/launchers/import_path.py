@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import site
+from functools import cache
 from pathlib import Path
 
 import haikud
@@ -13,5 +14,9 @@ SOURCE = Path(haikud.__file__).resolve().parent.parent
 
 def import_path() -> dict[str, str]:
     """PYTHONPATH, where a process of ours would not find `haikud` without it: we run from a source tree."""
-    installed = {Path(folder).resolve() for folder in [*site.getsitepackages(), site.getusersitepackages()]}
-    return {} if SOURCE in installed else {"PYTHONPATH": str(SOURCE)}
+    return {} if _is_installed() else {"PYTHONPATH": str(SOURCE)}
+
+
+@cache
+def _is_installed() -> bool:
+    return SOURCE in {Path(folder).resolve() for folder in [*site.getsitepackages(), site.getusersitepackages()]}

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.forking import with_numbers
-from haikud.engine.launchers.forkserver import Forked, ForkserverClient, Unclear
+from haikud.engine.launchers.forkserver import ForkserverClient, Unclear
 from haikud.engine.launchers.import_path import import_path
 from haikud.engine.launchers.protocol import End, EndKind, Handle, LaunchFailed, LaunchOrder, attempt_name
 from haikud.engine.launchers.sighting import Sighting, look_for_runner
+from haikud.engine.launchers.spares import Forked
 from haikud.engine.machine.open_files import give_back
 from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup
 from haikud.spool.claims import Life, release_claim, take_claim
