@@ -43,9 +43,10 @@ incoming = Incoming()
 with MessagesClient(ApiSettings(), sys.argv[2], sys.argv[1]) as client:
     request = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
     client.receive(request, incoming, Never())
+    threads = len(os.listdir("/proc/self/task"))
 lines = open("/proc/self/smaps_rollup").read().splitlines()
 private = sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
-told = {"said": incoming.finish()[0]["text"], "imported": sorted(set(sys.modules) - loaded), "private": private}
+told = {"threads": threads, "said": incoming.finish()[0]["text"], "imported": sorted(set(sys.modules) - loaded), "private": private}
 print(json.dumps(told), flush=True)
 os._exit(0)
 """
@@ -58,6 +59,7 @@ def test_a_forked_process_calls_without_an_import_and_with_little_memory_of_its_
     told = json.loads(ran.stdout)
     assert told["said"] == "Done."
     assert told["imported"] == []
+    assert told["threads"] == 1
     assert told["private"] < MOST_MEGABYTES
 
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -46,6 +48,22 @@ def _direct_client(timeout: httpx2.Timeout, socket: str | None, *, is_plain: boo
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True  # one that trusts nobody
     transport = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, uds=socket)
     return anthropic.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
+
+
+class _AtOnce(ThreadPoolExecutor):
+    """Does in the caller's thread what is given to it: the SDK asks for the platform's name, once, in a thread.
+
+    Only for calls over a socket that is named by its path: there are no names to be looked up, for which to wait.
+    """
+
+    def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        """Do it now. What it raises is in the future."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*given, **named))
+        except Exception as error:  # noqa: BLE001 -- told to whoever waits, as a thread would
+            done.set_exception(error)
+        return done
 
 
 class CallStopped(Exception):  # noqa: N818 -- the name says what is the case
@@ -85,6 +103,7 @@ class MessagesClient:
         # A proxy is for the way out; it would not find a server on this machine's loopback.
         where = urlsplit(_GATEWAY_URL if socket is not None else self.base_url)
         local = socket is not None or where.hostname in _LOOPBACK
+        self._executor = _AtOnce() if socket is not None else None
         self._runner = asyncio.Runner()
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,  # given, so that neither the environment nor credentials on disk are looked at
@@ -115,6 +134,8 @@ class MessagesClient:
 
     async def _receive(self, request: dict[str, Any], incoming: Incoming, stop: StopSign) -> None:
         loop = asyncio.get_running_loop()
+        if self._executor is not None:
+            loop.set_default_executor(self._executor)
         call = loop.create_task(self.stream(request, incoming))
         told = loop.create_future()
         if stop.descriptor is not None:
