@@ -292,10 +292,10 @@ def _load() -> Sources:
     import haikud.agent.runner
     import haikud.roles.templates
     import haikud.sandbox.egress.server  # noqa: F401
-    from haikud.agent.haiku.warming import warm_up
+    from haikud.agent.haiku.warming import practise
     from haikud.agent.rehearsal import rehearse
 
-    warm_up()
+    practise()
     rehearse()
     return Sources()
 

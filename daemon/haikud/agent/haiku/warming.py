@@ -57,6 +57,9 @@ _EVENTS: tuple[dict[str, Any], ...] = (
 
 _SECONDS = 10.0
 
+_CALLS = 8
+"""A function is adapted when it has been called so often."""
+
 
 @cache
 def warm_up() -> None:
@@ -67,6 +70,13 @@ def warm_up() -> None:
     with suppress(*CALL_FAULTS), socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")  # the kernel picks a name that no file has
         asyncio.run(_call_once(listener))
+
+
+def practise() -> None:
+    """For a process that forks: call until the interpreter has adapted its code, or each child would write to that."""
+    for _ in range(_CALLS):
+        warm_up.__wrapped__()
+    warm_up()
 
 
 async def _call_once(listener: socket.socket) -> None:
