@@ -18,20 +18,29 @@ from haikud.spool.models import dump
 from haikud.spool.store import Store
 
 
-def lay_out_tasks(root: Path, plans: int, tasks_per_plan: int, *, name: str = "p") -> SpoolLayout:
+def lay_out_tasks(
+    root: Path,
+    plans: int,
+    tasks_per_plan: int,
+    *,
+    name: str = "p",
+    repository: Path = Path("/srv/project"),
+    paused: bool = True,
+) -> SpoolLayout:
     """So many plans of so many queued tasks, in a queue that is paused."""
     open_spool(root)
     layout = SpoolLayout(root)
     store = Store(layout)
-    write_quickly(layout.queue_file, dump(QueueState(paused=True, reason="paused for the test")))
+    if paused:
+        write_quickly(layout.queue_file, dump(QueueState(paused=True, reason="paused for the test")))
     with mock.patch.object(os, "fsync"):
         for number in range(plans):
-            plan = make_plan(f"{name}{number}", tasks_per_plan)
+            plan = make_plan(f"{name}{number}", tasks_per_plan, repository)
             store.admit(plan, b"{}", {task.id: first_decision(task) for task in plan.tasks})
     return layout
 
 
-def make_plan(plan_id: str, tasks: int) -> Plan:
+def make_plan(plan_id: str, tasks: int, repository: Path = Path("/srv/project")) -> Plan:
     """A plan of so many tasks that depend on nothing."""
     ids = [plan_id] if tasks == 1 else [f"t{number}" for number in range(tasks)]
     return Plan(
@@ -52,10 +61,10 @@ def make_plan(plan_id: str, tasks: int) -> Plan:
                 files=[FileSpec(path=f"src/{task_id}.py", operation="create")],
                 steps=["Read what is there", "Write the code", "Write the tests"],
                 repository=RepositoryAtAdmission(
-                    path="/srv/project", git_common_dir="/srv/project/.git", main_branch="main", base_sha="0" * 40
+                    path=str(repository), git_common_dir=str(repository / ".git"), main_branch="main", base_sha="0" * 40
                 ),
                 branch=f"feature/{plan_id}.{task_id}",
-                worktree=f"/srv/project/worktrees/{plan_id}.{task_id}",
+                worktree=str(repository / "worktrees" / f"{plan_id}.{task_id}"),
             )
             for task_id in ids
         ],

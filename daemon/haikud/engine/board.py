@@ -139,6 +139,11 @@ class OpenTask:
         self._progress = progress
 
     @property
+    def progress_so_far(self) -> Progress | None:
+        """The same; None where there was none yet."""
+        return self._progress
+
+    @property
     def state(self) -> TaskState:
         """Where it is."""
         return self.decision.state
@@ -147,7 +152,10 @@ class OpenTask:
 class OpenPlan:
     """A plan with at least one open task."""
 
-    __slots__ = ("_kept", "admitted_at", "id", "open_tasks", "refs", "sonnet_usd", "spent_usd", "states", "title")
+    __slots__ = (
+        *("_kept", "admitted_at", "changes", "id", "open_tasks", "refs"),
+        *("sonnet_usd", "spent_usd", "states", "title"),
+    )
 
     def __init__(self, plan: Plan, states: dict[str, TaskState], shelf: PlanShelf | None = None) -> None:
         self._kept = KeptPlan(plan, shelf)
@@ -157,6 +165,7 @@ class OpenPlan:
         self.refs = tuple(task.ref for task in plan.tasks)
         self.states = states  # of every task of the plan, by task id
         self.open_tasks = 0  # how many are on the board
+        self.changes = 0  # how often a task of it has moved, or its money was counted
         self.spent_usd: dict[str, float] = {}  # by task id, of those that have spent something
         self.sonnet_usd: dict[str, float] = {}  # the same
 
@@ -207,7 +216,8 @@ class Board:
         """Put a plan on the board; its open tasks follow by `add_task`. Both dicts are by task id."""
         before = self.plans.get(plan.id)
         owner = OpenPlan(plan, dict(states), self._shelf)
-        owner.open_tasks = before.open_tasks if before is not None else 0
+        if before is not None:
+            owner.open_tasks, owner.changes = before.open_tasks, before.changes + 1
         self.plans[plan.id] = owner
         for task_id, one in used.items():
             self.count_money(owner, task_id, one.cost_usd, one.sonnet_cost_usd)
@@ -216,6 +226,7 @@ class Board:
         """What the ended attempts of one of a plan's tasks have spent by now."""
         if usd or sonnet_usd:
             owner.spent_usd[task_id], owner.sonnet_usd[task_id] = usd, sonnet_usd
+            owner.changes += 1
             self.spending[owner.id] = owner
 
     def add_task(
@@ -321,6 +332,7 @@ class Board:
 
     def _enter(self, entry: OpenTask) -> None:
         self._by_state[entry.state][entry.ref] = entry
+        self.plans[entry.owner.id].changes += 1
         if entry.decision.attempt:
             self.begun[entry.ref] = entry
         else:
@@ -332,6 +344,7 @@ class Board:
 
     def _leave(self, entry: OpenTask) -> None:
         self._by_state[entry.state].pop(entry.ref, None)
+        self.plans[entry.owner.id].changes += 1
         if self.begun.pop(entry.ref, None) is None:
             self.fresh[entry.role] -= 1
         if entry.state is TaskState.QUEUED:

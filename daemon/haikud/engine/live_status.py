@@ -1,12 +1,15 @@
 """status.json: the live picture, made from the board. Derived; written at most once a second and only when changed.
 
-What ticks by itself (elapsed times, the estimate of the time left) is no change: it is as of `updated_at`.
+What ticks by itself (elapsed times, the estimate of the time left) is no change: it is as of `updated_at`. What it
+takes does not grow with the number of tasks: so many are listed and no more, sums are kept, and of those that are
+listed only what has changed is made anew. Where making it takes long all the same it is written less often.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -18,14 +21,14 @@ from haikud.contracts.plan import Plan, Task
 from haikud.contracts.states import OPEN_STATES, Priority, TaskState
 from haikud.costs.families import family_of
 from haikud.engine.attempts.results import Used
-from haikud.engine.board import FINISHED_LATELY, OpenTask
+from haikud.engine.board import FINISHED_LATELY, OpenTask, Progress
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import attempt_name
 from haikud.engine.machine.status_file import write_status
-from haikud.engine.running_costs import costs_in_sight, without_ticking
+from haikud.engine.machine.status_text import StatusText
+from haikud.engine.running_costs import Sight, costs_in_sight
 from haikud.engine.scheduler import rival_of
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.models import dump_as_is
 
 MOST_OPEN = 200
 """Open tasks listed beside those that run."""
@@ -34,9 +37,15 @@ SECONDS_BETWEEN = 1.0
 
 _LISTED_FIRST = (TaskState.ESCALATED, TaskState.PAUSED, TaskState.DEFERRED, TaskState.QUEUED, TaskState.WAITING)
 
+_NOTHING_YET = Progress()  # only read: most of those that are listed were never tried
+
 _PRIORITIES = {priority.rank: str(priority) for priority in Priority}
 
 DaemonState = Literal["running", "faulted", "draining", "stopping", "stopped"]
+
+
+MOST_OF_A_CORE = 0.02
+"""Where making the picture takes more of the loop's time than this it is written less often than once a second."""
 
 
 @dataclass
@@ -46,12 +55,15 @@ class StatusWriter:
     engine: Engine
     started_at: datetime
     watcher: str = ""
-    _last: bytes = b""
-    _written_at: float = float("-inf")
+    _last: list[bytes] = field(default_factory=list)
+    _text: StatusText = field(default_factory=StatusText)
+    _known: Known = field(default_factory=dict)
+    _sight: Sight = field(default_factory=Sight)
+    _due_at: float = float("-inf")
 
     def due_at(self) -> float:
         """When it may be written next, monotonic seconds."""
-        return self._written_at + SECONDS_BETWEEN
+        return self._due_at
 
     async def work(self, *, ended: bool = False) -> None:
         """Write the picture if it changed and a second has passed."""
@@ -59,13 +71,18 @@ class StatusWriter:
         now = engine.clock()
         if now < self.due_at() and not ended:
             return
+        began = time.thread_time()
         engine.board.forget_pruned(lambda plan_id: is_gone(engine.layout, plan_id))
-        status = picture(engine, self.started_at, self.watcher, ended=ended)
-        same = dump_as_is(without_ticking(status, self.started_at))
-        self._written_at = now
-        if same != self._last:
-            await engine.aside_or_here(write_status, engine.layout, status)
-            self._last = same
+        status = picture(engine, self.started_at, self.watcher, ended=ended, known=self._known, sight=self._sight)
+        parts = self._text.parts(status)
+        self._due_at = now + max(SECONDS_BETWEEN, (time.thread_time() - began) / MOST_OF_A_CORE)
+        if parts != self._last:
+            await engine.aside_or_here(write_status, engine.layout, status, self._text.text(status))
+            self._last = parts
+
+
+Known = dict[str, tuple[tuple[object, ...], TaskStatus]]
+"""Ref -> how a task that does not run was shown last, and what of it the board said then."""
 
 
 def is_gone(layout: SpoolLayout, plan_id: str) -> bool:
@@ -73,8 +90,16 @@ def is_gone(layout: SpoolLayout, plan_id: str) -> bool:
     return os.path.lexists(layout.pruned / plan_id) and not os.path.lexists(layout.plan(plan_id).folder)
 
 
-def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool = False) -> LiveStatus:
-    """The whole picture as it is now."""
+def picture(
+    engine: Engine,
+    started_at: datetime,
+    watcher: str,
+    *,
+    ended: bool = False,
+    known: Known | None = None,
+    sight: Sight | None = None,
+) -> LiveStatus:
+    """The whole picture as it is now. `known` and `sight` hold what is not made anew, for the next one."""
     board, now = engine.board, utc_now()
     running = board.in_state(TaskState.RUNNING)
     others: list[OpenTask] = []
@@ -108,9 +133,9 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
         held=held_back(engine),
         trouble=engine.trouble.texts,
         faults=engine.trouble.faults(),
-        tasks=[task_status(engine, entry) for entry in shown] + finished,
+        tasks=_shown(engine, shown, known if known is not None else {}) + finished,
         tasks_left_out=sum(map(board.count, _LISTED_FIRST)) - len(others),
-        **costs_in_sight(engine, now),
+        **costs_in_sight(engine, now, sight),
         cost_usd=round(
             live_cost
             + sum(entry.spent_usd for entry in board.begun.values())
@@ -121,9 +146,30 @@ def picture(engine: Engine, started_at: datetime, watcher: str, *, ended: bool =
     )
 
 
+def _shown(engine: Engine, entries: list[OpenTask], known: Known) -> list[TaskStatus]:
+    """The open tasks that are listed; `known` then holds those of them that do not run."""
+    tasks, kept = [], {}
+    for entry in entries:
+        if entry.state is TaskState.RUNNING:
+            tasks.append(task_status(engine, entry))
+            continue
+        so_far = entry.progress_so_far
+        used = (so_far.cost_usd, so_far.sonnet_cost_usd, so_far.tokens_used, so_far.model) if so_far else None
+        money = (entry.spent_usd, entry.spent_sonnet_usd, entry.spent_tokens, used)
+        says = (entry.decision, entry.role, entry.model, entry.raised, _reason(engine, entry), money)
+        before = known.get(entry.ref)
+        if before is None or before[0] != says:
+            before = (says, task_status(engine, entry))
+        kept[entry.ref] = before
+        tasks.append(before[1])
+    known.clear()
+    known.update(kept)
+    return tasks
+
+
 def task_status(engine: Engine, entry: OpenTask) -> TaskStatus:
     """One open task."""
-    decision, progress = entry.decision, entry.progress
+    decision, progress = entry.decision, entry.progress_so_far or _NOTHING_YET
     is_running = entry.state is TaskState.RUNNING
     model = progress.model or entry.model
     return TaskStatus(

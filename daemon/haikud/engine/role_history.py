@@ -28,6 +28,7 @@ class RoleHistory:
     path: Path
     roles: dict[str, list[FinishedTask]] = field(default_factory=dict)
     is_changed: bool = False
+    changes: int = 0  # how many were added since the start
     write_at: float = float("-inf")  # not before, monotonic seconds
     _typical: dict[str, Typical] = field(default_factory=dict)
 
@@ -40,6 +41,7 @@ class RoleHistory:
             self._typical.pop(oldest, None)
         self._typical.pop(role, None)
         self.is_changed = True
+        self.changes += 1
 
     def typical(self, role: str) -> Typical | None:
         """The medians of that role; None where nothing of it has finished."""

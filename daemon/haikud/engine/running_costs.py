@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from haikud.contracts.live import LiveStatus, PlanStatus, RunningCosts
+from haikud.contracts.live import PlanStatus, RunningCosts
 from haikud.contracts.states import TaskState, is_final
 from haikud.engine.board import Board, OpenPlan, OpenTask
 from haikud.engine.engine import Engine
@@ -27,8 +27,6 @@ MOST_IN_TURN = 200
 """Of so many open tasks each is looked at for the time left; more are only shared out over the agents."""
 
 _FREE = Typical(0.0, 0.0, 0.0, 0)
-
-_TICKING = {"elapsed_seconds": 0.0, "estimated_seconds_left": None}
 
 
 @dataclass(frozen=True)
@@ -49,28 +47,62 @@ class Tasks:
         return sorted({entry.role for entry in self.begun if not is_final(entry.state)} | set(self.fresh))
 
 
-def costs_in_sight(engine: Engine, now: datetime) -> dict[str, Any]:
+@dataclass
+class Sight:
+    """What was made of the listed plans for the last picture: of those that nothing has happened to it still holds."""
+
+    tasks: dict[str, tuple[OpenPlan, int, Tasks]] = field(default_factory=dict)  # by id, with the plan's changes
+    plans: dict[str, tuple[Tasks, int, PlanStatus]] = field(default_factory=dict)  # by id, with the history's
+
+    def look_over(self, board: Board, owners: list[OpenPlan]) -> list[Tasks]:
+        """The open tasks of each plan."""
+        found = {}
+        for owner in owners:
+            before = self.tasks.get(owner.id)
+            if before is None or before[0] is not owner or before[1] != owner.changes:
+                before = (owner, owner.changes, look_over(board.open_tasks_of(owner.id)))
+            found[owner.id] = before
+        self.tasks = found
+        return [tasks for _, _, tasks in found.values()]
+
+    def describe(self, owner: OpenPlan, tasks: Tasks, history: RoleHistory) -> PlanStatus:
+        """All of a plan's status but its times. While an attempt is at work its costs change by themselves."""
+        before = self.plans.get(owner.id)
+        if before is None or before[0] is not tasks or before[1] != history.changes or tasks.begun:
+            status = PlanStatus(
+                id=owner.id,
+                title=owner.title,
+                admitted_at=owner.admitted_at,
+                counts=dict(Counter(map(attrgetter("_value_"), owner.states.values()))),
+                **costs_of([owner], tasks, history),
+            )
+            before = self.plans[owner.id] = (tasks, history.changes, status)
+        return before[2]
+
+    def forget_others(self, owners: list[OpenPlan]) -> None:
+        """Only what is listed is kept."""
+        self.plans = {owner.id: self.plans[owner.id] for owner in owners}
+
+
+def costs_in_sight(engine: Engine, now: datetime, sight: Sight | None = None) -> dict[str, Any]:
     """The fields of status.json that are about plans."""
-    board, history = engine.board, engine.role_history
+    board, history, sight = engine.board, engine.role_history, sight or Sight()
     owners = plans_in_sight(board)
     if not owners:
         return {}
     of_all = Tasks(list(board.begun.values()), +board.fresh)
-    is_only = len(board.plans) == 1
-    of_plan = [of_all if is_only else look_over(board.open_tasks_of(owner.id)) for owner in owners]
+    of_plan = sight.look_over(board, owners)
     times = seconds_left(engine, owners, of_plan, of_all, now)
     plans = [
-        PlanStatus(
-            id=owner.id,
-            title=owner.title,
-            admitted_at=owner.admitted_at,
-            counts=dict(Counter(map(attrgetter("_value_"), owner.states.values()))),
-            elapsed_seconds=_seconds_between(owner.admitted_at, now),
-            estimated_seconds_left=left,
-            **costs_of([owner], tasks, history),
+        sight.describe(owner, tasks, history).model_copy(
+            update={
+                "elapsed_seconds": _seconds_between(owner.admitted_at, now),
+                "estimated_seconds_left": left,
+            }
         )
         for owner, tasks, left in zip(owners, of_plan, times, strict=False)
     ]
+    sight.forget_others(owners)
     at_work = [owner for owner, tasks in zip(owners, of_plan, strict=True) if tasks.running] or owners
     whole = RunningCosts(
         elapsed_seconds=max(_seconds_between(owner.admitted_at, now) for owner in at_work),
@@ -78,13 +110,6 @@ def costs_in_sight(engine: Engine, now: datetime) -> dict[str, Any]:
         **costs_of(board.spending.values(), of_all, history),
     )
     return {"plans": plans, "plans_left_out": len(board.plans) - len(plans), "all_plans": whole}
-
-
-def without_ticking(status: LiveStatus, at: datetime) -> LiveStatus:
-    """The picture without what changes by itself, for telling whether anything else has."""
-    whole = status.all_plans and status.all_plans.model_copy(update=_TICKING)
-    plans = [plan.model_copy(update=_TICKING) for plan in status.plans]
-    return status.model_copy(update={"updated_at": at, "plans": plans, "all_plans": whole})
 
 
 def plans_in_sight(board: Board) -> list[OpenPlan]:

@@ -23,11 +23,11 @@ RESERVE_BYTES = (65_536, 16_384, 8_192)
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def write_status(layout: SpoolLayout, status: LiveStatus) -> None:
-    """Replace status.json, from the reserve where there is no room. Raises OSError."""
+def write_status(layout: SpoolLayout, status: LiveStatus, text: bytes | None = None) -> None:
+    """Replace status.json, from the reserve where there is no room; `text` is `dump(status)`. Raises OSError."""
     make_reserve(layout.status_reserve)
     try:
-        write_quickly(layout.status_file, dump(status))
+        write_quickly(layout.status_file, dump(status) if text is None else text)
     except OSError as error:
         if error.errno not in _NO_ROOM or not _write_into_reserve(layout, status):
             raise
