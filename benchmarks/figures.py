@@ -78,6 +78,8 @@ def table(rows: Sequence[Row]) -> list[str]:
 def plain(value: float) -> str:
     """Three digits that say something: 0.123, 1.23, 12.3, 1,234."""
     size = abs(value)
+    if 0 < size < 0.0005:
+        return "<0.001"
     if size >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"

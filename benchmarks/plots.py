@@ -89,6 +89,8 @@ def burst(kept: Kept) -> Figure | None:
 
 def goals(kept: Kept) -> Figure | None:
     """How much of its limit each goal uses."""
+    if kept.get("machine", {}).get("quick"):
+        return None
     shares = []
     for goal in GOALS:
         value = goal.found(kept)
