@@ -44,6 +44,8 @@ class SettingsModel(BaseModel):
 
         YAML reads a bare `off` as no: where off is one of the words to choose from, it is meant.
         """
+        if not isinstance(value, bool | list):  # nearly all, and each order holds some eighty
+            return value
         if value is False and info.field_name and "off" in get_args(cls.model_fields[info.field_name].annotation):
             return "off"
         wants_a_bool = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool

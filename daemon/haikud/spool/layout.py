@@ -36,66 +36,66 @@ DECISION = re.compile(r"decision-([0-9]{4,})\.json")
 
 @dataclass(frozen=True)
 class AttemptPaths:
-    """`plans/PLAN/TASK/attempt-N/`."""
+    """`plans/PLAN/TASK/attempt-N/`. Each path is made once: a runner asks for its own again and again."""
 
     folder: Path
 
-    @property
+    @cached_property
     def spec(self) -> Path:
         """The engine's order."""
         return self.folder / "spec.json"
 
-    @property
+    @cached_property
     def assignment(self) -> Path:
         """TASK_PLAN_FILE."""
         return self.folder / "assignment.json"
 
-    @property
+    @cached_property
     def dependencies(self) -> Path:
         """HAIKUD_DEPENDENCIES_FILE."""
         return self.folder / "dependencies.json"
 
-    @property
+    @cached_property
     def guidance(self) -> Path:
         """HAIKUD_GUIDANCE_FILE: the answers so far in plain words, written by the runner."""
         return self.folder / "guidance.txt"
 
-    @property
+    @cached_property
     def orders(self) -> Path:
         """Pause and end: the engine writes, the runner reads."""
         return self.folder / "orders.json"
 
-    @property
+    @cached_property
     def claim(self) -> Path:
         """The file whose flock the runner holds as long as it lives."""
         return self.folder / "claim"
 
-    @property
+    @cached_property
     def runner(self) -> Path:
         """Who holds the claim."""
         return self.folder / "runner.json"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """The runner's report."""
         return self.folder / "result.json"
 
-    @property
+    @cached_property
     def usage(self) -> Path:
         """What its model calls cost, by the gateway's journal."""
         return self.folder / "usage.json"
 
-    @property
+    @cached_property
     def events(self) -> Path:
         """The runner's events."""
         return self.folder / "events.jsonl"
 
-    @property
+    @cached_property
     def out(self) -> Path:
         """HAIKUD_OUT: the only folder here that the agent may write."""
         return self.folder / "out"
 
-    @property
+    @cached_property
     def workspace(self) -> Path:
         """The empty folder of an attempt with `workspace: none`, beneath out/, which the agent may write."""
         return self.out / "workspace"
