@@ -22,7 +22,7 @@ def main() -> int:
     def dying(write: Any, matches: Any) -> Any:
         def wrapped(path: Path, data: bytes, *args: Any) -> None:
             nonlocal left
-            hit = matches(path, data)
+            hit = matches(path, data, *args)
             left -= hit
             if hit and left == 0 and when == "raise":
                 raise ZeroDivisionError
@@ -35,11 +35,15 @@ def main() -> int:
         return wrapped
 
     said = f'"kind":"{kind}"'.encode()
-    durable.append_durably = dying(durable.append_durably, lambda _, data: said in data.replace(b": ", b":"))
-    durable.write_durably = dying(durable.write_durably, lambda path, _: kind in path.name)
+    durable.append_durably = dying(durable.append_durably, _has(said))
+    durable.write_durably = dying(durable.write_durably, lambda path, *_: kind in path.name)
     from haikud.agent.__main__ import main as run
 
     return run(sys.argv[2:])
+
+
+def _has(said: bytes) -> Any:
+    return lambda _path, *lines: any(said in line.replace(b": ", b":") for line in lines)
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ def test_a_torn_last_line_is_cut_off_before_the_next(tmp_path: Path, torn: bytes
     append_durably(path, b"two\n")
     with path.open("ab") as stream:
         stream.write(torn)
-    append_durably(path, b"three")
-    assert path.read_bytes() == b"one\ntwo\nthree\n"
+    append_durably(path, b"three", b"four\n")
+    assert path.read_bytes() == b"one\ntwo\nthree\nfour\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -138,7 +138,7 @@ def test_an_append_that_does_not_fit_leaves_the_lines_as_they_were(tmp_path: Pat
     assert path.read_bytes() == b"one\n"
 
 
-def test_two_lines_at_once_are_refused(tmp_path: Path):
+def test_two_lines_in_place_of_one_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="one line"):
         append_durably(tmp_path / "lines", b"a\nb")
 

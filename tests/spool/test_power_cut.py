@@ -109,6 +109,7 @@ def test_files(tmp_path: Path, journal: Journal):
     write_durably(tmp_path / "a", b"one")
     write_new_durably(tmp_path / "b", b"two")
     append_durably(tmp_path / "c", b"three")
+    append_durably(tmp_path / "c", b"four", b"five")
     copy_linked(tmp_path / "a", tmp_path / "d")
     copy_linked(tmp_path / "a", tmp_path / "e", copy_mode=0o660)
     make_folder(tmp_path / "f" / "g")

@@ -185,15 +185,15 @@ def remove_if_there(path: Path) -> bool:
     return True
 
 
-def append_durably(path: Path, line: bytes) -> None:
-    """Append one line (its newline is added) and fdatasync it; the first time, the folder too.
+def append_durably(path: Path, *lines: bytes) -> None:
+    """Append lines (their newlines are added) and fdatasync them; the first time, the folder too.
 
     For files with one writer at a time, such as a transcript under its claim: a torn last line that a crash left
     behind was never acknowledged, and is cut off before the new one is written.
     """
-    line = line.removesuffix(b"\n")
-    if b"\n" in line:
-        msg = f"{path}: one line at a time"
+    lines = tuple(line.removesuffix(b"\n") for line in lines)
+    if any(b"\n" in line for line in lines):
+        msg = f"{path}: each is to be one line"
         raise ValueError(msg)
     with doing("append durably", path):
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -201,7 +201,7 @@ def append_durably(path: Path, line: bytes) -> None:
         try:
             end = cut_torn_tail(descriptor)
             try:
-                write_all(descriptor, line + b"\n")
+                write_all(descriptor, b"".join(line + b"\n" for line in lines))
                 os.fdatasync(descriptor)
                 if end == 0:  # the name may be new, or an earlier try may not have come so far
                     fsync_folder(path.parent)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.support.messages_double import Answer, MessagesDouble, Silence, calls, says
 from tests.support.waiting import wait_until
 
+from haikud.agent.haiku import transcript as transcript_module
 from haikud.contracts.attempt import FailureClass
 from haikud.contracts.error_report import ErrorType
 
@@ -261,3 +263,18 @@ def test_a_proxy_is_not_asked_for_a_server_on_loopback(desk, monkeypatch, name: 
     monkeypatch.delenv("no_proxy", raising=False)
     with MessagesDouble([says("Done.")]) as api:
         assert desk.run(api.base_url).kind == "done"
+
+
+def test_what_a_conversation_begins_with_is_durable_at_once_and_before_the_first_call(desk, monkeypatch):
+    written = []
+    real = transcript_module.append_durably
+
+    def append(path: Path, *lines: bytes) -> None:
+        written.append((len(lines), len(api.journal)))
+        real(path, *lines)
+
+    monkeypatch.setattr(transcript_module, "append_durably", append)
+    with MessagesDouble([says("Done.")]) as api:
+        desk.run(api.base_url)
+    assert written[0] == (2, 0)
+    assert [line.kind for line in desk.transcript()][:2] == ["attempt", "user"]

@@ -62,7 +62,8 @@ def _run(order: HaikuOrder, meter: Metering) -> NoReturn:
         raise _cannot_begin(
             ErrorType.AGENT_ERROR, "TRANSCRIPT_UNREADABLE", f"{error}.", "Retry the task from a fresh start."
         ) from error
-    take_up(order, transcript)
+    with transcript.together():
+        take_up(order, transcript)
     key = _checked_key(order, meter)
     shell = Shell(
         worktree=order.worktree,

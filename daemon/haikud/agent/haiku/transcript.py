@@ -11,6 +11,8 @@ conversation with a hole in it would not be the one that the model remembers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from haikud.agent.haiku.conversation import THINKING, Block, Clearing, Conversation
@@ -28,9 +30,21 @@ class Transcript:
     def __init__(self, path: Path, attempt: int) -> None:
         self._path = path
         self._attempt = attempt
+        self._held: list[TranscriptLine] | None = None  # what is to be written together
         lines = list(iter_lines(path, TranscriptLine, strict=True))
         self.conversation = Conversation(lines)
         self._fresh_here = any(line.kind is LineKind.FRESH and line.attempt == attempt for line in lines)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is added here is made durable at the end, at once: for words on account of which nothing is done yet."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                append_durably(self._path, *map(line_as_is, held))
 
     def begin(self, model: str, *, fresh: bool) -> None:
         """Note the attempt; with `fresh` start a new conversation, once in an attempt."""
@@ -99,7 +113,10 @@ class Transcript:
 
     def _add(self, line: TranscriptLine) -> None:
         line = line.model_copy(update={"content": masked(line.content)}) if line.content else line
-        append_durably(self._path, line_as_is(line))
+        if self._held is None:
+            append_durably(self._path, line_as_is(line))
+        else:
+            self._held.append(line)
         self.conversation.add(line)
 
 
