@@ -5,19 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.spool.dying import every_death
 from tests.support.engines import made_engine
 from tests.support.repository import make_repository
 
 from haikud.contracts.settings import Settings
 from haikud.engine.attempts.role_lookup import RoleLookup
+from haikud.engine.drops.admitting import admit_first
 from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
 from haikud.engine.drops.intake import Intake
+from haikud.engine.recovery import recover_drops
 from haikud.spool import batch
+from haikud.spool.drops import DropFolder
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
 from haikud.workspace import looks
@@ -37,12 +41,15 @@ class Door:
         open_spool(self.layout.root)
         self.said: list[str] = []
         self.engine = made_engine(self.layout, lambda line: self.said.append(str(line)))
-        settings = Settings(roles_dir=str(roles), settle_seconds=0.0)
-        self.engine.settings = settings
-        drops = open_drop_folder(self.layout.incoming, settings)
-        self.intake = Intake(self.engine, drops, RoleLookup(settings))
-        self.folder = WatchedFolder(drops, self.intake.pending, set, sync=False)
+        self.engine.settings = Settings(roles_dir=str(roles), settle_seconds=0.0)
         self.now = 1_000_000_000
+        self.open()
+
+    def open(self) -> None:
+        """As a daemon does that begins."""
+        drops = open_drop_folder(self.layout.incoming, self.engine.settings)
+        self.intake = Intake(self.engine, drops, RoleLookup(self.engine.settings))
+        self.folder = WatchedFolder(drops, self.intake.pending, set, sync=False)
 
     def drop(self, name: str, **fields: Any) -> None:
         """One second younger than the one before."""
@@ -186,6 +193,53 @@ async def test_names_that_are_not_durable_are_given_back(door: Door, monkeypatch
     assert not door.intake.pending
     await door.take_in()
     assert door.names("plans") == ["x", "y"]
+
+
+async def test_what_could_not_be_unlinked_is_not_admitted_again(door: Door, monkeypatch: pytest.MonkeyPatch):
+    door.drop("x.json")
+    door.drop("y.json")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(DropFolder, "finish", refuse)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input"):
+                await door.take_in()
+    assert door.names("plans") == ["x", "y"]
+    assert sorted(door.engine.board.tasks) == ["x", "y"]
+    door.drop("z.json")
+    await door.take_in()
+    assert door.names("plans") == ["x", "y", "z"]
+    assert door.names("incoming") == []
+    assert door.names("responses") == []
+
+
+async def test_killed_at_any_step_each_of_a_group_is_admitted_once(door: Door):
+    roles, engine = RoleLookup(door.engine.settings), door.engine
+
+    def group(number: int) -> Callable[[], object]:
+        for one in "ab":
+            door.drop(f"x{number}{one}.json")  # the id is made from the name: a second taking would make a second plan
+        drops = open_drop_folder(door.layout.incoming, engine.settings)
+        return lambda: admit_first(engine, drops, roles, drops.scan(sync=False).ready, {})
+
+    pairs = 0
+    for number, _ in every_death(group):
+        engine.store.recover_builds()
+        engine.store.drop_links_without_plan()
+        door.open()  # as a daemon does that starts: what was taken is found again
+        await recover_drops(engine, door.folder.drops, [])
+        await door.take_in()
+        await door.take_in()
+        pairs = number
+        assert door.names("incoming") == []
+    wanted = sorted(f"x{number}{one}" for number in range(1, pairs + 1) for one in "ab")
+    assert pairs > 20
+    assert door.names("plans") == wanted
+    assert door.names("tasks/queued") == wanted
+    assert door.names("responses") == []
 
 
 async def test_a_rejection_waits_for_its_taken_name(door: Door, monkeypatch: pytest.MonkeyPatch):

@@ -82,7 +82,7 @@ def admit_first(
     for one in done.admitted:
         try:
             _finish(engine, drops, one)
-        except OSError as error:  # it is found to be admitted already, at the next try
+        except OSError as error:  # it is unlinked at the next try
             done.failure = done.failure or error
     return done
 

@@ -59,6 +59,7 @@ class Intake:
         self._drops = drops
         self._roles = roles
         self._ahead: dict[str, asyncio.Task[Plan]] = {}  # token -> the plan that is being prepared
+        self._admitted: set[str] = set()  # tokens of what could not be unlinked afterwards
         self.pending: deque[Taken | OddEntry] = deque()
 
     async def work(self) -> None:
@@ -92,6 +93,10 @@ class Intake:
         In the order in which they were dropped: of two with the same id the first one has it.
         """
         taken = self.pending[0]
+        if taken.token in self._admitted:
+            await self._engine.write(self._drops.finish, taken)
+            self._done(taken)
+            return 1
         task = self._ahead.get(taken.token)
         if (task is None or task.done()) and (admitted := await self._admit_first(most)):
             return admitted
@@ -100,6 +105,7 @@ class Intake:
     def _done(self, taken: Taken | OddEntry) -> None:
         self.pending.remove(taken)
         self._ahead.pop(taken.token, None)
+        self._admitted.discard(taken.token)
 
     async def _take_in(self, taken: Taken | OddEntry, most: int) -> int:
         engine = self._engine
@@ -151,10 +157,12 @@ class Intake:
         """
         pending = list(islice(self.pending, most))
         plans = {one.token: _plan_so_far(self._ahead[one.token]) for one in pending if one.token in self._ahead}
+        plans |= dict.fromkeys(self._admitted)  # nothing is made of these again: they end the group
         if plan is not None:
             plans[pending[0].token] = plan
         done = await self._engine.write(admit_first, self._engine, self._drops, self._roles, pending, plans)
         for one in done.admitted:
+            self._admitted.add(one.taken.token)
             if one.is_finished:
                 self._done(one.taken)
             self._tell(one)
