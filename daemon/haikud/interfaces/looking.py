@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from haikud.contracts.names import REF, RESERVED_IDS, task_ref
-from haikud.contracts.states import FINAL_STATES, TaskState
+from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState
 from haikud.interfaces.trouble import Trouble
 from haikud.spool.layout import SpoolLayout
 
@@ -78,9 +78,22 @@ def all_final(layout: SpoolLayout, identifier: str) -> bool:
     return bool(refs) and all(state_of(layout, ref) in FINAL for ref in refs)
 
 
-def refs_by_state(layout: SpoolLayout) -> dict[str, list[str]]:
-    """Every state and the refs under it."""
-    return {state.value: [entry.name for entry in entries(layout.tasks / state)] for state in TaskState}
+def open_refs_by_state(layout: SpoolLayout) -> dict[str, list[str]]:
+    """Every state that is not final, and the refs under it, sorted."""
+    return {state.value: sorted(names_in(layout.tasks / state)) for state in OPEN_STATES}
+
+
+def count_final(layout: SpoolLayout) -> dict[str, int]:
+    """Every final state, and how many tasks are in it: of a long history not even the names are sorted."""
+    return {state.value: len(names_in(layout.tasks / state)) for state in FINAL_STATES}
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, in no order; none where it is not there."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def pending_in(folder: Path) -> Iterator[str]:

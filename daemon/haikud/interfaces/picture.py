@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from haikud.interfaces.looking import entries, open_escalations, plan_of, read_json, refs_by_state
+from haikud.interfaces.looking import count_final, names_in, open_escalations, open_refs_by_state, plan_of, read_json
 from haikud.interfaces.picture_costs import listed_plans, with_age
 from haikud.interfaces.picture_faults import all_faults, look_at_filesystem
 from haikud.interfaces.picture_task import OPEN
@@ -35,7 +35,7 @@ def read_picture(layout: SpoolLayout) -> dict[str, Any]:
         picture |= {"paused": queue.get("reason") or "paused", "paused_until": queue.get("until")}
     filesystem = look_at_filesystem(layout)
     asked = [one.get("payload") for one in open_escalations(layout).values()]
-    dropped = [entry.name for entry in entries(layout.incoming) if not entry.name.startswith(".")]
+    dropped = [name for name in names_in(layout.incoming) if not name.startswith(".")]
     return {
         "spool": str(layout.root),
         "daemon_pid": pid,
@@ -75,20 +75,19 @@ def _runs(plan: dict[str, Any]) -> bool:
 
 def _from_links(layout: SpoolLayout, live: dict[str, Any]) -> dict[str, Any]:
     """The picture from the tasks' links."""
-    by_state = refs_by_state(layout)
+    by_state, final = open_refs_by_state(layout), count_final(layout)
     listed = live.get("tasks")
     known = {t.get("ref"): t for t in listed if isinstance(t, dict)} if isinstance(listed, list) else {}
+    refs = [(state, ref) for state in OPEN for ref in by_state[state]]
     tasks = [
-        {**known.get(ref, {}), "ref": ref, "plan": plan_of(ref), "state": state}
-        for state in OPEN
-        for ref in by_state[state]
+        {**known.get(ref, {}), "ref": ref, "plan": plan_of(ref), "state": state} for state, ref in refs[:MOST_LISTED]
     ]
     return {
         "updated_at": live.get("updated_at"),
-        "counts": {state: len(by_state[state]) for state in STATES},
-        "tasks": tasks[:MOST_LISTED],
-        "tasks_left_out": max(0, len(tasks) - MOST_LISTED),
-        "cost_usd": sum(_number(task.get("cost_usd")) for task in tasks),
+        "counts": {state: final[state] if state in final else len(by_state[state]) for state in STATES},
+        "tasks": tasks,
+        "tasks_left_out": len(refs) - len(tasks),
+        "cost_usd": sum(_number(known[ref].get("cost_usd")) for _, ref in refs if ref in known),
     }
 
 
