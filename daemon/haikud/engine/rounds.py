@@ -213,8 +213,11 @@ class Rounds:
         self._see_ends()
         await self._machine.look()
         await self._check_now_and_then()
+        until = engine.clock()
+        if any(folder.scan_at <= until for folder in self.folders):
+            until += engine.settings.rescan_seconds / 2  # together, so that an idle daemon wakes up once for all
         for folder in self.folders:
-            if folder.scan_at <= engine.clock() and not (folder is self._incoming and engine.trouble.holds_work):
+            if folder.scan_at <= until and not (folder is self._incoming and engine.trouble.holds_work):
                 await self._step(folder.doing, partial(folder.scan, engine))
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)

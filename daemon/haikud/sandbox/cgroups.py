@@ -35,14 +35,14 @@ def own_cgroup() -> Path | None:
 
 def _own_below(top: str, point: Path) -> Path | None:
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = _read("/proc/self/cgroup").splitlines()
     except OSError:
         return None
     path = next((line[3:] for line in lines if line.startswith("0::/")), None)
-    if path is None or not Path(path).is_relative_to(top):
+    if path is None or not f"{path}/".startswith(f"{top.rstrip('/')}/"):
         return None  # we are outside what is mounted here
-    folder = point / Path(path).relative_to(top)
-    return folder if folder.is_dir() else None
+    folder = os.path.join(point, path[len(top) :].lstrip("/"))  # noqa: PTH118 - for every attempt, as below
+    return Path(folder) if os.path.isdir(folder) else None  # noqa: PTH112
 
 
 def make_cgroup(name: str) -> Path | None:
@@ -109,7 +109,7 @@ def kill_cgroup(folder: Path) -> bool:
 def is_populated(folder: Path) -> bool:
     """Whether anyone lives there or below. Raises OSError where that cannot be told."""
     try:
-        events = (folder / "cgroup.events").read_text(encoding="ascii").split()
+        events = _read(f"{folder}/cgroup.events").split()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return dict(zip(events[::2], events[1::2], strict=False)).get("populated") != "0"
@@ -117,22 +117,29 @@ def is_populated(folder: Path) -> bool:
 
 def remove_cgroup(folder: Path) -> None:
     """Remove an empty cgroup and what was made below it; one that is not empty stays."""
+    with suppress(OSError):
+        os.rmdir(folder)  # noqa: PTH106
+        return
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             Path(place).rmdir()
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as stream:  # noqa: PTH123
+        return stream.read().decode("utf-8", "surrogateescape")
 
 
 @cache
 def _mount() -> tuple[str, Path] | None:
     """The cgroup v2 filesystem: which part of the hierarchy is mounted, and where. Looked for once in a process."""
     try:
-        with open("/proc/self/mountinfo", "rb") as stream:  # noqa: PTH123 - for every attempt
-            table = stream.read()
+        table = _read("/proc/self/mountinfo")
     except OSError:
         return None
-    if b" - cgroup2 " not in table:
+    if " - cgroup2 " not in table:
         return None
-    for line in table.decode("utf-8", "surrogateescape").splitlines():
+    for line in table.splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.split(" ", 1)[0] == "cgroup2":
             top, point = fields.split()[3:5]
@@ -145,7 +152,7 @@ def _is_cgroup(folder: Path, point: Path) -> bool:
     if not os.path.isdir(folder):  # noqa: PTH112 - nearly always
         return False
     try:
-        real = folder.resolve(strict=True)
-        return real == folder and point in real.parents and (real / "cgroup.procs").exists()
+        real = os.path.realpath(folder, strict=True)
+        return real == str(folder) and real.startswith(f"{point}/") and os.path.exists(f"{real}/cgroup.procs")  # noqa: PTH110
     except (OSError, RuntimeError):
         return False
