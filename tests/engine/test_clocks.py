@@ -18,7 +18,7 @@ from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import _age
 from haikud.engine.timers import LONG_SECONDS, Timers
 from haikud.spool.format import open_spool
-from haikud.spool.layout import SpoolLayout
+from haikud.spool.layout import AttemptPaths, SpoolLayout
 
 
 class Clocks:
@@ -64,11 +64,11 @@ def test_a_wait_for_a_time_of_day_is_over_at_that_time():
 
 
 @pytest.mark.parametrize("days", [-400, 400])
-def test_a_runners_age_does_not_depend_on_the_wall_clock(days: int):
-    told = utc_now() + timedelta(days=days)
-    started = _age(os.getpid(), told)
+def test_a_runners_age_does_not_depend_on_the_wall_clock(tmp_path: Path, days: int):
+    told, paths = utc_now() + timedelta(days=days), AttemptPaths(tmp_path)
+    started = _age(os.getpid(), paths, told)
     assert 0 < started < 86_400
-    assert _age(None, utc_now() + timedelta(days=1)) == 0
+    assert _age(None, paths, utc_now() + timedelta(days=1)) == 0
 
 
 async def test_a_jump_is_mentioned_and_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
