@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.spool.records import make_response
 from tests.support.made import NOW, make_decision, make_plan, make_task
 
 from haikud.contracts.states import AttemptOutcome, Priority, TaskState
-from haikud.engine.board import Board, OpenTask
+from haikud.engine.board import Board, OpenTask, Published
 
 State, Out = TaskState, AttemptOutcome
 
@@ -94,3 +95,12 @@ def test_priority_still_goes_first():
     assert queue.order == "abc"
     queue.step("a", State.RUNNING)
     assert queue.order == "bc"
+
+
+def test_a_retried_task_has_published_nothing_whatever_its_last_decision_had():
+    queue = Queue()
+    entry = queue.step("a", State.RUNNING)
+    queue.step("a", State.FAILED)
+    entry.published, entry.linked = Published(make_response(), None), State.RUNNING
+    queue.step("a", State.QUEUED)
+    assert (entry.published, entry.linked) == (None, None)

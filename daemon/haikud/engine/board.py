@@ -263,7 +263,7 @@ class Board:
         if decision.state is TaskState.QUEUED and _comes_again(entry.decision, decision):
             priority, _, plan_id, place = entry.candidate.rank
             entry.candidate = replace(entry.candidate, rank=(priority, decision.at, plan_id, place))
-        entry.decision = decision
+        entry.decision, entry.published, entry.linked = decision, None, None  # what was published was of the last one
         self.plans[entry.owner.id].states[split_ref(entry.ref)[1]] = decision.state
         self._enter(entry)
 
