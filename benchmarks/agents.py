@@ -1,6 +1,6 @@
 """Many built-in agents at once: memory, the daemon's event loop, processor time while they wait, fairness.
 
-Run, at the top of a checkout: python -m benchmarks.agents [--agents 200] [--wait 30] [--turns 4] [--json FILE]
+Run, at the top of a checkout: python -m benchmarks.agents [--agents 200] [--wait 45] [--turns 4] [--json FILE]
 
 One plan for each agent, dropped as fast as can be, in a role with `workspace: none` (`--worktrees`: with a worktree
 each), on one daemon that may run them all. A scripted Messages API on loopback lets each wait for its first answer
@@ -233,7 +233,7 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__)
     parser.add_argument("--agents", type=int, default=200)
-    parser.add_argument("--wait", type=float, default=30.0, help="seconds that each first call is open")
+    parser.add_argument("--wait", type=float, default=45.0, help="seconds that each first call is open")
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--worktrees", action="store_true")
     options = parser.parse_args()
