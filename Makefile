@@ -13,9 +13,10 @@ READY_BENCH := $(VENV)/.ready-bench-$(KEY)
 # Test processes. Many tests wait for daemons and agents: three processes keep two cores busy.
 WORKERS ?= 3
 
-
-# `make bench QUICK=1`: small numbers, to see that it works. `make bench ALL=1`: those too that no goal rests on.
+# `make bench QUICK=1`: small numbers, to see that it works; docs/ stays as it is. `make bench ALL=1`: those benchmarks
+# too that no goal rests on.
 BENCH := $(if $(QUICK),--quick) $(if $(ALL),--all)
+FIGURES := build/bench$(if $(QUICK),-quick)
 
 .PHONY: help demo test bench check storm crash power-cut full-disk format schemas clean
 .DEFAULT_GOAL := help
@@ -49,7 +50,8 @@ check: $(READY_DEV)
 bench: $(READY_BENCH)
 	@for tool in tsp:task-spooler nq:nq; do command -v "$${tool%:*}" >/dev/null || \
 	  echo "no $${tool%:*}: it will not be measured; on Debian: apt-get install $${tool#*:}" >&2; done
-	@$(BIN)/python -m benchmarks.every $(BENCH); code=$$?; $(BIN)/python -m benchmarks.report && exit $$code
+	@$(BIN)/python -m benchmarks.every $(BENCH) --into $(FIGURES); code=$$?; \
+	  $(BIN)/python -m benchmarks.report --from $(FIGURES) --into $(if $(QUICK),$(FIGURES),docs) && exit $$code
 
 storm: $(READY_DEV)
 	@$(BIN)/python -m tests.crash.storm

@@ -102,6 +102,8 @@ def main() -> int:
     parser.add_argument("--into", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
+    for old in () if options.only else (*options.into.glob("*.json"), *options.into.glob("*.failed")):
+        old.unlink()  # figures of two runs are not put side by side
     machine = {**describe(), "quick": options.quick}
     (options.into / "machine.json").write_text(json.dumps(machine, indent=1) + "\n", encoding="utf-8")
     began, well = time.monotonic(), True

@@ -120,7 +120,8 @@ def main() -> int:
     """Fill the document, draw the plots."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--from", dest="source", type=Path, default=Path("build/bench"))
-    parser.add_argument("--into", type=Path, default=Path("docs"))
+    parser.add_argument("--into", type=Path, default=Path("docs"), help="the folder for document and plots")
+    parser.add_argument("--document", type=Path, default=Path("docs/performance.md"), help="whose words are kept")
     options = parser.parse_args()
     kept = read_all(options.source)
     if not kept:
@@ -129,8 +130,8 @@ def main() -> int:
     for goal in GOALS:
         if "rows" in kept.get(goal.name, {}) and goal.found(kept) is None:
             print(f"{goal.name} has no row {goal.what!r} {goal.column!r}: its goal cannot be judged", file=sys.stderr)
-    document = options.into / "performance.md"
-    document.write_text(filled(document.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    text = filled(options.document.read_text(encoding="utf-8"), kept)
+    (options.into / options.document.name).write_text(text, encoding="utf-8")
     try:
         from benchmarks.plots import draw_all
     except ModuleNotFoundError as error:
