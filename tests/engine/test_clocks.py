@@ -17,6 +17,7 @@ from haikud.engine.machine import examining as machine
 from haikud.engine.machine.trouble import Trouble
 from haikud.engine.recovery import _age
 from haikud.engine.timers import LONG_SECONDS, Timers
+from haikud.spool.claims import write_runner_identity
 from haikud.spool.format import open_spool
 from haikud.spool.layout import AttemptPaths, SpoolLayout
 
@@ -68,6 +69,8 @@ def test_a_runners_age_does_not_depend_on_the_wall_clock(tmp_path: Path, days: i
     told, paths = utc_now() + timedelta(days=days), AttemptPaths(tmp_path)
     started = _age(os.getpid(), paths, told)
     assert 0 < started < 86_400
+    write_runner_identity(paths.runner, "1")  # its attempt begins, in a process that was forked before
+    assert _age(os.getpid(), paths, told) < started
     assert _age(None, paths, utc_now() + timedelta(days=1)) == 0
 
 
