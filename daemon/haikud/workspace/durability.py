@@ -114,20 +114,20 @@ def _sync_if_there(folder: Path) -> None:
 def drop_broken_branch(order: WorkspaceOrder) -> None:
     """Remove a branch file that a power cut left empty. It never named anything."""
     path = Path(order.git_common_dir) / "refs" / "heads" / order.branch
-    if not _says_nothing(path):
+    if not says_nothing(path):
         return
     path.unlink()
     log = Path(order.git_common_dir) / "logs" / "refs" / "heads" / order.branch
-    if _says_nothing(log):
+    if says_nothing(log):
         log.unlink()
 
 
 def is_broken_entry(entry: Path) -> bool:
     """Whether git's entry of a worktree names none: begun and not finished, or emptied by a power cut."""
-    return is_folder(entry) and (not is_there(entry / "gitdir") or _says_nothing(entry / "gitdir"))
+    return is_folder(entry) and (not is_there(entry / "gitdir") or says_nothing(entry / "gitdir"))
 
 
-def _says_nothing(file: Path) -> bool:
+def says_nothing(file: Path) -> bool:
     """Whether it is a file, and holds nothing but what a power cut leaves."""
     data = read_small(file)
     return data is not None and not data.strip(b"\0 \n")

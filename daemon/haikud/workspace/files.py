@@ -18,13 +18,16 @@ _LONGEST = 3500
 """Bytes of a path that still leave room for a name: the kernel takes 4095."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, beside: Path | None = None) -> None:
-    """Replace `path` by a file with this content, durably.
+def write_atomically(
+    path: Path, data: bytes, mode: int = 0o644, *, beside: Path | None = None, durable: bool = True
+) -> None:
+    """Replace `path` by a file with this content, durably unless told otherwise.
 
     The temporary file lies in `path`'s folder, or in `beside`, a folder of the same filesystem.
     """
-    _replace(path, data, mode, beside or path.parent, durable=True)
-    sync_folder(path.parent)
+    _replace(path, data, mode, beside or path.parent, durable=durable)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_quickly(path: Path, data: bytes, mode: int = 0o600) -> None:

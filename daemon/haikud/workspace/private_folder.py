@@ -61,20 +61,23 @@ def build(
     """
     settings = settings or read_settings(order.git_common_dir)
     private, common = Path(order.private_git), Path(order.git_common_dir)
+    is_new = not is_there(private)
     for folder in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "info"):
         path = private / folder
         if not is_folder(path):
             remove_entry(path)
             path.mkdir(parents=True, mode=0o700)
-    _clear(private)
+    if not is_new:
+        _clear(private)
     _write_settings(order, settings)
     _write_alternates(order)
-    refs = {f"refs/heads/{order.branch}": tip} | _kept_refs(private)
+    kept = _kept_refs(private)
+    refs = {f"refs/heads/{order.branch}": tip} | kept
     if order.main_branch != order.base_sha:
         refs[f"refs/heads/{order.main_branch}"] = order.base_sha
     refs.update(refs_beneath(common, _OTHER_REFS))
     refs[f"refs/heads/{order.branch}"] = tip
-    _write_refs(private, refs)
+    _write_refs(private, refs, durable=bool(kept))
     write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
     write_quickly(private / "info" / "exclude", _ignored(settings, common, exclude))
     for source, name in ((common, "info/attributes"), (entry, "info/sparse-checkout"), (common, "shallow")):
@@ -113,7 +116,7 @@ def reclaim(order: WorkspaceOrder, settings: RepositorySettings | None = None) -
     _copy_over(Path(order.git_common_dir) / "shallow", private / "shallow")
     write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
     left.refs = _present_refs(order, left)
-    _write_refs(private, left.refs)
+    _write_refs(private, left.refs, durable=True)
     return left
 
 
@@ -152,7 +155,8 @@ def _clear(private: Path) -> None:
     for name in _KEPT - {"objects", "packed-refs"}:
         if is_there(private / name) and not is_folder(private / name):
             remove_entry(private / name)
-    remove_entry(private / "objects" / "info")  # alternates, commit graphs
+    if not _has_only(private / "objects" / "info", "alternates"):
+        remove_entry(private / "objects" / "info")  # commit graphs
     remove_entry(private / "objects" / "pack" / "multi-pack-index")
     for folder in ("objects/info", "info"):
         (private / folder).mkdir(exist_ok=True, mode=0o700)
@@ -165,16 +169,26 @@ def _kept_refs(private: Path) -> dict[str, str]:
     return {as_text(name): sha.decode() for sha, name in pairs}
 
 
-def _write_refs(private: Path, refs: dict[str, str]) -> None:
-    lines = "".join(f"{sha} {name}\n" for name, sha in sorted(refs.items()))
-    write_atomically(private / "packed-refs", lines.encode(), 0o600)
-    remove_entry(private / "refs")
-    (private / "refs" / "heads").mkdir(parents=True, mode=0o700)
+def _has_only(folder: Path, name: str) -> bool:
+    return is_folder(folder) and os.listdir(folder) == [name]  # noqa: PTH208 - names
+
+
+def _write_refs(private: Path, refs: dict[str, str], *, durable: bool) -> None:
+    """All refs, packed: durably where some are known here alone. What says so already is left as it is."""
+    lines = "".join(f"{sha} {name}\n" for name, sha in sorted(refs.items())).encode()
+    path = private / "packed-refs"
+    if read_small(path, _LARGEST_COPY) != lines:
+        (write_atomically if durable else write_quickly)(path, lines, 0o600)
+    if any(files for _, _, files in os.walk(private / "refs")) or not is_folder(private / "refs" / "heads"):
+        remove_entry(private / "refs")
+        (private / "refs" / "heads").mkdir(parents=True, mode=0o700)
 
 
 def _write_alternates(order: WorkspaceOrder) -> None:
     path = Path(order.private_git) / "objects" / "info" / "alternates"
-    write_quickly(path, os.fsencode(_alternate(order.git_common_dir)) + b"\n")
+    data = os.fsencode(_alternate(order.git_common_dir)) + b"\n"
+    if read_small(path) != data:
+        write_quickly(path, data)
 
 
 def _alternate(git_common_dir: str) -> str:

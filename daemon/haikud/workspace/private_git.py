@@ -29,7 +29,7 @@ from haikud.workspace.checks import (
     git_file_text,
     names_folder,
 )
-from haikud.workspace.durability import boot_id, mend_files, sync_branch
+from haikud.workspace.durability import boot_id, mend_files, says_nothing, sync_branch
 from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, remove_pipes, write_atomically
 from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
 from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
@@ -98,7 +98,8 @@ def attach_private_git(
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
         now = {"boot_id": boot_id(), "index": _state_of(entry / "index")}
         update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
-        _point_git_file(order, f"gitdir: {order.private_git}\n".encode())
+        # What a power cut makes of it is put back in any case, by the record.
+        _point_git_file(order, f"gitdir: {order.private_git}\n".encode(), durable=False)
     return warnings
 
 
@@ -357,7 +358,9 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
         return
     git_file = worktree / ".git"
     if not names_folder(git_file, entry):
-        if not is_there(git_file):
+        if _power_was_cut(owner) and says_nothing(git_file):
+            remove_entry(git_file)
+        elif not is_there(git_file):
             warnings.append("the agent removed the worktree's .git; it was put back")
         elif is_folder(git_file) or not names_folder(git_file, Path(order.private_git)):
             moved = move_aside(git_file, Path(order.private_git), ".replaced-")
@@ -389,6 +392,6 @@ def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
         git.run(*read, timeout=WRITE_SECONDS)
 
 
-def _point_git_file(order: WorkspaceOrder, text: bytes) -> None:
+def _point_git_file(order: WorkspaceOrder, text: bytes, *, durable: bool = True) -> None:
     worktree = Path(order.worktree)
-    write_atomically(worktree / ".git", text, beside=worktree.parent)
+    write_atomically(worktree / ".git", text, beside=worktree.parent, durable=durable)
