@@ -65,6 +65,33 @@ def test_after_it_an_attempt_compiles_no_regular_expression_and_imports_nothing(
     assert (done.stdout, done.stderr) == ("0 []\n", "")
 
 
+PRACTISED = """
+import os, resource
+from haikud.agent.rehearsal import practise, rehearse
+from haikud.agent.shared_heap import prepare_to_fork
+assert rehearse()
+prepare_to_fork()
+faults, opened = [], len(os.listdir("/proc/self/fd"))
+for times in (1, 2):
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(times):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            practise()
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        print(faults[-1], len(os.listdir("/proc/self/fd")) == opened, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_who_has_practised_finds_its_memory_there():
+    done = subprocess.run([sys.executable, "-c", PRACTISED], capture_output=True, text=True, check=True)
+    first, has_closed, second, has_closed_again = done.stdout.split()
+    assert int(second) * 5 < int(first)
+    assert (has_closed, has_closed_again) == ("True", "True")
+
+
 def test_the_heap_is_frozen_and_lies_on_large_pages_where_there_are_any():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
     frozen, enabled, large = done.stdout.split()

@@ -57,15 +57,22 @@ class Forkserver:
     """Forks runners by the orders that come through `link`. `run` is a runner's main program: argv in, exit code out.
 
     `is_stale` says whether the code on disk is another than what is loaded; `fresh` begins a runner of that code.
+    A spare does `practise` before it waits.
     """
 
     def __init__(
-        self, link: socket.socket, run: Run, is_stale: Callable[[], bool], fresh: Sequence[str] = FRESH
+        self,
+        link: socket.socket,
+        run: Run,
+        is_stale: Callable[[], bool],
+        fresh: Sequence[str] = FRESH,
+        practise: Callable[[], None] | None = None,
     ) -> None:
         self._link = link
         self._run = run
         self._is_stale = is_stale
         self._fresh = list(fresh)
+        self._practise = practise
         self._poll = select.poll()
         self._runners: dict[int, int] = {}  # pidfd -> pid
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -182,6 +189,8 @@ class Forkserver:
     def _be_spare(self, link: socket.socket) -> int:
         """Wait for an order, then be that runner. Where none comes any more nothing was begun."""
         set_title(SPARE_TITLE)
+        if self._practise is not None:
+            self._practise()
         with link:
             data, handed, flags, _ = socket.recv_fds(link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
         if not data:
@@ -277,7 +286,10 @@ def main(argv: list[str]) -> int:
     link = socket.socket(fileno=parser.parse_args(argv).socket_fd)
     link.set_inheritable(False)
     offer_to_oom_killer()  # before: of what cannot be dumped, /proc/self is root's
-    server = Forkserver(link, run_attempt, _load().have_changed)
+    sources = _load()
+    from haikud.agent.rehearsal import practise
+
+    server = Forkserver(link, run_attempt, sources.have_changed, practise=practise)
     make_undumpable()
     prepare_to_fork()
     server.serve()

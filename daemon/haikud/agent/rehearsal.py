@@ -5,34 +5,43 @@ makes them all again in each fork, which took a runner a third of its time. And 
 has seen some times, which copies its pages in each fork: so there are some attempts, and not one. Their agent is a
 shell that ends at once, in a folder that is gone afterwards. Nothing of them is seen or needed: where the machine
 refuses them, runners are as right as ever, and slower.
+
+A spare, which waits for its order, practises once more: what a runner writes to first is then copied for it already.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 from haikud import __version__
+from haikud.agent.environment import agent_environment
+from haikud.agent.events import EventLog
 from haikud.agent.runner import run_attempt
 from haikud.contracts.attempt import Assignment, ResolvedRole, Result, Spec
-from haikud.contracts.base import utc_now
+from haikud.contracts.base import Model, utc_now
 from haikud.contracts.masking import active_masker, use_masker
 from haikud.contracts.plan import Task, TaskContext
 from haikud.contracts.settings import ApiSettings, GitSettings, LimitSettings
-from haikud.contracts.states import AttemptOutcome
+from haikud.contracts.states import AttemptOutcome, Phase
 from haikud.contracts.usage import UsageTotal
 from haikud.sandbox.commands import shell
 from haikud.sandbox.prctl import become_subreaper, cease_as_subreaper
+from haikud.spool.agent_log import AgentLog
 from haikud.spool.claims import write_runner_identity
 from haikud.spool.durable import write_quickly
-from haikud.spool.layout import SpoolLayout
+from haikud.spool.layout import AttemptPaths, SpoolLayout
 from haikud.spool.models import dump, read_model
 
 _REF = "rehearsal"
 _TIMES = 9
 """CPython 3.11 rewrites a function when it is called for the ninth time; more than that was hardly to be measured."""
+
+_papers: dict[type[Model], bytes] = {}
+"""What the last rehearsal was ordered by."""
 
 
 def rehearse() -> bool:
@@ -70,6 +79,8 @@ def _carry_out(spool: SpoolLayout, number: int) -> bool:
     write_quickly(paths.spec, dump(spec))
     write_quickly(paths.assignment, dump(Assignment(task_id=_REF, title=task.title, context=TaskContext())))
     write_runner_identity(paths.runner, __version__)
+    for cls, path in ((Spec, paths.spec), (Assignment, paths.assignment)):
+        _papers[cls] = path.read_bytes()
     become_subreaper()  # as a runner is: otherwise the end of its tree is looked for among all processes
     try:
         run_attempt(paths.folder, None, threading.Event())
@@ -77,3 +88,18 @@ def _carry_out(spool: SpoolLayout, number: int) -> bool:
         cease_as_subreaper()
     result = read_model(paths.result, Result)
     return result is not None and result.outcome is AttemptOutcome.COMPLETED
+
+
+def practise() -> None:
+    """Do the first steps of an attempt that need no folder of its own: nobody waits for a spare, but for a runner."""
+    read = {cls: cls.model_validate_json(data) for cls, data in _papers.items()}
+    spec, paths = read.get(Spec), AttemptPaths(Path(os.devnull) / "attempt-1")
+    with suppress(OSError):
+        write = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            AgentLog(write, 1).line("practised")
+        finally:
+            os.close(write)
+        EventLog(Path(os.devnull)).phase(Phase.SETUP, 0, "practised")
+        if isinstance(spec, Spec):
+            agent_environment(spec, paths, worktree=paths.workspace, identity=("", ""), host=os.environ)
