@@ -6,7 +6,8 @@ from tests.support.laid_out import first_decision, make_plan
 
 from haikud.contracts.states import TaskState
 from haikud.engine.board import Board
-from haikud.engine.plan_shelf import KeptPlan, PlanShelf
+from haikud.engine.plan_shelf import KeptPlan, PlanShelf, pack
+from haikud.spool.models import dump_as_is
 
 
 def test_the_plans_used_last_stay_unpacked():
@@ -49,3 +50,11 @@ def test_of_many_queued_tasks_the_board_keeps_few_plans_unpacked_and_reads_them_
     assert (entry.plan.id, entry.task.title) == ("p7", entry.title)
     assert {one.ref for one in board.line} == set(board.tasks)
     assert board.count(TaskState.QUEUED) == 500
+
+
+def test_a_plan_that_was_read_from_its_file_is_kept_as_that_file_has_it():
+    shelf, plan = PlanShelf(most_tasks=1), make_plan("read", 2)
+    kept = KeptPlan(plan, shelf, pack(dump_as_is(plan)))
+    KeptPlan(make_plan("other", 1), shelf)
+    assert kept.is_packed
+    assert kept.plan == plan

@@ -157,8 +157,10 @@ class OpenPlan:
         *("sonnet_usd", "spent_usd", "states", "title"),
     )
 
-    def __init__(self, plan: Plan, states: dict[str, TaskState], shelf: PlanShelf | None = None) -> None:
-        self._kept = KeptPlan(plan, shelf)
+    def __init__(
+        self, plan: Plan, states: dict[str, TaskState], shelf: PlanShelf | None = None, packed: bytes | None = None
+    ) -> None:
+        self._kept = KeptPlan(plan, shelf, packed)
         self.id = plan.id
         self.admitted_at = plan.admitted_at
         self.title = _title(plan)
@@ -212,10 +214,12 @@ class Board:
         self._answered: dict[str, OpenTask] = {}  # the queued tasks that somebody has answered
         self._shelf = PlanShelf()
 
-    def add_plan(self, plan: Plan, states: dict[str, TaskState], used: Mapping[str, UsageTotal]) -> None:
+    def add_plan(
+        self, plan: Plan, states: dict[str, TaskState], used: Mapping[str, UsageTotal], *, packed: bytes | None = None
+    ) -> None:
         """Put a plan on the board; its open tasks follow by `add_task`. Both dicts are by task id."""
         before = self.plans.get(plan.id)
-        owner = OpenPlan(plan, dict(states), self._shelf)
+        owner = OpenPlan(plan, dict(states), self._shelf, packed)
         if before is not None:
             owner.open_tasks, owner.changes = before.open_tasks, before.changes + 1
         self.plans[plan.id] = owner

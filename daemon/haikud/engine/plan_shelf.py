@@ -19,14 +19,20 @@ MOST_TASKS = 300
 """Plans with so many tasks in all stay unpacked, those used last."""
 
 
+def pack(data: bytes) -> bytes:
+    """A plan's JSON in little room."""
+    return zlib.compress(data, 1)
+
+
 class KeptPlan:
     """One plan, unpacked or packed. It never changes, so that what was packed once is good for ever."""
 
     __slots__ = ("_packed", "_plan", "_shelf", "tasks_in_all")
 
-    def __init__(self, plan: Plan, shelf: PlanShelf | None) -> None:
+    def __init__(self, plan: Plan, shelf: PlanShelf | None, packed: bytes | None = None) -> None:
+        """`packed`: as `pack` made it of the file that the plan was just read from."""
         self._plan: Plan | None = plan
-        self._packed: bytes | None = None
+        self._packed = packed
         self._shelf = shelf
         self.tasks_in_all = len(plan.tasks)
         if shelf is not None:
@@ -53,7 +59,7 @@ class KeptPlan:
         """Take as little room as may be."""
         plan = self._plan
         if plan is not None and self._packed is None:
-            self._packed = zlib.compress(line_as_is(plan), 1)
+            self._packed = pack(line_as_is(plan))
         self._plan = None
 
     def leave(self) -> None:

@@ -35,12 +35,13 @@ from haikud.engine.launchers.protocol import End, EndKind, attempt_name
 from haikud.engine.live_status import finished_status
 from haikud.engine.lost import WHY, decision_from_link, why_lost
 from haikud.engine.machine.faults import FAULTS, FOR_ALL, kind_of
+from haikud.engine.plan_shelf import pack
 from haikud.spool.claims import read_runner_age
 from haikud.spool.drops import DropFolder
 from haikud.spool.durable import remove_if_there
 from haikud.spool.layout import AttemptPaths
 from haikud.spool.leftovers import names_in, remove_leftovers, remove_task_leftovers, shared_folders
-from haikud.spool.models import UnreadableFile, read_model
+from haikud.spool.models import UnreadableFile, parse_record, read_model, read_record
 from haikud.spool.publish import drop_rejection, publish_rejection, retract_rejection, unpublished_rejections
 from haikud.spool.store import Store
 from haikud.spool.taken import taken_at
@@ -62,6 +63,7 @@ class Found:
     open_links: set[str]  # task ids whose link is in a folder that is not final
     used: dict[str, Used]  # by task id
     names: dict[str, list[str]]  # what lay in each task's folder, by task id
+    packed: bytes  # the plan, for the board to keep
 
 
 async def recover_tasks(engine: Engine) -> list[tuple[OpenTask, End]]:
@@ -103,7 +105,7 @@ async def _take_up(engine: Engine, one: Found) -> list[tuple[OpenTask, End]]:
     gone: list[tuple[OpenTask, End]] = []
     used = {task_id: found.usage for task_id, found in one.used.items()}
     states = {task_id: decision.state for task_id, decision in one.decisions.items()}
-    engine.board.add_plan(one.plan, states, used)
+    engine.board.add_plan(one.plan, states, used, packed=one.packed)
     if TaskState.WAITING in states.values():
         engine.board.touched.add(one.plan.id)
     for task in one.plan.tasks:
@@ -280,10 +282,12 @@ def _tidy_up(store: Store, found: Found) -> None:
 
 
 def _read_plan(store: Store, plan_id: str, links: Mapping[str, TaskState]) -> Found:
-    plan, paths = store.plan(plan_id), store.layout.plan(plan_id)
-    if plan is None:
+    paths = store.layout.plan(plan_id)
+    data = read_record(paths.plan)
+    if data is None:
         raise UnreadableFile(paths.plan, "it is missing")
-    found = Found(plan, {}, {task.id for task in plan.tasks if task.ref in links}, {}, {})
+    plan = parse_record(paths.plan, data, Plan)
+    found = Found(plan, {}, {task.id for task in plan.tasks if task.ref in links}, {}, {}, pack(data))
     for task in plan.tasks:
         task_paths = paths.task(task.id)
         found.names[task.id] = names_in(task_paths.folder)

@@ -47,6 +47,12 @@ def _first_fault(error: ValidationError) -> str:
 
 def read_model(path: Path, cls: type[M]) -> M | None:
     """The record in a file, None where there is no such file; UnreadableFile where it is broken."""
+    data = read_record(path)
+    return None if data is None else parse_record(path, data, cls)
+
+
+def read_record(path: Path) -> bytes | None:
+    """The bytes of a record, None where there is no such file; UnreadableFile where it is none of ours."""
     try:
         descriptor = _open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -57,6 +63,11 @@ def read_model(path: Path, cls: type[M]) -> M | None:
         os.close(descriptor)
     if len(data) > MOST_RECORD_BYTES:
         raise UnreadableFile(path, f"it has more than {MOST_RECORD_BYTES} bytes")
+    return data
+
+
+def parse_record(path: Path, data: bytes, cls: type[M]) -> M:
+    """The record that these bytes are; UnreadableFile where they are none. `path`: where they come from."""
     try:
         return cls.model_validate_json(data)
     except ValidationError as error:
