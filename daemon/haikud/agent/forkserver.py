@@ -255,6 +255,7 @@ class Sources:
     def __init__(self) -> None:
         files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_watched(name)]
         self._seen = {file: _look(file) for file in files if file}
+        self._places = list(dict.fromkeys(file.rpartition("/")[0] for file in self._seen))
         self._folders = self._look_at_folders()
         self._looked_at = time.monotonic()
         began, now = _began(), time.time_ns()  # what is of the future says that a clock was set
@@ -270,7 +271,7 @@ class Sources:
         return self._is_stale
 
     def _look_at_folders(self) -> list[tuple[int, int] | None]:
-        return [_sign(_look(folder)) for folder in dict.fromkeys(file.rpartition("/")[0] for file in self._seen)]
+        return [_sign(_look(folder)) for folder in self._places]
 
 
 def _is_whole(order: ForkOrder, handed: list[int], flags: int) -> bool:
