@@ -134,7 +134,7 @@ def write_runner_identity(path: Path, version: str, cgroup: str = "") -> None:
     `cgroup`: the folder of the attempt's own cgroup, where the process has entered it. `began`, seconds since boot: the
     attempt began then, while its process may have been forked long before.
     """
-    began = round(time.clock_gettime(time.CLOCK_BOOTTIME), 3)
+    began = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000) / 1000  # rounded down: never in times to come
     record = {**own_identity()._asdict(), "version": version, "cgroup": cgroup, "began": began}
     write_quickly(path, json.dumps(record).encode() + b"\n")  # on one line: indenting is Python's own slow half
 
