@@ -71,9 +71,9 @@ def machine_lines(machine: Kept) -> list[str]:
         f"{plain(machine['fsync_ms'])} ms. Python {machine['python']}, {', '.join(versions)}.",
         f"Other load when it began: {machine['load'][0]:g} (1 min), {machine['load'][1]:g} (5 min).",
     ]
-    if machine["load"][0] > 1:
+    if machine["load"][0] > 0.75 * machine["cores"]:
         lines.append(
-            "**It was busy with other things, which shared the cores and the disk: the figures are a trial, no verdict.**"
+            "**It was busy with other things, on the same cores and disk: the figures are a trial, no verdict.**"
         )
     if machine.get("quick"):
         lines.append("**A short run (`QUICK=1`), to see that all works: its figures say little.**")
