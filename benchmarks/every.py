@@ -47,7 +47,7 @@ STEPS = (
     Step("first_request", ["--rounds", "10"], ["--rounds", "2"]),
     Step("agents", [], ["--agents", "4", "--wait", "10", "--turns", "2"]),
     Step("queued", [], ["--tasks", "200", "--turns", "1", "--plans", "2", "--take-in", "50"]),
-    Step("history", [], ["--finished", "1000", "--queued", "200", "--turns", "1", "--plans", "2"]),
+    Step("history", [], ["--finished", "1000", "--queued", "200", "--turns", "1", "--plans", "2"], 300),
     Step("restart", ["--tasks-per-plan", "1", "--runs", "2"], ["--tasks", "300", "--runs", "1"]),
     Step("idle", ["--seconds", "20"], ["--seconds", "6"]),
     Step("worktrees", ["--only", "haikud"], ["--files", "2000", "--only", "haikud"]),
