@@ -248,11 +248,20 @@ class House:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def state(self, ref: str) -> str | None:
-        """Which folder of tasks/ holds the task."""
-        for folder in (self.spool / "tasks").iterdir():
-            if (folder / ref).is_symlink():
-                return folder.name
-        return None
+        """Which folder of tasks/ holds the task: an answer is out a moment before its mark, which is waited for."""
+        plan_id, _, task_id = ref.partition(".")
+
+        def linked() -> str | None:
+            folders = (self.spool / "tasks").iterdir()
+            return next((folder.name for folder in folders if (folder / ref).is_symlink()), None)
+
+        def is_marked() -> bool:
+            decisions = self.decisions(plan_id, task_id)
+            return not decisions or decisions[-1]["state"] == linked()
+
+        with suppress(AssertionError, ValueError):  # a daemon that is down, or kept from it: then this is how it stands
+            wait_until(is_marked, seconds=5)
+        return linked()
 
     def decisions(self, plan_id: str, task_id: str | None = None) -> list[dict[str, Any]]:
         """All decisions on a task, in order."""
