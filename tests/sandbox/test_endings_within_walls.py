@@ -88,9 +88,9 @@ def test_walls_that_cannot_be_put_up_are_no_exit_code(tmp_path: Path, mode: str)
 
 def test_children_left_in_the_background_neither_hold_the_reads_nor_outlive_the_command(tmp_path: Path, mode: str):
     began = time.monotonic()
-    # Looked at before it has become its program, a child shows as the shell that forked it.
+    # Looked at before it has become its program, a child shows as the shell that forked it (whose text must not match).
     become = "".join(f"until grep -qsa 'slee[p].60{n}73' /proc/[0-9]*/cmdline; do :; done; " for n in range(3))
-    script = f"sleep 60073 & setsid sleep 60173 & (setsid sleep 60273 &) ; {become} echo done"
+    script = f"a=60; sleep ${{a}}073 & setsid sleep ${{a}}173 & (setsid sleep ${{a}}273 &) ; {become} echo done"
     ended, output = run(mode, script, tmp_path)
     assert output == b"done\n"
     assert time.monotonic() - began < 30

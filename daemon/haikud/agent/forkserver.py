@@ -35,6 +35,7 @@ from haikud.agent.__main__ import EXIT_BUG, EXIT_ENVIRONMENT, set_title
 from haikud.agent.__main__ import main as run_attempt
 from haikud.agent.shared_heap import prepare_to_fork
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, SpareOrder, with_numbers
+from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
 from haikud.sandbox.process_table import MARKER_NAME
 from haikud.spool.claims import own_identity
@@ -102,7 +103,7 @@ class Forkserver:
                 return False
             asked = json.loads(data)  # not by pydantic's reader: it takes no half surrogates
             if "spares" in asked:
-                self._fork_spares(SpareOrder.model_validate(asked).spares)
+                self._fork_spares(SpareOrder.model_validate(asked))
                 return True
             order = ForkOrder.model_validate(asked)
             if not _is_whole(order, handed, flags):
@@ -128,24 +129,24 @@ class Forkserver:
             self._be_runner(lambda: self._become_runner(order, handed))
         return pid
 
-    def _fork_spares(self, count: int) -> None:
-        for _ in range(count):
+    def _fork_spares(self, order: SpareOrder) -> None:
+        for number in range(order.spares):
             if self._is_stale():
                 self._say(ForkNews(kind=NewsKind.STALE))
                 return
             try:
-                self._fork_spare()
+                self._fork_spare(order.cgroups[number] if number < len(order.cgroups) else "")
             except OSError as error:
                 self._say(ForkNews(kind=NewsKind.REFUSED, why=str(error)))
 
-    def _fork_spare(self) -> None:
+    def _fork_spare(self, cgroup: str) -> None:
         """Raises OSError, and then there is none."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, its:
             pid = os.fork()
             if pid == 0:
                 ours.close()
-                self._be_runner(lambda: self._be_spare(its))
+                self._be_runner(lambda: self._be_spare(its, cgroup))
             try:
                 pidfd = os.pidfd_open(pid)
             except OSError:
@@ -186,9 +187,11 @@ class Forkserver:
             finally:
                 os._exit(code)
 
-    def _be_spare(self, link: socket.socket) -> int:
+    def _be_spare(self, link: socket.socket, cgroup: str) -> int:
         """Wait for an order, then be that runner. Where none comes any more nothing was begun."""
         set_title(SPARE_TITLE)
+        if cgroup:
+            enter_cgroup(Path(cgroup))  # where that is refused, the order's runner finds it so
         if self._practise is not None:
             self._practise()
         with link:

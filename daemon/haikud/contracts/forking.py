@@ -37,6 +37,7 @@ class SpareOrder(Model):
     """So many more runners are to be forked ahead of need."""
 
     spares: int = Field(ge=1)
+    cgroups: list[str] = Field(default_factory=list)  # one for each to enter, as far as there are any; "": none
 
 
 class NewsKind(StrEnum):

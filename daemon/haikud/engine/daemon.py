@@ -135,7 +135,9 @@ def _launcher(
 
     def forkserver(on_code: Callable[[int, int], None]) -> ForkserverClient:
         spares, environment = min(settings.max_agents, SPARES), plain_environment(os.environ)
-        return ForkserverClient(loop, environment, on_code, say, open_files=open_files, spares=spares)
+        return ForkserverClient(
+            loop, environment, on_code, say, open_files=open_files, spares=spares, spool_id=spool_id
+        )
 
     wanted = forkserver if settings.launcher == "forkserver" else None
     return LocalLauncher(loop, on_end, spool_id=spool_id, open_files=open_files, forkserver=wanted)

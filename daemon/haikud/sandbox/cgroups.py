@@ -20,11 +20,21 @@ from pathlib import Path
 
 _PREFIX = "haikud-"
 _ID_CHARACTERS = 12
+_SPARE = ".spare-"  # no ref begins so
 
 
 def cgroup_name(spool_id: str, attempt: str) -> str:
     """What the cgroup of an attempt (`REF.N`) of a spool is called."""
-    return f"{_PREFIX}{spool_id.replace('-', '')[:_ID_CHARACTERS]}-{attempt}"
+    return f"{_prefix(spool_id)}{attempt}"
+
+
+def spare_cgroup_name(spool_id: str, number: int) -> str:
+    """What the cgroup of a runner is called that was forked ahead of need: of which attempt, is not known then."""
+    return f"{_prefix(spool_id)}{_SPARE}{os.getpid()}-{number}"
+
+
+def _prefix(spool_id: str) -> str:
+    return f"{_PREFIX}{spool_id.replace('-', '')[:_ID_CHARACTERS]}-"
 
 
 def own_cgroup() -> Path | None:
@@ -65,24 +75,36 @@ def make_cgroup(name: str) -> Path | None:
 
 
 def enter_cgroup(folder: Path) -> bool:
-    """Move ourselves there, and with us whatever we start from now on."""
+    """Move ourselves there, and with us whatever we start from now on; whether we are there.
+
+    It takes milliseconds in which nobody forks (the kernel waits for a grace period), unless we are there already.
+    """
+    if own_cgroup() == folder:
+        return True
     try:
-        (folder / "cgroup.procs").write_text("0", encoding="ascii")
+        (folder / "cgroup.procs").write_bytes(b"0")
     except OSError:
         return False
     return True
 
 
-def find_cgroups(name: str, recorded: str | None) -> list[Path]:
-    """The cgroups of that name: below ours, and where its runner has noted one, which may be another daemon's place."""
+def find_cgroups(name: str, *recorded: str | None) -> list[Path]:
+    """The cgroups of that name: below ours, and where its runner has noted one, which may be another daemon's place.
+
+    One that was a spare's is known by such a note alone.
+    """
     mounted = _mount()
     if mounted is None:
         return []
     home = _own_below(*mounted)
     places = [] if home is None else [home / name]
-    if recorded and "\0" not in recorded:
-        places.append(Path(recorded))
-    return [place for place in dict.fromkeys(places) if place.name == name and _is_cgroup(place, mounted[1])]
+    places += [Path(noted) for noted in recorded if noted and "\0" not in noted]
+    spare = name[: len(_prefix("0" * _ID_CHARACTERS))] + _SPARE
+    return [
+        place
+        for place in dict.fromkeys(places)
+        if (place.name == name or place.name.startswith(spare)) and _is_cgroup(place, mounted[1])
+    ]
 
 
 def processes_in(folder: Path) -> set[int]:
@@ -113,6 +135,17 @@ def is_populated(folder: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return dict(zip(events[::2], events[1::2], strict=False)).get("populated") != "0"
+
+
+def remove_spare_cgroups(spool_id: str) -> None:
+    """Remove those below ours that nobody is in: an earlier daemon's, and of spares that had no order."""
+    home = own_cgroup()
+    if home is None:
+        return
+    with suppress(OSError):
+        for folder in home.glob(f"{_prefix(spool_id)}{_SPARE}*"):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def remove_cgroup(folder: Path) -> None:

@@ -98,7 +98,9 @@ async def look_after(engine: Engine, entry: OpenTask, end: End) -> Aftermath:
         workspace=build_workspace(entry.plan, entry.task, task_paths, engine.spool_id),
     )
     born = entry.born if end.kind is EndKind.EXITED else None
-    clear = partial(clear_attempt, paths, entry.grace_seconds, cgroup, newcomers=engine.newcomers, born=born)
+    clear = partial(
+        clear_attempt, paths, entry.grace_seconds, cgroup, newcomers=engine.newcomers, born=born, place=end.place
+    )
     is_metered = name in engine.gateway.tokens
     while True:
         with engine.trouble.guard(f"ending what {entry.ref} left running"):

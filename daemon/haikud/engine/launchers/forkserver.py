@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -32,6 +33,7 @@ from haikud.engine.launchers.import_path import import_path
 from haikud.engine.launchers.spares import Forked, Spares
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
+from haikud.sandbox.cgroups import make_cgroup, remove_cgroup, remove_spare_cgroups, spare_cgroup_name
 
 PROGRAM = (sys.executable, "-P", "-m", "haikud.agent.forkserver")
 
@@ -86,6 +88,7 @@ class ForkserverClient:
         *,
         open_files: tuple[int, int] | None = None,
         spares: int = 0,
+        spool_id: str | None = None,  # None: no cgroups
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self._loop = loop
@@ -99,7 +102,9 @@ class ForkserverClient:
         self._servers: set[_Server] = set()  # with those that are retired
         self._deaths = 0
         self._again: asyncio.TimerHandle | None = None
+        self._spool_id = spool_id
         self._number = 0
+        self._cgroups = 0
         self._closed = False
 
     @property
@@ -121,6 +126,8 @@ class ForkserverClient:
         """Start it, where it is not. What the machine refuses is tried again later."""
         if self._server is not None or self._again is not None or self._closed:
             return
+        if self._spool_id is not None:
+            remove_spare_cgroups(self._spool_id)
         try:
             self._server = self._spawn()
         except OSError as error:
@@ -129,16 +136,27 @@ class ForkserverClient:
         self._servers.add(self._server)
         self._loop.add_reader(self._server.link, self._hear_all, self._server)
 
-    def fork(self, argv: Sequence[str], environment: Mapping[str, str], handed: Mapping[str, int]) -> Forked | None:
-        """A runner, or None where this forkserver starts none. `handed`: descriptors by name. Raises Unclear."""
+    def fork(
+        self,
+        argv: Callable[[Path | None], Sequence[str]],
+        cgroup: Callable[[], Path | None],
+        environment: Mapping[str, str],
+        handed: Mapping[str, int],
+    ) -> Forked | None:
+        """A runner, or None where this forkserver starts none. Raises Unclear.
+
+        `argv`: the arguments of a runner in that cgroup; `cgroup` makes one for a runner that is no spare and so has
+        none. `handed`: descriptors by name.
+        """
         server = self._server
         if server is None or not server.is_ready:
             return None
         self._number += 1
-        order = {"number": self._number, "argv": [*argv], "environment": dict(environment), "handed": list(handed)}
-        message = json.dumps(order).encode()  # also what UTF-8 cannot say
-        if len(message) > MOST_BYTES:
-            return None
+
+        def message(place: Path | None) -> bytes:
+            told = {"number": self._number, "argv": [*argv(place)], "environment": dict(environment)}
+            return json.dumps(told | {"handed": list(handed)}).encode()  # also what UTF-8 cannot say
+
         if not server.spares.pids and server.spares.coming and not self._has_waited_for_spare(server):
             return None
         forked = server.spares.send(message, list(handed.values()))
@@ -146,8 +164,11 @@ class ForkserverClient:
             server.runners.add(forked.pid)
             self._have_spares(server)
             return forked
+        data = message(cgroup())
+        if len(data) > MOST_BYTES:
+            return None
         try:
-            socket.send_fds(server.link, [message], list(handed.values()))
+            socket.send_fds(server.link, [data], list(handed.values()))
         except OSError:  # a full queue, an end: nothing was sent
             return None
         forked = self._answer(server, self._number)
@@ -159,9 +180,25 @@ class ForkserverClient:
         missing = server.spares.missing(self._most_spares)
         if missing == 0 or server is not self._server:
             return
-        with suppress(OSError):  # a full queue, an end: the next start asks again
-            server.link.send(SpareOrder(spares=missing).model_dump_json().encode())
-            server.spares.coming += missing
+        places = [self._make_cgroup() for _ in range(missing)]
+        order = SpareOrder(spares=missing, cgroups=["" if place is None else str(place) for place in places])
+        try:
+            server.link.send(order.model_dump_json().encode())
+        except OSError:  # a full queue, an end: the next start asks again
+            for place in places:
+                if place is not None:
+                    remove_cgroup(place)
+        else:
+            server.spares.ask(places)
+
+    def _make_cgroup(self) -> Path | None:
+        if self._spool_id is None:
+            return None
+        self._cgroups += 1
+        try:
+            return make_cgroup(spare_cgroup_name(self._spool_id, self._cgroups))
+        except OSError:
+            return None
 
     def _has_waited_for_spare(self, server: _Server) -> bool:
         """Wait for the next one, behind which an order would wait too; False where this forkserver is of no use."""

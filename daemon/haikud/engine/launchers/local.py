@@ -59,6 +59,7 @@ class _Runner:
     pidfd: int | None = None  # None: it has not named itself yet
     process: subprocess.Popen[bytes] | None = None  # where it is our child
     is_forked: bool = False  # the forkserver tells its exit code
+    cgroup: str | None = None  # where it was as a spare
     code: int | None = None
     has_ended: bool = False  # and its code is waited for
     terminate: int | None = None  # the signal it is to get once it has named itself
@@ -182,16 +183,28 @@ class LocalLauncher:
         return runner.handle.pid if runner else None
 
     def _spawn_in_cgroup(self, order: LaunchOrder, claim: int, forkserver: ForkserverClient | None) -> _Runner:
-        cgroup = None if self._spool_id is None else make_cgroup(cgroup_name(self._spool_id, order.name))
+        made: list[Path | None] = []
+
+        def cgroup() -> Path | None:
+            """That of a runner which has none as a spare."""
+            if not made:
+                spool_id = self._spool_id
+                made.append(None if spool_id is None else make_cgroup(cgroup_name(spool_id, order.name)))
+            return made[0]
+
         try:
             return self._spawn(order, claim, cgroup, forkserver)
         except BaseException as error:
-            if cgroup is not None and not isinstance(error, Unclear):
-                remove_cgroup(cgroup)
+            if made and made[0] is not None and not isinstance(error, Unclear):
+                remove_cgroup(made[0])
             raise
 
     def _spawn(
-        self, order: LaunchOrder, claim: int, cgroup: Path | None, forkserver: ForkserverClient | None
+        self,
+        order: LaunchOrder,
+        claim: int,
+        cgroup: Callable[[], Path | None],
+        forkserver: ForkserverClient | None,
     ) -> _Runner:
         key = None
         # O_NONBLOCK: a FIFO that an agent put there is refused, not waited for.
@@ -199,19 +212,21 @@ class LocalLauncher:
         log = os.open(order.log, flags, 0o600)
         try:
             handed = {"log": log, "claim": claim}
-            argv = ["--attempt", str(order.folder), "--claim-fd", "{claim}"]
+            words = ["--attempt", str(order.folder), "--claim-fd", "{claim}"]
             key = _hand_over(order)
             if key is not None:
-                argv += ["--key-fd", "{key}"]
+                words += ["--key-fd", "{key}"]
                 handed["key"] = key
-            if cgroup is not None:
-                argv += ["--cgroup", str(cgroup)]
-            argv.append(order.ref)
+
+            def argv(place: Path | None) -> list[str]:
+                return [*words, *(["--cgroup", str(place)] if place is not None else []), order.ref]
+
             environment = order.environment | import_path()
-            forked = forkserver.fork(argv, environment, handed) if forkserver is not None else None
+            forked = forkserver.fork(argv, cgroup, environment, handed) if forkserver is not None else None
             if forked is not None:
                 return self._forked(order, forked)
-            return self._executed(order, self._argv_prefix + with_numbers(argv, handed), environment, handed)
+            full = self._argv_prefix + with_numbers(argv(cgroup()), handed)
+            return self._executed(order, full, environment, handed)
         finally:
             for descriptor in (log, key):
                 if descriptor is not None:
@@ -220,7 +235,8 @@ class LocalLauncher:
     def _forked(self, order: LaunchOrder, forked: Forked) -> _Runner:
         if forked.pidfd is None:
             return self._unseen(order.name, order.folder, forked.pid)
-        return _Runner(Handle(order.name, forked.pid), order.folder, forked.pidfd, is_forked=True)
+        handle, cgroup = Handle(order.name, forked.pid), str(forked.cgroup) if forked.cgroup is not None else None
+        return _Runner(handle, order.folder, forked.pidfd, is_forked=True, cgroup=cgroup)
 
     def _executed(
         self, order: LaunchOrder, argv: list[str], environment: dict[str, str], handed: dict[str, int]
@@ -273,7 +289,7 @@ class LocalLauncher:
             return  # the code came in time
         code = _reap(runner.process) if runner.process is not None else runner.code
         self._let_go(runner)
-        self._ends[runner.handle.name] = End(EndKind.EXITED, code)
+        self._ends[runner.handle.name] = End(EndKind.EXITED, code, place=runner.cgroup)
         self._on_end()
 
     def _let_go(self, runner: _Runner) -> None:

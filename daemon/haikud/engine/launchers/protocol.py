@@ -32,6 +32,7 @@ class End:
     code: int | None = None  # negative: died of that signal; None: not our child, so not known
     why: str = ""  # where it could not be started
     refused: bool = False  # the machine refused it: no process, no descriptor, no memory, no room
+    place: str | None = None  # where those that it left running are to be looked for too, as its launcher calls it
 
     def describe(self) -> str:
         """What became of the runner, in words."""

@@ -2,6 +2,8 @@
 
 An order is sent to the spare itself and to nobody else. No answer is waited for: what was sent is with it, and what
 could not be sent is with nobody. A spare whose socket we close ends.
+
+Each is in a cgroup of its own, where there is one: to enter it takes milliseconds, which so nobody waits for.
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from haikud.contracts.forking import MOST_BYTES
+from haikud.sandbox.cgroups import remove_cgroup
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class Forked:
 
     pid: int
     pidfd: int | None
+    cgroup: Path | None = None  # of a spare
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class _Spare:
     pid: int
     pidfd: int
     link: socket.socket
+    cgroup: Path | None
 
     def drop(self) -> None:
         self.link.close()
@@ -37,12 +45,22 @@ class Spares:
 
     def __init__(self) -> None:
         self._waiting: deque[_Spare] = deque()
-        self.coming = 0  # that were asked for
+        self._coming: deque[Path | None] = deque()  # those that were asked for, by their cgroups
+        self._leaving: dict[int, Path] = {}  # pid -> its cgroup
 
     @property
     def pids(self) -> list[int]:
         """Of those that wait."""
         return [spare.pid for spare in self._waiting]
+
+    @property
+    def coming(self) -> int:
+        """How many were asked for and are not there."""
+        return len(self._coming)
+
+    def ask(self, cgroups: Sequence[Path | None]) -> None:
+        """So many were asked for, each to be in that cgroup."""
+        self._coming.extend(cgroups)
 
     def missing(self, most: int) -> int:
         """How many more are to be asked for."""
@@ -50,39 +68,53 @@ class Spares:
 
     def take(self, pid: int | None, descriptors: Sequence[int]) -> None:
         """One is there: its pidfd and its socket."""
-        self.coming = max(0, self.coming - 1)
+        cgroup = self._coming.popleft() if self._coming else None
         if pid is None or len(descriptors) != 2:  # we had no descriptors left for them
             for descriptor in descriptors:
                 os.close(descriptor)
             return
         link = socket.socket(fileno=descriptors[1])
         link.setblocking(False)
-        self._waiting.append(_Spare(pid, descriptors[0], link))
+        self._waiting.append(_Spare(pid, descriptors[0], link, cgroup))
 
-    def send(self, message: bytes, handed: Sequence[int]) -> Forked | None:
-        """The spare that has this order now; None where there is none."""
+    def send(self, message: Callable[[Path | None], bytes], handed: Sequence[int]) -> Forked | None:
+        """The spare that has this order now; None where there is none. `message`: for a runner in that cgroup."""
         while self._waiting:
             spare = self._waiting.popleft()
+            data = message(spare.cgroup)
+            if len(data) > MOST_BYTES:
+                self._waiting.appendleft(spare)
+                return None
             try:
-                socket.send_fds(spare.link, [message], handed)
+                socket.send_fds(spare.link, [data], handed)
             except OSError:  # it is dead: nothing was sent
-                spare.drop()
+                self._drop(spare)
                 continue
             spare.link.close()
-            return Forked(spare.pid, spare.pidfd)
+            return Forked(spare.pid, spare.pidfd, spare.cgroup)
         return None
 
     def forget(self, pid: int) -> None:
         """That one has ended, if it was one of them."""
         for spare in [one for one in self._waiting if one.pid == pid]:
             self._waiting.remove(spare)
-            spare.drop()
+            self._drop(spare)
+        if (cgroup := self._leaving.pop(pid, None)) is not None:
+            remove_cgroup(cgroup)
 
     def refused(self) -> None:
         """One that was asked for does not come."""
-        self.coming = max(0, self.coming - 1)
+        if self._coming and (cgroup := self._coming.popleft()) is not None:
+            remove_cgroup(cgroup)
 
     def drop(self) -> None:
         """They end."""
         while self._waiting:
-            self._waiting.popleft().drop()
+            self._drop(self._waiting.popleft())
+        while self._coming:
+            self.refused()
+
+    def _drop(self, spare: _Spare) -> None:
+        spare.drop()
+        if spare.cgroup is not None:
+            self._leaving[spare.pid] = spare.cgroup
