@@ -62,12 +62,12 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
 
 
-def run_storm(size: Size, seed: int, root: Path, *, quiet: bool = False) -> Verdict:
+def run_storm(size: Size, seed: int, root: Path, *, quiet: bool = False, launcher: str = "subprocess") -> Verdict:
     """One storm in a new folder `root`."""
     tag = f"s{secrets.token_hex(3)}"
     dice = random.Random(seed)  # noqa: S311 - a seed is to give the same storm again
     script = write_script(dice, tag=tag, plans=size.plans, tasks=size.tasks)
-    stage = Stage(root, tag)
+    stage = Stage(root, tag, launcher)
     verdict = Verdict()
     began = time.monotonic()
     try:
@@ -162,17 +162,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--daemon-kills", type=int, default=whole.daemon_kills)
     parser.add_argument("--runner-kills", type=int, default=whole.runner_kills)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--launcher", choices=("forkserver", "subprocess"), default="forkserver")
     parser.add_argument("--keep", action="store_true", help="keep the folder though nothing is wrong")
     options = parser.parse_args(arguments)
     size = Size(options.plans, options.tasks, options.daemon_kills, options.runner_kills)
     again = (
         f"python -m tests.crash.storm --plans {size.plans} --tasks {size.tasks} --daemon-kills {size.daemon_kills} "
-        f"--runner-kills {size.runner_kills} --seed {options.seed}"
+        f"--runner-kills {size.runner_kills} --seed {options.seed} --launcher {options.launcher}"
     )
     _say(f"seed {options.seed}; again: {again}")
     _say("built-in agents talk to a scripted API, no model is involved; retries.orphans and retries.attempts are 50")
     root = Path(tempfile.mkdtemp(prefix="haikud-storm-"))
-    verdict = run_storm(size, options.seed, root / "storm")
+    verdict = run_storm(size, options.seed, root / "storm", launcher=options.launcher)
     tell(verdict)
     if verdict.violations or options.keep:
         _say(f"kept: {root}; again: {again}")

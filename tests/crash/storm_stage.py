@@ -45,7 +45,7 @@ SCENARIO = {
 class Stage:
     """A place for one storm. `close()` ends every process of it."""
 
-    def __init__(self, root: Path, tag: str) -> None:
+    def __init__(self, root: Path, tag: str, launcher: str = "subprocess") -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.tag = tag
@@ -53,7 +53,7 @@ class Stage:
         for name in ("presence", "beats", "once"):
             (self.witness / name).mkdir(parents=True)
         self.violations = self.witness / "violations"
-        self.house = House(root, _settings(self.witness))
+        self.house = House(root, _settings(self.witness, launcher))
         more = [make_repository(root / f"project-{number}") for number in range(2, REPOSITORIES + 1)]
         self.repositories = [self.house.repository, *more]
         for kind in Kind:
@@ -119,10 +119,11 @@ class Stage:
         return process
 
 
-def _settings(witness: Path) -> dict[str, Any]:
+def _settings(witness: Path, launcher: str) -> dict[str, Any]:
     """Waits are short. The bounds on retries are high: here kills are many, and none may fail a task by a bound."""
     return {
         "max_agents": AGENTS_AT_ONCE,
+        "launcher": launcher,
         "retries": {"attempts": 50, "orphans": 50, "environment": 50, "waits": [0.05, 0.1]},
         "environment": {"set_values": {"STORM": str(witness)}},
         "budgets": {"task_usd": 5.0, "plan_usd": 50.0, "day_usd": 500.0},
