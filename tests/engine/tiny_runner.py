@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--attempt", type=Path, required=True)
     parser.add_argument("--claim-fd", type=int, required=True)
     parser.add_argument("--key-fd", type=int)
+    parser.add_argument("--cgroup")
     parser.add_argument("ref")
     given = parser.parse_args()
     os.set_inheritable(given.claim_fd, False)
@@ -27,6 +28,7 @@ def main() -> int:
     seen = {
         "ref": given.ref,
         "key": key,
+        "cgroup": given.cgroup,
         "environment": dict(os.environ),
         "cwd": str(Path.cwd()),
         "leader": os.getsid(0) == os.getpid(),

@@ -27,9 +27,10 @@ TINY_SERVER = (sys.executable, str(ENGINE / "tiny_forkserver.py"))
 class Yard:
     """An attempt folder and a launcher for tiny runners."""
 
-    def __init__(self, folder: Path, *, forks: bool, spares: int = 0) -> None:
+    def __init__(self, folder: Path, *, forks: bool, spares: int = 0, spool_id: str | None = None) -> None:
         self.forks = forks
         self.spares = spares
+        self.spool_id = spool_id
         self.said: list[str] = []
         self.watched = folder / "watched.py"
         self.watched.touch()
@@ -48,7 +49,13 @@ class Yard:
         def forkserver(on_code: Callable[[int, int], None]) -> ForkserverClient:
             program = (*TINY_SERVER, "--watched", str(self.watched))
             self.server = ForkserverClient(
-                loop, {"PATH": os.defpath}, on_code, self.said.append, spares=self.spares, program=program
+                loop,
+                {"PATH": os.defpath},
+                on_code,
+                self.said.append,
+                spares=self.spares,
+                spool_id=self.spool_id,
+                program=program,
             )
             return self.server
 
