@@ -20,6 +20,7 @@ from haikud.engine.attempts.clearing import clear_attempt
 from haikud.engine.launchers import local as launchers
 from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.launchers.sighting import look_for_runner
+from haikud.sandbox.cgroups import cgroup_name, make_cgroup, remove_cgroup, spare_cgroup_name
 from haikud.sandbox.prctl import make_undumpable
 from haikud.sandbox.process_table import command_line, look_at
 from haikud.spool.claims import Identity, Life, boot_id, process_start_time, release_claim, take_claim, watch_identity
@@ -134,6 +135,27 @@ async def test_a_stranger_is_never_taken_for_a_runner(
     release_claim(claim)
     assert ended == []
     assert stranger.poll() is None
+
+
+def test_where_we_know_its_cgroup_a_note_leads_to_nobody_elses(tmp_path: Path, stranger: subprocess.Popen[bytes]):
+    spool_id, folder = f"{os.getpid():012}", tmp_path / "attempt-1"
+    mine, other = (make_cgroup(spare_cgroup_name(spool_id, "test", number)) for number in (1, 2))
+    if mine is None or other is None:
+        pytest.skip("no cgroup v2 that we may write")
+    try:
+        (other / "cgroup.procs").write_text(str(stranger.pid))
+        folder.mkdir()
+        (folder / "runner.json").write_text(json.dumps({"cgroup": str(other)}))
+        claim, ended = clear_attempt(AttemptPaths(folder), 0.2, cgroup_name(spool_id, "p.t.1"), place=str(mine))
+        assert claim is not None
+        release_claim(claim)
+        assert ended == []
+        assert stranger.poll() is None
+        assert not mine.exists()
+    finally:
+        stranger.kill()
+        stranger.wait()
+        remove_cgroup(other)
 
 
 async def test_a_look_that_the_machine_refuses_is_no_death_and_is_repeated(yard: Yard, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -18,8 +19,10 @@ import pytest
 from tests.support.tiny_attempts import TINY, Yard, parent_of, shown, until
 
 from haikud.agent.forkserver import Sources
+from haikud.engine.launchers.forkserver import ForkserverClient
 from haikud.engine.launchers.forkserver import _receive as receive
 from haikud.engine.launchers.protocol import End, EndKind
+from haikud.sandbox.cgroups import remove_cgroup
 from haikud.sandbox.process_table import command_line, look_at_all
 from haikud.spool.claims import names_attempt
 
@@ -270,3 +273,18 @@ async def test_beyond_the_spares_a_start_waits_for_the_next_one_or_does_without(
         await until((order.folder / "seen.json").exists)
         spared.launcher.terminate(order.name, force=True)
     await until(lambda: len(spared.ends) == 5)
+
+
+async def test_a_daemon_with_the_pid_of_an_earlier_one_gives_its_spares_other_cgroups():
+    loop, places = asyncio.get_running_loop(), list[Path | None]()
+    for _ in range(2):  # the second as after a power cut: with the same pid, and with notes that name the first one's
+        client = ForkserverClient(loop, {}, lambda *_: None, str, spool_id="01234567-89ab-cdef-0123")
+        places.append(client._make_cgroup())
+        client.close()
+    first, second = places
+    if first is None:
+        pytest.skip("no cgroup v2 that we may write")
+    assert second is not None
+    for place in {first, second}:
+        remove_cgroup(place)
+    assert first != second

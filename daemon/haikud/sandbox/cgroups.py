@@ -28,9 +28,13 @@ def cgroup_name(spool_id: str, attempt: str) -> str:
     return f"{_prefix(spool_id)}{attempt}"
 
 
-def spare_cgroup_name(spool_id: str, number: int) -> str:
-    """What the cgroup of a runner is called that was forked ahead of need: of which attempt, is not known then."""
-    return f"{_prefix(spool_id)}{_SPARE}{os.getpid()}-{number}"
+def spare_cgroup_name(spool_id: str, series: str, number: int) -> str:
+    """What the cgroup of a runner is called that was forked ahead of need: of which attempt, is not known then.
+
+    `series`: of this daemon's life alone, and so not its pid, which is always the same where it begins a container: a
+    note that outlived a power cut would name the cgroup of somebody else's runner.
+    """
+    return f"{_prefix(spool_id)}{_SPARE}{series}-{number}"
 
 
 def _prefix(spool_id: str) -> str:

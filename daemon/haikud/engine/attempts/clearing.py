@@ -41,8 +41,8 @@ def clear_attempt(
     """The claim's descriptor, and what was ended. No descriptor: the agent has put something else in its place.
 
     `grace` is the seconds between TERM and KILL, `cgroup` the name of the attempt's, where it has one, `place` the one
-    that its runner was in as a spare. `born`: when its runner was started, in clock ticks since boot, where that runner
-    is known to be dead.
+    that its runner was in as a spare: what we know ourselves counts, and not what an agent may have noted. `born`: when
+    its runner was started, in clock ticks since boot, where that runner is known to be dead.
     """
     with suppress(FileExistsError):  # an agent that runs unconfined may have removed it
         os.mkdir(paths.folder, mode=0o700)  # noqa: PTH102 - for every attempt
@@ -52,7 +52,7 @@ def clear_attempt(
         return is_runner(seen, paths.folder) or (is_held and holds_lock(seen.pid, paths.claim))
 
     try:
-        cgroups, marker = find_cgroups(cgroup, read_runner_cgroup(paths.runner), place), str(paths.out)
+        cgroups, marker = find_cgroups(cgroup, place or read_runner_cgroup(paths.runner)), str(paths.out)
         if (
             newcomers is None
             or born is None

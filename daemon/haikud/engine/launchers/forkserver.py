@@ -104,7 +104,7 @@ class ForkserverClient:
         self._again: asyncio.TimerHandle | None = None
         self._spool_id = spool_id
         self._number = 0
-        self._cgroups = 0
+        self._series, self._cgroups = os.urandom(8).hex(), 0
         self._closed = False
 
     @property
@@ -196,7 +196,7 @@ class ForkserverClient:
             return None
         self._cgroups += 1
         try:
-            return make_cgroup(spare_cgroup_name(self._spool_id, self._cgroups))
+            return make_cgroup(spare_cgroup_name(self._spool_id, self._series, self._cgroups))
         except OSError:
             return None
 
