@@ -107,7 +107,7 @@ async def test_those_that_have_no_order_leave_nothing(yard: Yard, spool_id: str)
 async def test_a_sweep_takes_the_empty_ones_of_this_spool_alone(yard: Yard, spool_id: str):
     await until(lambda: all(is_populated(folder) for folder in cgroups_of(spool_id)))
     other_id = str(uuid.uuid4())
-    empty, other = make_cgroup(spare_cgroup_name(spool_id, 99)), make_cgroup(spare_cgroup_name(other_id, 99))
+    empty, other = make_cgroup(spare_cgroup_name(spool_id, "0", 99)), make_cgroup(spare_cgroup_name(other_id, "0", 99))
     attempt = make_cgroup(cgroup_name(spool_id, "p.t.1"))
     assert empty is not None
     assert other is not None
