@@ -14,6 +14,7 @@ from tests.spool.dying import every_death
 from tests.support.engines import made_engine
 from tests.support.repository import make_repository
 
+from haikud.contracts.plan import Plan
 from haikud.contracts.settings import Settings
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.drops.admitting import admit_first
@@ -21,9 +22,10 @@ from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
 from haikud.engine.drops.intake import Intake
 from haikud.engine.recovery import recover_drops
 from haikud.spool import batch
-from haikud.spool.drops import DropFolder
+from haikud.spool.drops import MOST_PER_SCAN, DropFolder, Scan
 from haikud.spool.format import open_spool
 from haikud.spool.layout import SpoolLayout
+from haikud.spool.store import Store
 from haikud.workspace import looks
 from haikud.workspace.git import AsksGit, Git, no_git
 
@@ -256,3 +258,59 @@ async def test_a_rejection_waits_for_its_taken_name(door: Door, monkeypatch: pyt
     assert door.names("rejected") == []
     await door.take_in()
     assert door.names("rejected") == ["x.json", "x.json.reason.json"]
+
+
+async def test_one_that_cannot_be_looked_at_keeps_out_none_of_those_before_it(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+):
+    door.drop("used.json", task_id="used")
+    await door.take_in()
+    read = Store.plan
+
+    def refuse(store: Store, plan_id: str) -> Plan | None:
+        if plan_id == "used":
+            raise PermissionError(errno.EACCES, "not ours to read", plan_id)
+        return read(store, plan_id)
+
+    monkeypatch.setattr(Store, "plan", refuse)
+    door.drop("x0.json", task_id="x0")
+    door.drop("x1.json", task_id="used", title="Another")
+    with pytest.raises(PermissionError):
+        await door.take_in()
+    assert door.names("plans") == ["used", "x0"]
+    monkeypatch.undo()
+    await door.intake.work()
+    assert door.names("incoming") == []
+    assert not door.intake.pending
+
+
+async def test_what_is_dropped_while_a_long_listing_is_worked_through_does_not_wait_for_the_timer(door: Door):
+    for number in range(MOST_PER_SCAN + 1):
+        door.drop(f"x{number}.json")
+    await door.folder.scan(door.engine)
+    door.drop("late.json")
+    door.folder.look()  # its event; the next scan goes on with the listing
+    door.intake.pending.clear()
+    await door.folder.scan(door.engine)
+    assert [one.name for one in door.intake.pending] == [f"x{MOST_PER_SCAN}.json"]
+    assert door.folder.scan_at <= door.engine.clock()
+    await door.folder.scan(door.engine)
+    assert [one.name for one in door.intake.pending][1:] == ["late.json"]
+    assert door.folder.scan_at > door.engine.clock()
+
+
+async def test_a_look_that_is_called_for_during_a_scan_is_not_forgotten(door: Door, monkeypatch: pytest.MonkeyPatch):
+    door.engine.settings = Settings(settle_seconds=3.0)
+    door.open()
+    door.drop("half.json")
+    (door.layout.incoming / "half.json").write_text("{", encoding="utf-8")
+    scan = DropFolder.scan
+
+    def seen(drops: DropFolder, *, sync: bool = True) -> Scan:
+        found = scan(drops, sync=sync)
+        door.folder.look()
+        return found
+
+    monkeypatch.setattr(DropFolder, "scan", seen)
+    await door.folder.scan(door.engine)
+    assert door.folder.scan_at <= door.engine.clock()

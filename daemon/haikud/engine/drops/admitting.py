@@ -126,12 +126,20 @@ def _group(
             try:
                 with no_git():
                     plan = plan_from(engine, taken, taken.data, catalogue, found)
-            except (AsksGit, Rejected):
+            except (AsksGit, Rejected, OSError):
                 break
-        if plan is None or plan.id in found or use_of_id(engine.store, plan.id) is not None:
+        if plan is None or plan.id in found or not _is_free(engine.store, plan.id):
             break
         found[plan.id] = Admitted(taken, plan, first_decisions(plan, plan.admitted_at))
     return list(found.values())
+
+
+def _is_free(store: Store, plan_id: str) -> bool:
+    """Whether nothing uses an id. Where that cannot be seen it is not: who is taken in by himself fails by himself."""
+    try:
+        return use_of_id(store, plan_id) is None
+    except OSError:
+        return False
 
 
 def _commit(engine: Engine, drops: DropFolder, group: Sequence[Admitted]) -> None:

@@ -59,12 +59,14 @@ class WatchedFolder:
             if left:  # perhaps there are more, and they were taken earlier than what a scan would bring
                 self.scan_at = now
                 return
+        goes_on = not self.drops.is_through  # a listing in which what was dropped since is missing
         found = await engine.write(self.drops.scan, sync=self.sync)
         self.missed = False
         self.pending += found.ready
         self.pending += found.odd
-        if found.wait_seconds is not None:
-            self.scan_at = now + min(found.wait_seconds, rescan_seconds)
+        wait_seconds = 0.0 if goes_on else found.wait_seconds
+        if wait_seconds is not None:  # unless somebody has called for a look meanwhile
+            self.scan_at = min(self.scan_at, now + min(wait_seconds, rescan_seconds))
         some = f"{self.doing}: some of it"  # which keeps nobody from taking the rest
         if found.stuck:
             engine.trouble.mention(FaultKind.PERMISSION_DENIED, some, "; ".join(found.stuck[:5]))
