@@ -11,7 +11,7 @@ from haikud.spool.models import dump_as_is
 
 
 def test_the_plans_used_last_stay_unpacked():
-    shelf = PlanShelf(most_tasks=2)
+    shelf = PlanShelf(most_tasks=2, least_plans=1)
     plans = [make_plan(f"p{number}", 1) for number in range(3)]
     kept = [KeptPlan(plan, shelf) for plan in plans]
     assert [one.is_packed for one in kept] == [True, False, False]
@@ -21,15 +21,23 @@ def test_the_plans_used_last_stay_unpacked():
 
 
 def test_a_plan_with_very_many_tasks_is_unpacked_while_it_is_used():
-    shelf = PlanShelf(most_tasks=2)
+    shelf = PlanShelf(most_tasks=2, least_plans=1)
     large, small = KeptPlan(make_plan("large", 5), shelf), KeptPlan(make_plan("small", 1), shelf)
     assert large.is_packed
     assert large.plan is large.plan
     assert small.is_packed
 
 
+def test_a_large_plan_is_not_unpacked_in_turns_with_small_ones():
+    shelf = PlanShelf()
+    large, small = KeptPlan(make_plan("large", 500), shelf), KeptPlan(make_plan("small", 1), shelf)
+    assert (large.is_packed, small.is_packed) == (False, False)
+    assert large.plan is large.plan
+    assert not small.is_packed
+
+
 def test_a_plan_that_left_is_not_worth_packing_and_can_still_be_read():
-    shelf = PlanShelf(most_tasks=1)
+    shelf = PlanShelf(most_tasks=1, least_plans=1)
     left = KeptPlan(make_plan("left", 1), shelf)
     left.leave()
     others = [KeptPlan(make_plan(f"p{number}", 1), shelf) for number in range(3)]
@@ -53,7 +61,7 @@ def test_of_many_queued_tasks_the_board_keeps_few_plans_unpacked_and_reads_them_
 
 
 def test_a_plan_that_was_read_from_its_file_is_kept_as_that_file_has_it():
-    shelf, plan = PlanShelf(most_tasks=1), make_plan("read", 2)
+    shelf, plan = PlanShelf(most_tasks=1, least_plans=1), make_plan("read", 2)
     kept = KeptPlan(plan, shelf, pack(dump_as_is(plan)))
     KeptPlan(make_plan("other", 1), shelf)
     assert kept.is_packed

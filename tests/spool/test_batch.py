@@ -115,6 +115,15 @@ def test_side_by_side_every_file_is_tried_and_the_first_fault_is_raised(tmp_path
     assert any(name.startswith("haikud-fsync") for name in threads)
 
 
+def test_what_cannot_even_be_looked_at_keeps_nothing_from_being_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(syncing._Syncers, "pool", None)
+    seen: list[int] = []
+    monkeypatch.setattr(os, "fsync", seen.append)
+    with pytest.raises(OSError, match="cannot fsync: File name too long"):
+        sync_all([tmp_path / ("x" * 300), tmp_path])
+    assert len(seen) == 1
+
+
 def test_without_threads_it_is_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

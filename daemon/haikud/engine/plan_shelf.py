@@ -18,6 +18,9 @@ from haikud.spool.models import line_as_is
 MOST_TASKS = 300
 """Plans with so many tasks in all stay unpacked, those used last."""
 
+LEAST_PLANS = 4
+"""So many stay unpacked however large they are: else a large one would be unpacked anew after each use of another."""
+
 
 def pack(data: bytes) -> bytes:
     """A plan's JSON in little room."""
@@ -46,8 +49,9 @@ class KeptPlan:
             assert self._packed is not None  # noqa: S101 - `pack` sets it before it takes the plan away
             plan = Plan.model_validate_json(zlib.decompress(self._packed))
             self._plan = plan
-        if self._shelf is not None:
-            self._shelf.use(self)
+        shelf = self._shelf  # once: another thread may see it leave just now
+        if shelf is not None:
+            shelf.use(self)
         return plan
 
     @property
@@ -72,8 +76,9 @@ class KeptPlan:
 class PlanShelf:
     """Which plans are unpacked: those used last come last."""
 
-    def __init__(self, most_tasks: int = MOST_TASKS) -> None:
+    def __init__(self, most_tasks: int = MOST_TASKS, least_plans: int = LEAST_PLANS) -> None:
         self._most_tasks = most_tasks
+        self._least_plans = least_plans
         self._used: dict[int, KeptPlan] = {}  # by id(): they are all alive
         self._tasks = 0
         self._lock = Lock()
@@ -85,7 +90,7 @@ class PlanShelf:
             if self._used.pop(id(kept), None) is None:
                 self._tasks += kept.tasks_in_all
             self._used[id(kept)] = kept
-            while self._tasks > self._most_tasks and len(self._used) > 1:
+            while self._tasks > self._most_tasks and len(self._used) > self._least_plans:
                 first = self._used.pop(next(iter(self._used)))
                 self._tasks -= first.tasks_in_all
                 old.append(first)

@@ -76,7 +76,7 @@ def _tried(path: Path) -> OSError | None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        kind = "fsync the folder" if path.is_dir() else "fsync"
+        kind = "fsync the folder" if os.path.isdir(path) else "fsync"  # noqa: PTH112 - which never raises
         fault = OSError(error.errno, f"cannot {kind}: {error.strerror}", str(path))
         fault.__cause__ = error
         return fault
