@@ -55,6 +55,16 @@ def test_refs_that_are_known_to_the_agents_folder_alone_are_waited_for(bench: Be
     assert ".git.packed-refs.haikud-new" not in synced  # they say so already
 
 
+def test_commits_of_an_earlier_attempt_are_waited_for_again(bench: Bench, synced: list[str]):
+    order = bench.attached()
+    commit_file(Path(order.worktree), "new.txt")
+    harvest(order)
+    attach_private_git(order)
+    del synced[:]
+    harvest(order)  # the earlier one may have died before it waited
+    assert {"objects", "heads"} <= set(synced)
+
+
 def test_a_git_file_that_a_power_cut_emptied_is_nobodys_doing(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     order = bench.attached()
     (Path(order.worktree) / ".git").write_bytes(b"")

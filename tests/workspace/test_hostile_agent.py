@@ -312,3 +312,20 @@ def test_a_worktree_that_became_a_link_is_not_written_through(bench, tmp_path):
     with pytest.raises(WorkspaceMismatch):
         commit_leftovers(order, "Left over")
     assert list((tmp_path / "victim").iterdir()) == []
+
+
+def test_folders_where_git_has_files_keep_no_work_from_being_taken_over(bench):
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "new.txt")
+    private = Path(order.private_git)
+    for name in ("objects/info/alternates", "packed-refs"):
+        (private / name).unlink()
+        (private / name).mkdir()
+    here = os.open(private / "refs" / "heads", os.O_RDONLY)
+    for _ in range(1_200):  # deeper than Python calls itself
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    assert harvest(order).head_sha == head
+    assert attach_private_git(order) == []

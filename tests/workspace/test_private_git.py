@@ -368,3 +368,16 @@ def test_no_lock_that_a_killed_agent_left_keeps_the_next_one_from_committing(ben
     second = commit_file(Path(order.worktree), "two.py")
     git(Path(order.worktree), "config", "user.nickname", "somebody")
     assert harvest(order).head_sha == second
+
+
+def test_what_an_agent_stashed_stays_and_is_told(bench):
+    order = bench.attached()
+    worktree = Path(order.worktree)
+    (worktree / "app.py").write_text("unfinished\n")
+    git(worktree, "stash", "-q")
+    stashed = git(worktree, "rev-parse", "refs/stash")
+    assert "on refs/stash" in harvest(order).warnings[0]
+    attach_private_git(order)
+    assert git(worktree, "rev-parse", "refs/stash") == stashed
+    git(worktree, "stash", "apply", "-q", stashed)
+    assert (worktree / "app.py").read_text() == "unfinished\n"

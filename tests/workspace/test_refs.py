@@ -117,6 +117,7 @@ def test_what_an_agent_wrote_as_refs_is_read_or_left_to_git(project: Path):
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [
+        ("refs/stash", True),
         ("refs/heads/a", True),
         ("refs/heads/ö-ü/b@c", True),
         ("refs/heads/a.lock", False),

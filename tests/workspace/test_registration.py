@@ -37,6 +37,16 @@ def test_the_entry_is_gits_own_to_the_byte_and_git_works_with_it(bench: Bench):
     assert ours == gits
 
 
+def test_git_is_told_the_real_place_of_a_worktree(bench: Bench, tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    order = bench.prepared(worktree=str(tmp_path / "link" / "plan-1.task-1"))
+    ours = (new_entry(order) / "gitdir").read_bytes()
+    git(bench.repo, "worktree", "remove", order.worktree)
+    git(bench.repo, "worktree", "add", "-q", "--no-checkout", order.worktree, order.branch)
+    assert ours == (new_entry(order) / "gitdir").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

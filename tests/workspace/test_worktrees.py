@@ -16,6 +16,7 @@ from tests.workspace.conftest import SPOOL_ID, commit_file, status
 from haikud.workspace.checks import WorkspaceMismatch
 from haikud.workspace.commits import merge_dependencies
 from haikud.workspace.ownership import BranchTaken, expect_owner, record_path, update_owner
+from haikud.workspace.private_git import attach_private_git
 from haikud.workspace.repository_lock import RepositoryIsBusy, repository_lock
 from haikud.workspace.worktrees import prepare_worktree, worktree_path
 
@@ -92,6 +93,21 @@ def test_a_folder_that_someone_deleted_is_made_again_from_the_branch(bench):
     assert (again.start_sha, again.branch_tip) == (order.base_sha, work)
     assert (Path(order.worktree) / "new.py").exists()
     assert status(order.worktree) == []
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_commits_that_waited_in_a_deleted_folder_are_taken_over_before_it_is_made_again(bench, pruned):
+    order = bench.attached()
+    head = commit_file(Path(order.worktree), "new.txt")
+    shutil.rmtree(order.worktree)
+    if pruned:
+        git(bench.repo, "worktree", "unlock", order.worktree)
+        git(bench.repo, "worktree", "prune")
+    prepared = prepare_worktree(order)
+    assert (prepared.branch_tip, prepared.created) == (head, True)
+    assert "is gone" in prepared.warnings[0]
+    attach_private_git(order, index_is_right=True)
+    assert status(order.worktree) == []  # not the commit's undoing
 
 
 def test_after_branch_and_folder_were_deleted_the_task_begins_anew(bench):

@@ -78,6 +78,8 @@ def sync_ref(git_common_dir: str | Path, name: str) -> None:
 
 
 def _sync_files(worktree: Path, names: list[bytes]) -> None:
+    if not is_folder(worktree):  # somebody has removed it
+        return
     if len(names) > _MOST_FILES:
         sync_filesystem(worktree)
         return

@@ -155,7 +155,10 @@ def _clear(private: Path) -> None:
     for name in _KEPT - {"objects", "packed-refs"}:
         if is_there(private / name) and not is_folder(private / name):
             remove_entry(private / name)
-    if not _has_only(private / "objects" / "info", "alternates"):
+    if is_folder(private / "packed-refs"):  # none of git's doing: it holds no refs
+        remove_entry(private / "packed-refs")
+    alternates = private / "objects" / "info" / "alternates"
+    if not _has_only(alternates.parent, alternates.name) or is_folder(alternates):
         remove_entry(private / "objects" / "info")  # commit graphs
     remove_entry(private / "objects" / "pack" / "multi-pack-index")
     for folder in ("objects/info", "info"):
@@ -169,8 +172,8 @@ def _kept_refs(private: Path) -> dict[str, str]:
     return {as_text(name): sha.decode() for sha, name in pairs}
 
 
-def _has_only(folder: Path, name: str) -> bool:
-    return is_folder(folder) and os.listdir(folder) == [name]  # noqa: PTH208 - names
+def _has_only(folder: Path, *names: str) -> bool:
+    return is_folder(folder) and os.listdir(folder) == [*names]  # noqa: PTH208 - names
 
 
 def _write_refs(private: Path, refs: dict[str, str], *, durable: bool) -> None:
@@ -179,9 +182,10 @@ def _write_refs(private: Path, refs: dict[str, str], *, durable: bool) -> None:
     path = private / "packed-refs"
     if read_small(path, _LARGEST_COPY) != lines:
         (write_atomically if durable else write_quickly)(path, lines, 0o600)
-    if any(files for _, _, files in os.walk(private / "refs")) or not is_folder(private / "refs" / "heads"):
-        remove_entry(private / "refs")
-        (private / "refs" / "heads").mkdir(parents=True, mode=0o700)
+    heads = private / "refs" / "heads"
+    if not (_has_only(heads.parent, heads.name) and _has_only(heads)):
+        remove_entry(heads.parent)
+        heads.mkdir(parents=True, mode=0o700)
 
 
 def _write_alternates(order: WorkspaceOrder) -> None:

@@ -26,6 +26,7 @@ from haikud.workspace.checks import (
     clear_branch_lock,
     clear_entry_locks,
     expect_entry,
+    find_entry,
     git_file_text,
     names_folder,
 )
@@ -130,8 +131,9 @@ def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -
     _put_back(order, owner, warnings)
     owner = _after_power_cut(order, owner)
     tip = _tip(order)
-    if owner.attached_tip not in {None, tip}:
-        sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
+    # Before anything rests on it: the record, the result. Also what an earlier attempt had no time to sync.
+    if owner.attached_tip is not None and tip != owner.start_sha:
+        sync_branch(order, owner.start_sha)
     with repository_lock(order.git_common_dir):
         update_owner(order, owner, attached_tip=None, detached=False, index=None)
     return Harvest(tip, warnings)
@@ -349,13 +351,15 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
 
     An index that nobody has written since the attempt began, on a branch that is where it was, agrees already.
     """
-    entry = expect_entry(order)
-    remove_entry(entry / "locked")
+    entry = find_entry(order.git_common_dir, order.worktree)
+    if entry is not None:
+        remove_entry(entry / "locked")
     try:
         worktree = check_place(order, owner)
     except WorkspaceMismatch as error:
         warnings.append(f"{error}; what was not committed there is not part of the branch")
         return
+    entry = entry or expect_entry(order)
     git_file = worktree / ".git"
     if not names_folder(git_file, entry):
         if _power_was_cut(owner) and says_nothing(git_file):

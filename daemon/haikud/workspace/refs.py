@@ -84,7 +84,7 @@ def plain_refs(git_dir: Path) -> dict[str, str] | None:
 
 def is_ref_name(name: str) -> bool:
     """Whether git takes it as a full name (git-check-ref-format(1)); of UTF-8 alone, which is all that we write."""
-    return name.startswith("refs/") and name.count("/") > 1 and not _ODD_NAME.search(name)
+    return name.startswith("refs/") and not _ODD_NAME.search(name)
 
 
 def _is_elsewhere(common: Path) -> bool:

@@ -44,7 +44,7 @@ def add_entry(order: WorkspaceOrder) -> Path:
     (worktree / ".git").write_bytes(git_file_text(entry))
     (entry / "HEAD").write_bytes(os.fsencode(f"ref: refs/heads/{order.branch}\n"))
     (entry / "commondir").write_bytes(b"../..\n")
-    (entry / "gitdir").write_bytes(os.fsencode(worktree / ".git") + b"\n")
+    (entry / "gitdir").write_bytes(os.fsencode(os.path.realpath(worktree)) + b"/.git\n")
     (entry / "locked").unlink()
     return entry
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
@@ -37,6 +37,7 @@ from haikud.workspace.ownership import (
     take_ownership,
     update_owner,
 )
+from haikud.workspace.private_git import harvest
 from haikud.workspace.refs import find_ref
 from haikud.workspace.registration import add_entry, fill, make_branch, new_entry
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
@@ -66,6 +67,7 @@ class PreparedWorktree:
     start_sha: str  # what evidence counts from
     created: bool  # this call made the folder: files must be copied in and the setup command run
     branch_tip: str
+    warnings: list[str] = field(default_factory=list)  # of a harvest that had to come first
 
 
 def worktree_path(repo_top: str | Path, ref: str, worktree_root: str | Path | None = None) -> Path:
@@ -88,6 +90,7 @@ def prepare_worktree(order: WorkspaceOrder, settings: RepositorySettings | None 
     `settings` of the repository, where the caller has read them.
     """
     settings = settings or read_settings(order.git_common_dir)
+    warnings = _harvest_missing(order, settings)
     with repository_lock(order.git_common_dir):
         _drop_abandoned_record(order)
         owner = read_owner(order)
@@ -118,7 +121,18 @@ def prepare_worktree(order: WorkspaceOrder, settings: RepositorySettings | None 
     fill(entry, order, start)
     sync_worktree(order)
     update_owner(order, owner, stage="ready", real_worktree=os.path.realpath(order.worktree))
-    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start)
+    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start, warnings=warnings)
+
+
+def _harvest_missing(order: WorkspaceOrder, settings: RepositorySettings) -> list[str]:
+    """Take over what an agent had committed in a folder that someone has removed; warnings.
+
+    The files are made anew from the branch: of one that moved on afterwards they would look like its undoing.
+    """
+    record = load_record(record_path(order))
+    if record is None or record.spool_id != order.spool_id or record.attached_tip is None:
+        return []
+    return [] if is_there(Path(order.worktree)) else harvest(order, settings).warnings
 
 
 def _new_owner(order: WorkspaceOrder) -> Owner:

@@ -87,6 +87,8 @@ def _prepare(attempt: Attempt) -> bool:
         attempt.identity = commit_identity(attempt)
     is_new = not attempt.worktree.exists()  # asked before the first try: the second finds what the first has made
     prepared = git_step(attempt, doing, lambda: prepare_worktree(order, settings_of(attempt)))
+    for warning in prepared.warnings:
+        attempt.warn(warning)
     attempt.start_sha = prepared.start_sha
     attempt.git = "repository"
     attempt.log.line(f"worktree {order.worktree} on {order.branch} ({'new' if prepared.created else 'continued'})")
