@@ -6,7 +6,7 @@ Lays a spool out by the store's own admission (as 10,000 plans of one task, and 
 and starts a real daemon on it again and again. Ready: status.json is the new daemon's and counts every task, and drops
 are being watched. `warm`: what the kernel has cached; `cold`: after its caches were dropped, which only root can do.
 
-What it does not show: running attempts (see benchmarks.adoption), a long history (which recovery does not read), a busy
+What it does not show: running attempts (see benchmarks.adoption), a long history (see benchmarks.history), a busy
 machine, or a disk slower than this one's.
 """
 
