@@ -131,9 +131,8 @@ def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -
     _put_back(order, owner, warnings)
     owner = _after_power_cut(order, owner)
     tip = _tip(order)
-    # Before anything rests on it: the record, the result. Also what an earlier attempt had no time to sync.
-    if owner.attached_tip is not None and tip != owner.start_sha:
-        sync_branch(order, owner.start_sha)
+    if owner.attached_tip is not None and tip != owner.start_sha:  # also what an earlier attempt had no time to sync
+        sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
     with repository_lock(order.git_common_dir):
         update_owner(order, owner, attached_tip=None, detached=False, index=None)
     return Harvest(tip, warnings)
