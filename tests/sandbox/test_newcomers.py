@@ -13,6 +13,7 @@ import pytest
 from tests.support.waiting import wait_until
 
 from haikud.sandbox import newcomers as room
+from haikud.sandbox import process_table
 from haikud.sandbox.newcomers import Newcomers, boot_ticks
 from haikud.sandbox.process_table import MARKER_NAME, Seen, look_at
 
@@ -73,6 +74,26 @@ def test_who_belongs_by_another_sign_is_found_too(start: Start, tmp_path: Path):
     moment = next_tick()
     process = start("sleep", "60")
     assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], lambda seen: seen.pid == process.pid)
+
+
+def test_who_shows_no_environment_is_asked_again_and_then_nothing_is_proven(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    """As between two programs: for a moment a marked process that executes another one shows nothing."""
+    moment = next_tick()
+    marked = start("sleep", "60", marker=tmp_path)
+    real, blank = process_table._environment, iter([True, False])
+    monkeypatch.setattr(
+        process_table, "_environment", lambda pid: [b""] if pid == marked.pid and next(blank) else real(pid)
+    )
+    assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], nobody)
+    monkeypatch.undo()
+    marked.kill()
+    marked.wait()
+    with subprocess.Popen(["/bin/sleep", "60"], env={}) as bare:
+        assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], nobody)
+        bare.kill()
+    assert Newcomers().has_left_nobody(moment, str(tmp_path), [], nobody)
 
 
 def test_of_an_attempt_that_began_nobody_knows_when_nothing_is_proven(tmp_path: Path):

@@ -19,10 +19,13 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from haikud.sandbox.cgroups import is_populated
-from haikud.sandbox.process_table import Seen, carries_marker, look_at
+from haikud.sandbox.process_table import Seen, look_at, look_for_marker
 
 LOOKS = 2
 """Without a find, one after the other: who forks while /proc is listed may be missed by one."""
+
+_KERNEL = 2
+"""The parent of the kernel's own threads, which have no environment: kthreadd."""
 
 
 def boot_ticks() -> int:
@@ -67,11 +70,18 @@ class Newcomers:
         if since is None:
             return False
         met: set[tuple[int, int]] = set()
+        unsure = False
         for _ in range(LOOKS):
+            unsure = False
             for seen in self.since(since, met):
-                if seen.alive and seen.pid != os.getpid() and (carries_marker(seen.pid, marker) or belongs(seen)):
-                    return False
+                if seen.alive and seen.pid != os.getpid():
+                    is_marked = look_for_marker(seen.pid, marker)
+                    if is_marked or belongs(seen):
+                        return False
+                    if is_marked is None and seen.parent != _KERNEL:  # it may be executing a program just now
+                        unsure = True
+                        continue
                 met.add(seen.key)
             if any(is_populated(folder) for folder in cgroups):
                 return False
-        return True
+        return not unsure

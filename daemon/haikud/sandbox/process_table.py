@@ -69,7 +69,16 @@ def look_at_all() -> dict[int, Seen]:
 
 def carries_marker(pid: int, marker: str) -> bool:
     """Whether the process was started with HAIKUD_OUT=marker; False where we may not read its environment."""
-    return os.fsencode(f"{MARKER_NAME}={marker}") in _environment(pid)
+    return look_for_marker(pid, marker) is True
+
+
+def look_for_marker(pid: int, marker: str) -> bool | None:
+    """The same; None where it shows an environment without anything in it.
+
+    So does, for a moment, who executes another program: the new memory is there before what it begins with.
+    """
+    shown = _environment(pid)
+    return None if shown == [b""] else os.fsencode(f"{MARKER_NAME}={marker}") in shown
 
 
 def marked_beneath(folder: Path) -> dict[int, str]:
