@@ -314,3 +314,50 @@ async def test_a_look_that_is_called_for_during_a_scan_is_not_forgotten(door: Do
     monkeypatch.setattr(DropFolder, "scan", seen)
     await door.folder.scan(door.engine)
     assert door.folder.scan_at <= door.engine.clock()
+
+
+async def test_a_plan_that_cannot_be_taken_back_is_there_once_and_with_its_links(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+):
+    door.drop("x.json")
+    real, rename = os.fsync, Path.rename
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "plans":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    def keep(source: Path, target: Path) -> Path:
+        if target.name == ".x.new":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(source, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        broken.setattr(Path, "rename", keep)
+        with pytest.raises(OSError, match="plans"):
+            await door.take_in()
+    assert door.names("tasks/queued") == ["x"]
+    await door.take_in()
+    assert door.names("plans") == ["x"]
+    assert sorted(door.engine.board.tasks) == ["x"]
+    assert door.names("incoming") == []
+
+
+async def test_what_cannot_get_its_name_back_is_brought_once(door: Door, monkeypatch: pytest.MonkeyPatch):
+    door.drop("x.json")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("haikud.spool.new_names.rename_without_replacing", refuse)
+        broken.setattr(os, "fsync", refuse)
+        door.folder.sync = True
+        door.folder.missed = False
+        with pytest.raises(OSError, match="incoming"):
+            await door.folder.scan(door.engine)
+    for _ in range(3):
+        await door.take_in()
+    assert door.names("plans") == ["x"]
+    assert door.names("incoming") == []

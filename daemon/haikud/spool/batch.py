@@ -143,11 +143,14 @@ class Batch:
     def _take_back(self, put: list[tuple[str, Path, Path]]) -> None:
         """What is not known to be durable has not happened, so that the next try may name it anew."""
         for how, source, path in reversed(put):
-            with suppress(OSError):
-                if how == "name":
+            if how == "name":
+                with suppress(OSError):
                     path.unlink()
-                elif how == "rename" and source not in self._temporaries and source not in self._second_names:
+            elif how == "rename" and source not in self._temporaries and source not in self._second_names:
+                try:
                     path.rename(source)
+                except OSError:
+                    self._ahead = []  # it has its name after all: what leads to it stays
 
     def discard(self) -> None:
         """Take back what is not committed."""

@@ -209,6 +209,7 @@ class DropFolder:
 
         Those of the tokens in `skip` are left out. Where something comes back there may be more.
         """
+        self.names.owed()  # what a scan owes lies there too: brought twice it would be admitted twice
         found_taken: list[tuple[int, str, str, Path]] = []
         for token, name, path in self._taken():
             if token not in skip:

@@ -95,7 +95,13 @@ def plan_from(
     used: Container[str] = (),
 ) -> Plan:
     """The plan that a request asks for. `used`: ids that are not in the store yet. Raises as `prepare_plan` does."""
-    store = engine.store
+
+    def is_taken(plan_id: str) -> bool:
+        if plan_id in used:
+            return True
+        use = use_of_id(engine.store, plan_id)  # not by its own plan, where a cut came just after the commit
+        return use is not None and use.token != taken.token
+
     return prepare_plan(
         data,
         taken.name,
@@ -104,7 +110,7 @@ def plan_from(
         spool_root=engine.layout.root,
         now=utc_now(),
         catalogue=catalogue,
-        is_taken=lambda plan_id: plan_id in used or store.has_plan(plan_id) or store.is_pruned(plan_id),
+        is_taken=is_taken,
     )
 
 
