@@ -279,7 +279,7 @@ async def test_a_daemon_with_the_pid_of_an_earlier_one_gives_its_spares_other_cg
     loop, places = asyncio.get_running_loop(), list[Path | None]()
     for _ in range(2):  # the second as after a power cut: with the same pid, and with notes that name the first one's
         client = ForkserverClient(loop, {}, lambda *_: None, str, spool_id="01234567-89ab-cdef-0123")
-        places.append(client._make_cgroup())
+        places.append(client._cgroups.make())
         client.close()
     first, second = places
     if first is None:

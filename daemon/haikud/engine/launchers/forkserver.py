@@ -30,10 +30,10 @@ from pydantic import ValidationError
 
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, NewsKind, SpareOrder
 from haikud.engine.launchers.import_path import import_path
-from haikud.engine.launchers.spares import Forked, Spares
+from haikud.engine.launchers.spares import Forked, SpareCgroups, Spares
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
-from haikud.sandbox.cgroups import make_cgroup, remove_cgroup, remove_spare_cgroups, spare_cgroup_name
+from haikud.sandbox.cgroups import remove_cgroup
 
 PROGRAM = (sys.executable, "-P", "-m", "haikud.agent.forkserver")
 
@@ -48,6 +48,10 @@ WAITS = (0.0, 1.0, 5.0, 30.0, 120.0)
 
 SPARES = 4
 """Runners forked ahead of need, at most: as many starts as may come at once before the next ones are forked."""
+
+SPARES_SECONDS = 0.1
+"""How long after a start the next spare is asked for: who enters a cgroup keeps all others from forking meanwhile, and
+a runner begins with that."""
 
 STEADY_SECONDS = 30.0
 """One that has lived for so long has not died in a row with others."""
@@ -102,9 +106,9 @@ class ForkserverClient:
         self._servers: set[_Server] = set()  # with those that are retired
         self._deaths = 0
         self._again: asyncio.TimerHandle | None = None
-        self._spool_id = spool_id
+        self._spares_due: asyncio.TimerHandle | None = None
+        self._cgroups = SpareCgroups(spool_id)
         self._number = 0
-        self._series, self._cgroups = os.urandom(8).hex(), 0
         self._closed = False
 
     @property
@@ -126,8 +130,7 @@ class ForkserverClient:
         """Start it, where it is not. What the machine refuses is tried again later."""
         if self._server is not None or self._again is not None or self._closed:
             return
-        if self._spool_id is not None:
-            remove_spare_cgroups(self._spool_id)
+        self._cgroups.sweep()
         try:
             self._server = self._spawn()
         except OSError as error:
@@ -162,7 +165,7 @@ class ForkserverClient:
         forked = server.spares.send(message, list(handed.values()))
         if forked is not None:
             server.runners.add(forked.pid)
-            self._have_spares(server)
+            self._have_spares_soon(server)
             return forked
         data = message(cgroup())
         if len(data) > MOST_BYTES:
@@ -175,12 +178,24 @@ class ForkserverClient:
         self._have_spares(server)
         return forked
 
+    def _have_spares_soon(self, server: _Server) -> None:
+        """As `_have_spares`, but not in the way of the runner that has just begun, unless it has taken the last one."""
+        if not server.spares.pids:
+            self._have_spares(server)
+        elif self._spares_due is None:
+            self._spares_due = self._loop.call_later(SPARES_SECONDS, self._have_spares_now)
+
+    def _have_spares_now(self) -> None:
+        self._spares_due = None
+        if self._server is not None and self._server.is_ready:
+            self._have_spares(self._server)
+
     def _have_spares(self, server: _Server) -> None:
         """Have as many forked ahead as there are to be."""
         missing = server.spares.missing(self._most_spares)
         if missing == 0 or server is not self._server:
             return
-        places = [self._make_cgroup() for _ in range(missing)]
+        places = [self._cgroups.make() for _ in range(missing)]
         order = SpareOrder(spares=missing, cgroups=["" if place is None else str(place) for place in places])
         try:
             server.link.send(order.model_dump_json().encode())
@@ -190,15 +205,6 @@ class ForkserverClient:
                     remove_cgroup(place)
         else:
             server.spares.ask(places)
-
-    def _make_cgroup(self) -> Path | None:
-        if self._spool_id is None:
-            return None
-        self._cgroups += 1
-        try:
-            return make_cgroup(spare_cgroup_name(self._spool_id, self._series, self._cgroups))
-        except OSError:
-            return None
 
     def _has_waited_for_spare(self, server: _Server) -> bool:
         """Wait for the next one, behind which an order would wait too; False where this forkserver is of no use."""
@@ -214,9 +220,10 @@ class ForkserverClient:
     def close(self) -> None:
         """Let go of it: it ends, runners go on."""
         self._closed = True
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        for timer in (self._again, self._spares_due):
+            if timer is not None:
+                timer.cancel()
+        self._again = self._spares_due = None
         for server in list(self._servers):
             server.spares.drop()
             self._loop.remove_reader(server.link)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haikud.contracts.forking import MOST_BYTES
-from haikud.sandbox.cgroups import remove_cgroup
+from haikud.sandbox.cgroups import make_cgroup, remove_cgroup, remove_spare_cgroups, spare_cgroup_name
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,27 @@ class Spares:
         spare.drop()
         if spare.cgroup is not None:
             self._leaving[spare.pid] = spare.cgroup
+
+
+class SpareCgroups:
+    """Makes a cgroup for each spare of a daemon's life. `spool_id` None: none for any."""
+
+    def __init__(self, spool_id: str | None) -> None:
+        self._spool_id = spool_id
+        self._series = os.urandom(8).hex()
+        self._number = 0
+
+    def make(self) -> Path | None:
+        """A new one; None where there can be none."""
+        if self._spool_id is None:
+            return None
+        self._number += 1
+        try:
+            return make_cgroup(spare_cgroup_name(self._spool_id, self._series, self._number))
+        except OSError:
+            return None
+
+    def sweep(self) -> None:
+        """Remove those that nobody is in. To be called while no spare is on its way."""
+        if self._spool_id is not None:
+            remove_spare_cgroups(self._spool_id)
