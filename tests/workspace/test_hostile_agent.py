@@ -13,6 +13,7 @@ from tests.workspace.conftest import commit_file, status
 from haikud.workspace.checks import WorkspaceMismatch
 from haikud.workspace.commits import commit_leftovers, find_leftovers
 from haikud.workspace.evidence import measure
+from haikud.workspace.files import remove_folder
 from haikud.workspace.git import GitError
 from haikud.workspace.private_git import attach_private_git, harvest
 from haikud.workspace.removal import WorkInDanger, remove_worktree
@@ -327,5 +328,8 @@ def test_folders_where_git_has_files_keep_no_work_from_being_taken_over(bench):
         here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
         os.close(above)
     os.close(here)
-    assert harvest(order).head_sha == head
-    assert attach_private_git(order) == []
+    try:
+        assert harvest(order).head_sha == head
+        assert attach_private_git(order) == []
+    finally:
+        remove_folder(private)  # pytest could not
