@@ -29,12 +29,8 @@ from haikud.spool.claims import names_attempt
 
 @pytest.fixture
 async def forked(tmp_path: Path):
-    made = Yard(tmp_path, forks=True)
-    await made.begin()
-    yield made
-    made.let_end()
-    made.launcher.terminate("p.t.1", force=True)
-    made.launcher.close()
+    async with Yard(tmp_path, forks=True) as made:
+        yield made
 
 
 async def test_what_the_forkserver_forks_is_its_child_and_what_starts_without_it_is_ours(forked: Yard):
@@ -173,12 +169,8 @@ def test_code_that_is_written_over_where_it_is_is_seen_with_the_next_whole_look(
 
 @pytest.fixture
 async def spared(tmp_path: Path):
-    made = Yard(tmp_path, forks=True, spares=2)
-    await made.begin()
-    yield made
-    made.let_end()
-    made.launcher.terminate("p.t.1", force=True)
-    made.launcher.close()
+    async with Yard(tmp_path, forks=True, spares=2) as made:
+        yield made
 
 
 async def test_a_spare_takes_its_order_without_the_forkserver_and_another_is_forked(spared: Yard):

@@ -16,12 +16,10 @@ from haikud.spool.claims import names_attempt, release_claim, take_claim
 
 @pytest.fixture(params=["subprocess", "forkserver", "spares"])
 async def yard(tmp_path: Path, request: pytest.FixtureRequest):
-    made = Yard(tmp_path, forks=request.param != "subprocess", spares=1 if request.param == "spares" else 0)
-    await made.begin()
-    yield made
-    made.let_end()
-    made.launcher.terminate("p.t.1", force=True)
-    made.launcher.close()
+    async with Yard(
+        tmp_path, forks=request.param != "subprocess", spares=1 if request.param == "spares" else 0
+    ) as made:
+        yield made
 
 
 async def test_a_runner_gets_claim_key_log_and_an_environment_from_nothing(yard: Yard):

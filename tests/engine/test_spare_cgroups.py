@@ -43,12 +43,8 @@ def cgroups_of(spool_id: str) -> list[Path]:
 
 @pytest.fixture
 async def yard(tmp_path: Path, spool_id: str) -> AsyncIterator[Yard]:
-    made = Yard(tmp_path, forks=True, spares=2, spool_id=spool_id)
-    await made.begin()
-    yield made
-    made.let_end()
-    made.launcher.terminate("p.t.1", force=True)
-    made.launcher.close()
+    async with Yard(tmp_path, forks=True, spares=2, spool_id=spool_id) as made:
+        yield made
     await until(lambda: not any(is_populated(folder) for folder in cgroups_of(spool_id)))
     remove_spare_cgroups(spool_id)
     assert cgroups_of(spool_id) == []

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from haikud.engine.launchers.forkserver import ForkserverClient
 from haikud.engine.launchers.local import LocalLauncher
@@ -66,6 +66,15 @@ class Yard:
         if self.forks:
             self.launcher.begin()
             await until(lambda: self.server.is_ready and len(self.server.spares) == self.spares)
+
+    async def __aenter__(self) -> Self:
+        await self.begin()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.let_end()
+        self.launcher.terminate("p.t.1", force=True)
+        self.launcher.close()
 
     def order(self, **fields: Any) -> LaunchOrder:
         given = {"environment": {"PATH": os.defpath}, "key": None, **fields}
