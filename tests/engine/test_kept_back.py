@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from haikud.contracts.settings import ApiSettings, Settings
+from haikud.engine.attempts.environment import runner_environment
 from haikud.engine.attempts.specs import environment_of
-from haikud.engine.attempts.starting import runner_environment
 from haikud.spool.layout import AttemptPaths
 
 HOST = {"PATH": "/bin", "DEPLOY_TOKEN": "of-the-host-1", "HTTPS_PROXY": "http://u:p@proxy", "SEEN": "yes"}

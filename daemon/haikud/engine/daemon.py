@@ -25,7 +25,7 @@ from haikud.contracts.decision import QueueState
 from haikud.contracts.format import SpoolFormat
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
-from haikud.engine.attempts.starting import plain_environment
+from haikud.engine.attempts.environment import plain_environment
 from haikud.engine.day_spend import DaySpend, read_day_spend
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine

@@ -160,7 +160,7 @@ class Engine:
             batch.discard()
         if not is_final(decision.state):
             self.store.move_link(decision.ref, decision.state, known=entry.decision.state)
-        self._append(entry.plan.id, [told_of(decision)])
+        self.append(entry.plan.id, [told_of(decision)])
 
     # -- history for people
 
@@ -206,9 +206,10 @@ class Engine:
             by_plan.setdefault(plan_id, []).append(entry)
         self._told.clear()
         for plan_id, entries in by_plan.items():
-            self._writer.submit(self._append, plan_id, entries)
+            self._writer.submit(self.append, plan_id, entries)
 
-    def _append(self, plan_id: str, entries: list[LedgerEntry]) -> None:
+    def append(self, plan_id: str, entries: list[LedgerEntry]) -> None:
+        """On the writing thread: lines in the plan's ledger. Fails quietly."""
         with self.trouble.guard("writing a ledger", once=True):
             append_entry(self.layout.plan(plan_id), *entries)
 

@@ -25,7 +25,7 @@ from haikud.contracts.states import TaskState, is_final
 from haikud.engine.answers.finishing import finish_task
 from haikud.engine.attempts.ends import MARGIN_SECONDS, current_paths
 from haikud.engine.attempts.results import Used, read_attempts, used_by
-from haikud.engine.attempts.starting import model_of
+from haikud.engine.attempts.start import model_of
 from haikud.engine.board import OpenTask, OrderedEnd
 from haikud.engine.drops.setting_aside import finish_setting_aside, recorded_reasons
 from haikud.engine.engine import Engine

@@ -6,11 +6,14 @@ plan's budget does not: somebody is asked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from haikud.contracts import gateway
 from haikud.contracts.attempt import Question, ResolvedRole
 from haikud.contracts.gateway import AttemptToken
+from haikud.contracts.plan import Plan, Task
+from haikud.contracts.settings import Settings
 from haikud.contracts.states import TaskState
 from haikud.engine.attempts.settlement import escalate_task
 from haikud.engine.board import OpenTask
@@ -24,9 +27,12 @@ from haikud.engine.log_levels import Warn
 
 def task_purse(engine: Engine, entry: OpenTask) -> Purse:
     """The task's own budget."""
-    stated = entry.task.max_cost_usd
-    limit = engine.settings.budgets.task_usd
-    return Purse(gateway.Purse.TASK, limit if stated is None else min(stated, limit), entry.spent_usd)
+    return Purse(gateway.Purse.TASK, _task_limit(engine.settings, entry.task), entry.spent_usd)
+
+
+def _task_limit(settings: Settings, task: Task) -> float:
+    stated, limit = task.max_cost_usd, settings.budgets.task_usd
+    return limit if stated is None else min(stated, limit)
 
 
 def plan_purse(engine: Engine, entry: OpenTask) -> Purse:
@@ -42,40 +48,60 @@ def day_purse(engine: Engine, now: datetime) -> Purse:
     return Purse(gateway.Purse.DAY, engine.settings.budgets.day_usd, spent)
 
 
-async def allotment(engine: Engine, entry: OpenTask, now: datetime) -> Allotment:
+@dataclass(frozen=True)
+class Purses:
+    """The three that hold an attempt."""
+
+    task: Purse
+    plan: Purse
+    day: Purse
+
+    def share(self, *, paid: bool) -> Allotment:
+        """What the next attempt may spend; `paid`: it can spend anything."""
+        return allot(self.task, self.plan, self.day) if paid else Allotment(max(0.0, self.task.left))
+
+
+def purses_of(engine: Engine, entry: OpenTask, now: datetime) -> Purses:
+    """Those of a task that is on the board."""
+    return Purses(task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now))
+
+
+def first_purses(settings: Settings, task: Task, day: Purse) -> Purses:
+    """Those of a task of a plan that is about to be admitted: nothing of it has run yet."""
+    plan = Purse(gateway.Purse.PLAN, settings.budgets.plan_usd, 0.0)
+    return Purses(Purse(gateway.Purse.TASK, _task_limit(settings, task), 0.0), plan, day)
+
+
+async def allotment(engine: Engine, entry: OpenTask, now: datetime, *, paid: bool) -> Allotment:
     """What the next attempt of a task may spend. Before a day counts as spent its journal is looked at."""
-
-    def look() -> Allotment:
-        return allot(task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now))
-
-    found = look()
+    found = purses_of(engine, entry, now).share(paid=paid)
     if found.exhausted is not None and found.exhausted.name is gateway.Purse.DAY:
         # What the gateway told last may have been of the day before, just when that ended.
         engine.day.hear(await engine.aside(spent_on, engine.layout.gateway, now.date()), now)
-        found = look()
+        found = purses_of(engine, entry, now).share(paid=paid)
     return found
 
 
-def new_attempt_token(engine: Engine, entry: OpenTask, role: ResolvedRole, now: datetime) -> tuple[str, AttemptToken]:
-    """A token for the task's next attempt, and what is to be written before it is good."""
-    attempt = entry.decision.attempt + 1
-    task, plan, day = task_purse(engine, entry), plan_purse(engine, entry), day_purse(engine, now)
-    token, digest = new_token(entry.ref, attempt)
+def new_attempt_token(
+    plan: Plan, task: Task, attempt: int, role: ResolvedRole, purses: Purses, settings: Settings, now: datetime
+) -> tuple[str, AttemptToken]:
+    """A token for a task's next attempt, and what is to be written before it is good."""
+    token, digest = new_token(task.ref, attempt)
     record = AttemptToken(
         digest=digest,
-        ref=entry.ref,
-        plan=entry.plan.id,
-        task=entry.task.id,
+        ref=task.ref,
+        plan=plan.id,
+        task=task.id,
         attempt=attempt,
         role=role.name,
         issued_at=now,
-        plan_since=entry.plan.admitted_at,
-        models=models_of(role, engine.settings),
-        task_usd=task.limit,
-        plan_usd=plan.limit,
-        day_usd=day.limit,
-        task_spent_usd=task.spent,
-        plan_spent_usd=plan.spent,
+        plan_since=plan.admitted_at,
+        models=models_of(role, settings),
+        task_usd=purses.task.limit,
+        plan_usd=purses.plan.limit,
+        day_usd=purses.day.limit,
+        task_spent_usd=purses.task.spent,
+        plan_spent_usd=purses.plan.spent,
     )
     return token, record
 

@@ -133,6 +133,12 @@ class Gateway:
         self._keep_up()
         return GatewayPlace(base_url=self._sockets.base_url)
 
+    def place_if_there(self) -> GatewayPlace | None:
+        """As `place`, where it runs and can be found; else None, and nothing is done about it."""
+        if self._sockets is None or self._link is None or not self._layout.gateway.messages.is_socket():
+            return None
+        return GatewayPlace(base_url=self._sockets.base_url)
+
     async def take_up(self) -> None:
         """At the daemon's start: go on with the gateway that runs, or start one where attempts run that need it."""
         if self._task is not None:
