@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import pytest
 from tests.support.last_words import ANSWERED, admit_running, final_word, spool_at
 from tests.support.made import make_decision
 
+from haikud.contracts.envelope import Response
 from haikud.contracts.plan import RequestShape
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.engine.answers import final_word as room
 from haikud.engine.answers.final_word import write_final_word
 from haikud.engine.answers.publication import publish_final
 from haikud.spool import models
+from haikud.spool.batch import Batch
 from haikud.spool.store import Store
 
 SHAPES = [
@@ -95,9 +99,8 @@ def test_seven_fsyncs_make_a_task_final_and_mark_it(store: Store, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_final_word(final_word(store, plan, "p", is_last=True))
-    files, names = synced[:2], synced[2:]
-    assert all(name.startswith("plans/p/p/.") for name in files)
-    assert (set(names[:2]), names[2:]) == ({"plans/p/p", "plans/p"}, ["responses"])
+    assert set(synced[:2]) == {"plans/p/p/decision-0003.json", "plans/p/p/response.json"}
+    assert (set(synced[2:4]), synced[4:]) == ({"plans/p/p", "plans/p"}, ["responses"])
     synced.clear()
     store.move_links_finally([("p", TaskState.RUNNING, TaskState.SUCCEEDED)])
     assert set(synced) == {"tasks/running", "tasks/succeeded"}
@@ -113,7 +116,8 @@ def test_what_cannot_be_published_now_is_published_later_as_it_was_written(
     plan = admit_running(store, "p")
     word = final_word(store, plan, "p", is_last=True)
     with monkeypatch.context() as patched:
-        patched.setattr(room, "publish_answer", refuse)
+        patched.setattr(room, "is_copied_to", lambda _: True)
+        patched.setattr(room, "publish_responses", refuse)
         assert write_final_word(word) is None
     assert store.last_decision("p") == word.decision
     assert answers(store) == {}
@@ -137,6 +141,50 @@ def test_a_decision_that_could_not_be_made_durable_was_never_made(store: Store, 
     assert store.last_decision("p") == before
     assert answers(store) == {}
     assert write_final_word(word) is not None  # and it may be tried again
+
+
+LEFT = ["whole", "empty", "missing", "torn", "zeros"]
+
+
+@pytest.mark.parametrize("shape", [RequestShape.TASK_REQUEST, RequestShape.TASK_PLAN])
+def test_whatever_a_cut_leaves_of_the_first_round_the_answer_is_that_of_the_decision_that_holds(
+    tmp_path: Path, shape: RequestShape
+):
+    """No fsync of the round is done: each of its files may be there, in part or not at all."""
+    for number, (decided, answered, whole) in enumerate(product(LEFT, LEFT[:3], LEFT[:3])):
+        store = spool_at(tmp_path / f"spool-{number}")
+        plan = admit_running(store, "p", shape=shape)
+        word = final_word(store, plan, "p", is_last=True)
+        batch = Batch()
+        word.put_into(batch)
+        batch.commit_early()
+        paths = store.layout.task("p")
+        leave(paths.decision(3), decided)
+        leave(paths.response, answered)
+        leave(store.layout.plan("p").response, whole)
+        if decided == "whole":
+            publish_final(store, plan, word.task, word.decision, is_last=True)
+        else:
+            last = store.last_decision("p")
+            assert last == word.last
+            later = word.decision.model_copy(update={"at": ANSWERED + timedelta(seconds=60)})
+            word = replace(word, decision=later)
+            assert write_final_word(word) is not None
+            store.move_links_finally([("p", TaskState.RUNNING, TaskState.SUCCEEDED)])
+        assert store.last_decision("p") == word.decision
+        answer = Response.model_validate(answers(store)["p.json"])
+        assert (answer.timestamp, answer.status) == (word.decision.at, "success")
+        assert Response.model_validate_json(paths.response.read_bytes()).timestamp == word.decision.at
+        shutil.rmtree(store.layout.root)
+
+
+def leave(path: Path, what: str) -> None:
+    """A file as a power cut may leave it, whose name or content was not durable."""
+    data = path.read_bytes()
+    path.unlink()
+    left = {"whole": data, "empty": b"", "torn": data[: len(data) // 2], "zeros": bytes(len(data))}
+    if what in left:
+        path.write_bytes(left[what])
 
 
 def test_an_answer_that_a_cut_left_without_its_decision_is_not_given(store: Store):

@@ -45,6 +45,11 @@ def _group_mode(folder: Path) -> int | None:
     return GROUP_FILE_MODE if folder.stat().st_mode & stat.S_ISGID else None
 
 
+def is_copied_to(folder: Path) -> bool:
+    """Whether what is published there is a copy, and no hard link."""
+    return _group_mode(folder) is not None
+
+
 def _put(source: Path, target: Path) -> bool:
     return copy_linked(source, target, copy_mode=_group_mode(target.parent))
 

@@ -143,8 +143,11 @@ class Store:
         if settle_link:
             self.move_link(decision.ref, decision.state, durable=is_final(decision.state))
 
-    def add_decision(self, batch: Batch, last: Decision | None, decision: Decision) -> None:
+    def add_decision(self, batch: Batch, last: Decision | None, decision: Decision, *, early: bool = False) -> None:
         """Put the decision that follows `last`, the one that holds, into a batch. Its link is the caller's to move.
+
+        `early`: it may become durable before what else the batch holds, and so takes one round of fsyncs: a decision
+        that a power cut leaves broken is none, and the one before it holds.
 
         Nothing is read. What has its name already is nobody's word: broken, or left by a write that failed after it
         was named, so that nobody has acted on it. ValueError as `decide`.
@@ -159,7 +162,7 @@ class Store:
                 self.move_link(decision.ref, decision.state, durable=True)
         path = self.layout.task(decision.ref).decision(decision.number)
         remove_if_there(path)
-        batch.write_new(path, dump(decision))
+        batch.write_new(path, dump(decision), early=early)
 
     def keep_decision(self, decision: Decision, plan: Plan) -> None:
         """Write the decision that holds again where somebody has deleted or emptied its file. Looks, but reads not."""

@@ -57,14 +57,18 @@ def publish_final(
 
 def publish_answer(store: Store, plan: Plan, task: Task, *, is_last: bool) -> None:
     """Put a task's answer into responses/, and its plan's where it was the last; both lie durably in their folders."""
-    layout = store.layout
-    retract_escalation(layout, task.ref)
+    retract_escalation(store.layout, task.ref)
+    publish_responses(store.layout, sources_of(store, plan, task, is_last=is_last))
+
+
+def sources_of(store: Store, plan: Plan, task: Task, *, is_last: bool) -> dict[str, Path]:
+    """What is to lie in responses/ when a task is final, by name, and the answer in the plan's folder that it is."""
     sources = {}
     if len(plan.tasks) > 1:
-        sources[f"{task.ref}.json"] = layout.task(task.ref).response
+        sources[f"{task.ref}.json"] = store.layout.task(task.ref).response
     if is_last:
-        sources[f"{plan.id}.json"] = layout.plan(plan.id).response
-    publish_responses(layout, sources)
+        sources[f"{plan.id}.json"] = store.layout.plan(plan.id).response
+    return sources
 
 
 def publish_plan(store: Store, plan: Plan) -> Response:
@@ -75,9 +79,9 @@ def publish_plan(store: Store, plan: Plan) -> Response:
 
 
 def _plan_answer(store: Store, plan: Plan, since: datetime | None = None) -> Response:
-    """A plan's answer, durable in its folder; one that is older than `since` is built again."""
+    """A plan's answer, durable in its folder; one that is broken or older than `since` is built again."""
     path = store.layout.plan(plan.id).response
-    response = read_model(path, Response)
+    response = _read_response(path)
     if response is None or (since is not None and response.timestamp < since):
         answers = answers_of(store, plan, plan.tasks)
         if plan.answers_as_plan:
