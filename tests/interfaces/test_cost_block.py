@@ -56,8 +56,8 @@ TASKS = [
 ]
 
 
-def put(spool: FakeSpool, pid: int, *, age: float = 0.0, **more: Any) -> None:
-    """The guide's example, as the daemon's status.json said it so many seconds ago."""
+def put(spool: FakeSpool, pid: int, *, age: float = -60.0, **more: Any) -> None:
+    """The guide's example, as status.json said it so many seconds ago; by default it does not age while we look."""
     at = format_time(utc_now() - timedelta(seconds=age))
     spool.live(*TASKS, pid=pid, updated_at=at, plans=[PLAN], all_plans=WHOLE, day_cost_usd=0.5, **more)
 
