@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import _thread
 from pathlib import Path
 
 import pytest
@@ -51,11 +51,11 @@ async def test_a_mended_plan_that_the_machine_did_not_let_us_take_up_is_taken_up
     engine.store.decide(next_decision(first, TaskState.RUNNING, "attempt 1", utc_now(), attempt=1))
     engine.unread.add("p0")
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as refused:
-        refused.setattr(threading.Thread, "start", refuse)
+        refused.setattr(_thread, "start_new_thread", refuse)
         with pytest.raises(BlockingIOError):
             [one async for one in recover_unread(engine)]
     assert engine.unread == {"p0"}

@@ -5,22 +5,25 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.waiting import wait_until
 
 from haikud.sandbox import newcomers as room
 from haikud.sandbox import process_table
-from haikud.sandbox.newcomers import Newcomers, boot_ticks
+from haikud.sandbox.newcomers import LOOKS, Newcomers, boot_ticks
 from haikud.sandbox.process_table import MARKER_NAME, Seen, look_at
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-def nobody(_: Seen) -> bool:
+def nobody(_: Seen, __: bytes) -> bool:
     return False
 
 
@@ -73,7 +76,7 @@ def test_a_marked_process_is_found_though_it_forked_twice_and_left_its_session(s
 def test_who_belongs_by_another_sign_is_found_too(start: Start, tmp_path: Path):
     moment = next_tick()
     process = start("sleep", "60")
-    assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], lambda seen: seen.pid == process.pid)
+    assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], lambda seen, _: seen.pid == process.pid)
 
 
 def test_who_shows_no_environment_is_asked_again_and_then_nothing_is_proven(
@@ -94,6 +97,48 @@ def test_who_shows_no_environment_is_asked_again_and_then_nothing_is_proven(
         assert not Newcomers().has_left_nobody(moment, str(tmp_path), [], nobody)
         bare.kill()
     assert Newcomers().has_left_nobody(moment, str(tmp_path), [], nobody)
+
+
+def test_one_look_answers_all_who_wait_for_it(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    moment, newcomers = next_tick(), Newcomers()
+    start("sleep", "60", marker=tmp_path / "3")
+    real, looks, all_ask = newcomers.since, list[int](), threading.Event()
+
+    def since(*args: Any) -> list[Seen]:
+        looks.append(1)
+        all_ask.wait(20)
+        return real(*args)
+
+    monkeypatch.setattr(newcomers, "since", since)
+    with ThreadPoolExecutor(12) as pool:
+        asked = [
+            pool.submit(newcomers.has_left_nobody, moment, str(tmp_path / str(number)), [], nobody)
+            for number in range(12)
+        ]
+        wait_until(lambda: looks and len(newcomers._asked) == 11, what="all to ask")
+        all_ask.set()
+        assert [one.result() for one in asked] == [number != 3 for number in range(12)]
+    assert len(looks) == 2 * LOOKS, "one for the first who asked, one for all who asked meanwhile"
+
+
+def test_a_look_that_is_refused_answers_nobody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    newcomers, real, asks = Newcomers(), room.look_at, threading.Event()
+
+    def refuse_once(pid: int) -> Seen | None:
+        monkeypatch.setattr(room, "look_at", real)
+        asks.wait(20)
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+    monkeypatch.setattr(room, "look_at", refuse_once)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(newcomers.has_left_nobody, next_tick(), str(tmp_path), [], nobody)
+        wait_until(lambda: newcomers._looking.locked() and not newcomers._asked, what="the first look")
+        second = pool.submit(newcomers.has_left_nobody, next_tick(), str(tmp_path / "2"), [], nobody)
+        wait_until(lambda: newcomers._asked, what="another who asks")
+        asks.set()
+        assert second.result()
+        with pytest.raises(OSError, match="no descriptor"):
+            first.result()
 
 
 def test_of_an_attempt_that_began_nobody_knows_when_nothing_is_proven(tmp_path: Path):

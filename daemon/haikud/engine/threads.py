@@ -6,8 +6,8 @@ the machine refuses that. At most `idle` of them stay; those wait without waking
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -52,7 +52,8 @@ class Threads:
         except IndexError:
             box = SimpleQueue()
             with new_thread():
-                threading.Thread(target=self._serve, args=(box,), name="haikud-aside", daemon=True).start()
+                # threading.Thread.start() waits until it runs: behind all threads that want the interpreter just then.
+                _thread.start_new_thread(self._serve, (box,))
         box.put((action, tell))
         return await done
 

@@ -21,6 +21,8 @@ from pathlib import Path
 MARKER_NAME = "HAIKUD_OUT"
 """The variable that every process of an attempt carries."""
 
+_MARKER_START = os.fsencode(f"{MARKER_NAME}=")
+
 _MOST_SHOWN = 160
 _PART = 65_536
 
@@ -69,16 +71,21 @@ def look_at_all() -> dict[int, Seen]:
 
 def carries_marker(pid: int, marker: str) -> bool:
     """Whether the process was started with HAIKUD_OUT=marker; False where we may not read its environment."""
-    return look_for_marker(pid, marker) is True
+    return marker_entry(marker) in (marker_entries(pid) or ())
 
 
-def look_for_marker(pid: int, marker: str) -> bool | None:
-    """The same; None where it shows an environment without anything in it.
+def marker_entry(marker: str) -> bytes:
+    """How an environment says it."""
+    return os.fsencode(f"{MARKER_NAME}={marker}")
+
+
+def marker_entries(pid: int) -> list[bytes] | None:
+    """What the process says of the marker; None where it shows an environment without anything in it.
 
     So does, for a moment, who executes another program: the new memory is there before what it begins with.
     """
     shown = _environment(pid)
-    return None if shown == [b""] else os.fsencode(f"{MARKER_NAME}={marker}") in shown
+    return None if shown == [b""] else [entry for entry in shown if entry.startswith(_MARKER_START)]
 
 
 def marked_beneath(folder: Path) -> dict[int, str]:
@@ -117,7 +124,7 @@ def _read(path: str) -> bytes:
 def command_line(pid: int) -> bytes:
     """Its arguments, each ended by a NUL; nothing where it has none, has ended or is hidden."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _read(f"/proc/{pid}/cmdline")
     except _NOT_THERE:
         return b""
 

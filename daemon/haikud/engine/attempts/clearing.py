@@ -48,8 +48,8 @@ def clear_attempt(
         os.mkdir(paths.folder, mode=0o700)  # noqa: PTH102 - for every attempt
     claim, is_held = _wait_for_claim(paths.claim)
 
-    def belongs(seen: Seen) -> bool:
-        return is_runner(seen, paths.folder) or (is_held and holds_lock(seen.pid, paths.claim))
+    def belongs(seen: Seen, line: bytes | None = None) -> bool:
+        return is_runner(seen, paths.folder, line) or (is_held and holds_lock(seen.pid, paths.claim))
 
     try:
         cgroups, marker = find_cgroups(cgroup, place or read_runner_cgroup(paths.runner)), str(paths.out)

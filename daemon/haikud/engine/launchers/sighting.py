@@ -60,9 +60,9 @@ def _look(folder: Path) -> Sighting:
     return Sighting(Life.ALIVE if claim is Life.ALIVE and not unsure else Life.UNKNOWN)
 
 
-def is_runner(seen: Seen, folder: Path) -> bool:
-    """Whether that process is a runner of the attempt in that folder: a session leader that says so."""
-    return seen.pid == seen.session and names_attempt(command_line(seen.pid), folder)
+def is_runner(seen: Seen, folder: Path, line: bytes | None = None) -> bool:
+    """Whether that process is a runner of the attempt in that folder: a session leader whose command line says so."""
+    return seen.pid == seen.session and names_attempt(command_line(seen.pid) if line is None else line, folder)
 
 
 def _is_runner(pid: int, folder: Path) -> bool:
