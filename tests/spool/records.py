@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from haikud.contracts.decision import Decision
@@ -9,6 +10,8 @@ from haikud.contracts.envelope import MessageType, Response, Status
 from haikud.contracts.ids import task_ref
 from haikud.contracts.plan import Plan, RequestShape, Task
 from haikud.contracts.states import TaskState
+from haikud.spool.batch import Batch
+from haikud.spool.layout import TaskPaths
 
 NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 REQUEST = b'{"task_plan": {"id": "plan-1"}}\n'
@@ -51,3 +54,17 @@ def make_response(status: Status = Status.SUCCESS, correlation_id: str = "plan-1
         payload=payload,
         status=status,
     )
+
+
+@dataclass(frozen=True)
+class OrderAtOnce:
+    """What runs a task as soon as its plan is admitted, as small as it can be."""
+
+    decision: Decision
+
+    def put_into_build(self, batch: Batch, built: TaskPaths) -> None:
+        """The attempt's folder, with an order in it."""
+        attempt = built.attempt(1)
+        batch.make_folder(attempt.folder)
+        attempt.out.mkdir()
+        batch.write_ahead(attempt.spec, b"do")

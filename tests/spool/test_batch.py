@@ -133,3 +133,29 @@ def test_without_threads_it_is_one_by_one(tmp_path: Path, monkeypatch: pytest.Mo
     begin_side_by_side(4)
     assert syncing._Syncers.pool is None
     sync_all([tmp_path])
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_more_than_may_be_open_at_once_are_all_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [tmp_path / f"f{number}" for number in range(2 * syncing.MOST_OPEN + 1)]
+    for path in paths:
+        path.touch()
+    tried: list[str] = []
+    most = 0
+    before = open_files()
+
+    def fsync(descriptor: int) -> None:
+        nonlocal most
+        most = max(most, open_files() - before)
+        tried.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    paths[1].unlink()
+    with pytest.raises(FileNotFoundError, match="f1"):
+        sync_all(paths)
+    assert sorted(tried) == sorted(str(path) for path in paths if path.name != "f1")
+    assert most <= syncing.MOST_OPEN + 1
+    assert open_files() == before

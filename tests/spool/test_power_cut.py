@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan, make_response
+from tests.spool.records import REQUEST, OrderAtOnce, decide_on, first_decisions, make_plan, make_response
 from tests.support.last_words import admit_running, final_word, spool_at
 
 from haikud.contracts.plan import RequestShape
@@ -163,6 +163,15 @@ def test_plans_that_are_admitted_together_with_the_taking_of_their_requests(layo
     batch.sync_folder(drops.path, undo=drops.names.give_back)
     plans = [make_plan(), make_plan("plan-2", ("plan-2",))]
     Store(layout).admit_together([Admission(plan, REQUEST, first_decisions(plan)) for plan in plans], batch)
+
+
+def test_a_plan_that_is_admitted_with_the_order_to_run_it(layout: SpoolLayout, journal: Journal):
+    plan = make_plan()
+    task = plan.tasks[0]
+    order = OrderAtOnce(decide_on(task.ref, 2, TaskState.RUNNING))
+    Store(layout).admit_together([Admission(plan, REQUEST, first_decisions(plan), {task.id: order})], Batch())
+    assert (layout.task(task.ref).attempt(1).out).is_dir()
+    assert layout.link(TaskState.RUNNING, task.ref).resolve() == layout.task(task.ref).folder
 
 
 def test_a_move_that_is_not_final_costs_no_fsync(layout: SpoolLayout, journal: Journal):

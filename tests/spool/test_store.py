@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from tests.spool.dying import every_death
-from tests.spool.records import REQUEST, decide_on, first_decisions, make_plan
+from tests.spool.records import REQUEST, OrderAtOnce, decide_on, first_decisions, make_plan
 
 from haikud.contracts.states import ALLOWED_MOVES, FINAL_STATES, OPEN_STATES, TaskState
 from haikud.spool.batch import Batch
 from haikud.spool.layout import SpoolLayout
-from haikud.spool.store import Store
+from haikud.spool.store import Admission, Store
 
 QUEUED, RUNNING, DEFERRED, SUCCEEDED, FAILED = (
     TaskState.QUEUED,
@@ -111,14 +111,20 @@ def test_first_decisions_must_fit_the_plan(store: Store):
     for decisions in bad:
         with pytest.raises(ValueError, match="plan-1"):
             store.admit(plan, REQUEST, decisions)
+    for decision in (decide_on(REF, 3, RUNNING), decide_on("plan-1.b", 2, RUNNING), decide_on(REF, 2, SUCCEEDED)):
+        with pytest.raises(ValueError, match=r"plan-1|queued"):
+            store.admit_together([Admission(plan, REQUEST, good, {"a": OrderAtOnce(decision)})], Batch())
     assert everything(store.layout.root) == before
 
 
-def test_an_admission_killed_at_any_step_is_whole_or_leaves_nothing(store: Store):
+@pytest.mark.parametrize("runs", [False, True])
+def test_an_admission_killed_at_any_step_is_whole_or_leaves_nothing(store: Store, *, runs: bool):
     layout = store.layout
     before = everything(layout.root)
-    ended = False
-    for _, ended in every_death(lambda _: lambda: store.admit(make_plan(), REQUEST, first_decisions(make_plan()))):
+    ended, plan = False, make_plan()
+    orders = {"a": OrderAtOnce(decide_on(REF, 2, RUNNING))} if runs else {}
+    admission = Admission(plan, REQUEST, first_decisions(plan), orders)
+    for _, ended in every_death(lambda _: lambda: store.admit_together([admission], Batch())):
         if ended:
             break
         assert not store.has_plan("plan-1")
@@ -129,6 +135,8 @@ def test_an_admission_killed_at_any_step_is_whole_or_leaves_nothing(store: Store
     assert store.recover_builds() == []
     assert store.drop_links_without_plan() == []
     assert set(store.open_refs()) == {"plan-1.a", "plan-1.b"}
+    assert store.linked_state(REF) is (RUNNING if runs else QUEUED)
+    assert len(store.decisions(REF)) == (2 if runs else 1)
 
 
 def test_an_admission_goes_over_what_a_dead_one_left(store: Store):

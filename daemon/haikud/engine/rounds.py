@@ -28,7 +28,7 @@ from haikud.engine.board import Board, OpenTask
 from haikud.engine.drops.controls import STOPS, Controls
 from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
 from haikud.engine.drops.guidance import GuidanceDrops
-from haikud.engine.drops.intake import Intake
+from haikud.engine.drops.intake import TAKING_IN, Intake
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
 from haikud.engine.isolation_mode import IsolationMode
@@ -73,10 +73,11 @@ class Rounds:
         self._intake = Intake(engine, incoming, self._roles)
         self._guidance = GuidanceDrops(engine, answers, self._roles)
         self._questions = Questions(engine, self._guidance)
-        self._controls = Controls(engine, commands, lambda: bool(self._intake.pending))
+        self._controls = Controls(engine, commands, self._requests_wait)
         self._incoming = WatchedFolder(incoming, self._intake.pending, set, sync=False)
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
         self._commands = WatchedFolder(commands, self._controls.pending, self._controls.in_hand)
+        self._due: list[WatchedFolder] = []  # of this round
         self._settled: deque[Aftermath] = deque()
         self._aftermaths: set[asyncio.Task[None]] = set()
         self._status = StatusWriter(engine, utc_now())
@@ -90,7 +91,7 @@ class Rounds:
 
     @property
     def folders(self) -> list[WatchedFolder]:
-        """In the order in which they are scanned."""
+        """In the order in which they are looked at."""
         return [self._commands, self._answers, self._incoming]
 
     def look(self, path: Path) -> None:
@@ -213,17 +214,19 @@ class Rounds:
         self._see_ends()
         await self._machine.look()
         await self._check_now_and_then()
-        until = engine.clock()
-        if any(folder.scan_at <= until for folder in self.folders):
-            until += engine.settings.rescan_seconds / 2  # together, so that an idle daemon wakes up once for all
-        for folder in self.folders:
-            if folder.scan_at <= until and not (folder is self._incoming and engine.trouble.holds_work):
+        self._due = self._folders_due()
+        for folder in (self._commands, self._answers):
+            if folder in self._due:
                 await self._step(folder.doing, partial(folder.scan, engine))
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)
         await self._step(SETTLING, self._settle)
         if not engine.trouble.holds_work:
-            await self._step("taking requests", self._intake.work)
+            if self._incoming in self._due:  # not before what was said with controls and guidance is done
+                act = self._intake.in_the_hop_of_a_scan()
+                await self._step(self._incoming.doing, partial(self._incoming.scan, engine, act))
+            await self._step(TAKING_IN, self._intake.work)
+            self._see_not_started()
         await self._step("carrying on", self._carry_on)
         await self._step("starting attempts", self._start)
         await self._step("publishing", self._publish)
@@ -231,6 +234,26 @@ class Rounds:
         await self._machine.look()
         await self._step(STATUS, self._write_status)
         await self._step(HISTORY, self._keep_history)
+
+    def _folders_due(self) -> list[WatchedFolder]:
+        """Those to be scanned now.
+
+        The timer scans what is due soon together, so that an idle daemon wakes up once for all; who drops something
+        waits for no other folder.
+        """
+        until = self._engine.clock()
+        if any(0.0 < folder.scan_at <= until for folder in self.folders):
+            until += self._engine.settings.rescan_seconds / 2
+        return [folder for folder in self.folders if folder.scan_at <= until]
+
+    def _requests_wait(self) -> bool:
+        """Whether a plan that is not known may be about to come."""
+        return bool(self._intake.pending) or self._incoming in self._due
+
+    def _see_not_started(self) -> None:
+        for entry, end in self._intake.not_started:
+            self._look_after(entry, end)
+        self._intake.not_started.clear()
 
     async def _step(self, doing: str, step: Step) -> None:
         """One step; what the environment refuses is tried again later."""

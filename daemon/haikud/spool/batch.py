@@ -20,6 +20,7 @@ from pathlib import Path
 
 from haikud.spool.durable import (
     LINK_REFUSED,
+    begin_write_back,
     doing,
     put_without_replacing,
     temporary_beside,
@@ -62,7 +63,7 @@ class Batch:
         module's head.
         """
         with doing("write", path):
-            temporary = write_temporary(path, data, mode, sync=False)
+            temporary = write_temporary(path, data, mode, sync=False, write_back=True)
         self._temporaries.append(temporary)
         self._name("rename", temporary, path, early=early)
         for other in also:
@@ -85,16 +86,21 @@ class Batch:
             self._names.append((how, source, path))
             self._second[path.parent] = None
 
-    def write_ahead(self, path: Path, data: bytes, mode: int = 0o600) -> None:
-        """A new file under its own name, now: in a folder of which nobody knows before the commit names it."""
+    def write_ahead(self, path: Path, data: bytes, mode: int = 0o600, *, sync: bool = True) -> None:
+        """A new file under its own name, now: in a folder of which nobody knows before the commit names it.
+
+        `sync` False: of what it holds nothing need last.
+        """
         with doing("write", path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
             self._ahead.append(path)
             try:
                 write_all(descriptor, data)
+                if data and sync:
+                    begin_write_back(descriptor)
             finally:
                 os.close(descriptor)
-        if data:  # an empty one is its name, which the folder's fsync makes durable
+        if data and sync:  # an empty one is its name, which the folder's fsync makes durable
             self._files_ahead.append(path)
         self._first[path.parent] = None
 
@@ -123,7 +129,7 @@ class Batch:
     def write_new(self, path: Path, data: bytes, mode: int = 0o600, *, early: bool = False) -> None:
         """As `write`, but the commit raises FileExistsError where `path` is there by then: it replaces nothing."""
         with doing("write", path):
-            temporary = write_temporary(path, data, mode, sync=False)
+            temporary = write_temporary(path, data, mode, sync=False, write_back=True)
         self._temporaries.append(temporary)
         self._name("name", temporary, path, early=early)
 

@@ -72,6 +72,11 @@ class Scan:
     wait_seconds: float | None  # scan again after so long, without any event; None: no need
     stuck: list[str] = field(default_factory=list)  # what may not be renamed, and why: left where it is
 
+    @property
+    def brought(self) -> list[Taken | OddEntry]:
+        """All that was taken."""
+        return [*self.ready, *self.odd]
+
 
 @dataclass
 class _Sight:

@@ -41,14 +41,23 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def begin_write_back(descriptor: int) -> None:
+    """Have the kernel write a file's bytes from now on: the fsyncs of many then wait for one flush and not for each."""
+    with suppress(OSError):  # it is a hint
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def temporary_beside(path: Path) -> Path:
     """A dot-name in the same folder that nobody else uses; never longer than the 255 bytes a name may have."""
     name = os.fsdecode(os.fsencode(path.name)[:200])
     return path.with_name(f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
 
-def write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
-    """Write a new file beside `path`, under a name that nobody else uses; that name."""
+def write_temporary(path: Path, data: bytes, mode: int, *, sync: bool, write_back: bool = False) -> Path:
+    """Write a new file beside `path`, under a name that nobody else uses; that name.
+
+    `write_back`: it is to be fsynced in a moment, with others.
+    """
     temporary = temporary_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -58,6 +67,8 @@ def write_temporary(path: Path, data: bytes, mode: int, *, sync: bool) -> Path:
             write_all(descriptor, data)
             if sync:
                 os.fsync(descriptor)
+            elif write_back:
+                begin_write_back(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:

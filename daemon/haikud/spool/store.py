@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from haikud.contracts.decision import Decision
 from haikud.contracts.ids import is_usable_id, split_ref
@@ -28,6 +29,19 @@ from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
 from haikud.spool.syncing import sync_all
 
 
+class FirstOrder(Protocol):
+    """What runs a task as soon as its plan is admitted: its second decision, and all that the attempt needs."""
+
+    @property
+    def decision(self) -> Decision:
+        """Decision 2."""
+        ...
+
+    def put_into_build(self, batch: Batch, built: TaskPaths) -> None:
+        """Write the order, and not the decision, into the task's folder as it is being built."""
+        ...
+
+
 @dataclass(frozen=True)
 class Admission:
     """A plan that is to be admitted."""
@@ -35,6 +49,7 @@ class Admission:
     plan: Plan
     request_bytes: bytes
     first_decisions: dict[str, Decision]  # task id -> decision 1
+    first_orders: Mapping[str, FirstOrder] = field(default_factory=dict)  # task id -> what runs it at once
 
 
 class Store:
@@ -74,7 +89,7 @@ class Store:
         for one in admissions:
             if self.has_plan(one.plan.id) or self.is_pruned(one.plan.id):
                 raise FileExistsError(f"the id {one.plan.id!r} is used already")
-            _check_first_decisions(one.plan, one.first_decisions)
+            _check_first_decisions(one)
         try:
             try:
                 for one in admissions:
@@ -106,6 +121,11 @@ class Store:
             batch.make_folder(paths.folder)
             batch.write_ahead(paths.decision(1), dump(decision))
             batch.write_ahead(paths.log, b"")
+            order = admission.first_orders.get(task.id)
+            if order is not None:
+                decision = order.decision
+                order.put_into_build(batch, paths)
+                batch.write_ahead(paths.decision(decision.number), dump(decision))
             batch.symlink_ahead(self.layout.link_target(task.ref), self.layout.link(decision.state, task.ref))
             batch.symlink_ahead(self.layout.log_target(task.ref), self.layout.log_link(task.ref))
         batch.rename(build.folder, self.layout.plan(plan.id).folder)
@@ -320,7 +340,8 @@ def _read_decision(paths: TaskPaths, ref: str, number: int) -> Decision | None:
     return decision if decision and (decision.number, decision.ref) == (number, ref) else None
 
 
-def _check_first_decisions(plan: Plan, decisions: dict[str, Decision]) -> None:
+def _check_first_decisions(admission: Admission) -> None:
+    plan, decisions = admission.plan, admission.first_decisions
     if set(decisions) != {task.id for task in plan.tasks}:
         raise ValueError(f"plan {plan.id}: one first decision per task is needed")
     for task in plan.tasks:
@@ -329,3 +350,7 @@ def _check_first_decisions(plan: Plan, decisions: dict[str, Decision]) -> None:
             raise ValueError(f"plan {plan.id}: not a first decision on {task.ref}: {first}")
         if split_ref(task.ref) != (plan.id, task.id):
             raise ValueError(f"plan {plan.id}: {task.ref} is not the ref of its task {task.id}")
+        if (order := admission.first_orders.get(task.id)) is not None:
+            check_move(first.state, order.decision.state)
+            if (order.decision.number, order.decision.ref) != (2, task.ref):
+                raise ValueError(f"plan {plan.id}: not a second decision on {task.ref}: {order.decision}")

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
+
+MOST_OPEN = 32
+"""So many are open at once."""
 
 THREADS = 4
 """The caller's among them. With eight, the same files took as long and twice the CPU: handing the GIL around costs."""
@@ -49,35 +52,47 @@ def sync_all(paths: Iterable[Path]) -> None:
     Every one is tried; then an OSError is raised, with its path. What has failed must not be synced again as it
     is: the second fsync would succeed without having written anything.
     """
-    pool, waiting = _Syncers.pool, deque(paths)
-    faults: list[OSError] = []
-
-    def work() -> None:
-        with suppress(IndexError):  # another thread has the last one
-            while True:
-                if fault := _tried(waiting.popleft()):
-                    faults.append(fault)
-
-    others = [pool.submit(work) for _ in range(min(THREADS, len(waiting)) - 1)] if pool is not None else []
-    work()
-    for one in others:
-        if not one.cancel():
-            one.result()
+    wanted, faults = list(paths), list[OSError]()
+    for begin in range(0, len(wanted), MOST_OPEN):
+        faults += _sync_some(wanted[begin : begin + MOST_OPEN])
     if faults:
         raise faults[0]
 
 
-def _tried(path: Path) -> OSError | None:
-    """Fsync one; what went wrong."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _sync_some(paths: Sequence[Path]) -> list[OSError]:
+    """What went wrong. All are opened first: the threads then wait for the disk, and hardly for the interpreter."""
+    pool, faults = _Syncers.pool, list[OSError]()
+    opened: deque[tuple[int, Path]] = deque()
+    for path in paths:
         try:
-            os.fsync(descriptor)
-        finally:
+            opened.append((os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), path))
+        except OSError as error:
+            faults.append(_fault(path, error))
+    waiting = opened.copy()
+
+    def work() -> None:
+        with suppress(IndexError):  # another thread has the last one
+            while True:
+                descriptor, path = waiting.popleft()
+                try:
+                    os.fsync(descriptor)
+                except OSError as error:
+                    faults.append(_fault(path, error))
+
+    try:
+        others = [pool.submit(work) for _ in range(min(THREADS, len(waiting)) - 1)] if pool is not None else []
+        work()
+        for one in others:
+            if not one.cancel():
+                one.result()
+    finally:
+        for descriptor, _ in opened:
             os.close(descriptor)
-    except OSError as error:
-        kind = "fsync the folder" if os.path.isdir(path) else "fsync"  # noqa: PTH112 - which never raises
-        fault = OSError(error.errno, f"cannot {kind}: {error.strerror}", str(path))
-        fault.__cause__ = error
-        return fault
-    return None
+    return faults
+
+
+def _fault(path: Path, error: OSError) -> OSError:
+    kind = "fsync the folder" if os.path.isdir(path) else "fsync"  # noqa: PTH112 - which never raises
+    fault = OSError(error.errno, f"cannot {kind}: {error.strerror}", str(path))
+    fault.__cause__ = error
+    return fault

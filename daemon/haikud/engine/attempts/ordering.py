@@ -1,9 +1,11 @@
 """The order for one attempt on disk: its folder and spec.json, durable with the decision to run it, and the rest.
 
 It goes into the batch of that decision, so that the whole takes two rounds of fsyncs. In a new folder, of which nobody
-knows before the decision names the attempt, spec.json gets its name at once; where a try before this one has left the
-folder, it is replaced. Reads only what nobody in memory knows: earlier decisions and attempts, where there were
-any, and the answers of dependencies. Runs on the writing thread.
+knows before the decision names the attempt, its files get their names at once; where a try before this one has left the
+folder, they are replaced. A plan that is being built is such a folder too.
+
+Reads only what nobody in memory knows: earlier decisions and attempts, where there were any, and the answers of
+dependencies. Runs on the writing thread.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from haikud.engine.attempts.specs import Order, build_assignment, build_spec
 from haikud.engine.gateway.tokens import write_token
 from haikud.spool.batch import Batch
 from haikud.spool.durable import make_folder, remove_if_there, write_quickly
-from haikud.spool.layout import AttemptPaths
+from haikud.spool.layout import AttemptPaths, TaskPaths
 from haikud.spool.models import dump_as_is, read_model
 from haikud.spool.store import Store
 
@@ -49,8 +51,11 @@ class Preparation:
     token: AttemptToken | None
     sandbox: str
 
-    def put_into(self, batch: Batch) -> None:
-        """Write what the attempt needs; the batch's commit makes it durable."""
+    def put_into(self, batch: Batch, built: TaskPaths | None = None) -> None:
+        """Write what the attempt needs; the batch's commit makes it durable.
+
+        `built`: where the task's folder lies as yet, of a plan that is being admitted.
+        """
         task_paths = self.store.layout.task(self.last.ref)
         decisions = self._decisions()
         attempts = read_attempts(task_paths, decisions)
@@ -71,11 +76,15 @@ class Preparation:
             gateway=self.gateway,
             sandbox=self.sandbox,
         )
-        paths = task_paths.attempt(order.attempt)
-        write = batch.write_ahead if _made(batch, paths) else batch.write
-        write(paths.spec, dump_as_is(build_spec(order)))
-        # Derived, and read by this attempt alone, which no power cut leaves alive.
-        write_quickly(paths.assignment, dump_as_is(build_assignment(self.task)))
+        paths = (built or task_paths).attempt(order.attempt)
+        spec, assignment = dump_as_is(build_spec(order)), dump_as_is(build_assignment(self.task))
+        # What is not fsynced is derived, and read by this attempt alone, which no power cut leaves alive.
+        if _made(batch, paths):
+            batch.write_ahead(paths.spec, spec)
+            batch.write_ahead(paths.assignment, assignment, sync=False)
+        else:
+            batch.write(paths.spec, spec)
+            write_quickly(paths.assignment, assignment)
         if self.task.dependencies:
             write_quickly(paths.dependencies, dependency_answers(self.store, self.plan, self.task))
         if self.token is not None:

@@ -36,6 +36,7 @@ from haikud.engine.machine.faults import OF_THE_MACHINE, kind_of
 from haikud.engine.routing.speaking import question_before_start
 from haikud.sandbox.newcomers import boot_ticks
 from haikud.spool.batch import Batch
+from haikud.spool.layout import TaskPaths
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Start:
         store.keep_decision(last, self.plan)  # our word holds, whoever deleted it
         self.preparation.put_into(batch)
         store.add_decision(batch, last, self.decision)
+
+    def put_into_build(self, batch: Batch, built: TaskPaths) -> None:
+        """On the writing thread: the order, in the folder of a task whose plan is being admitted with the decision."""
+        self.preparation.put_into(batch, built)
 
     def settle(self) -> None:
         """On the writing thread, after the commit: the task's link, and a line in the ledger."""

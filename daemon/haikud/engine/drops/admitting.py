@@ -4,6 +4,9 @@ The first ones, as far as it goes: each must have a plan already, or be small an
 said a moment ago is known), so that its plan is made here in a millisecond. The first for which that is not so ends the
 group; it is taken in by itself. The batch also makes the taken names durable, then the taken files are unlinked.
 
+A plan whose first tasks may run at once is admitted with their orders: the folder that gets its name at the commit
+holds the decision to run them and all that these attempts need (attempts/start.py).
+
 Where the batch fails, each is tried by itself: one that cannot be admitted keeps nobody out. Fails with OSError where
 none can be, and with RoleError.
 """
@@ -21,7 +24,9 @@ from haikud.contracts.tombstone import Tombstone
 from haikud.engine.admission.prepare import first_decisions, prepare_plan
 from haikud.engine.admission.rejection import Rejected
 from haikud.engine.attempts.role_lookup import RoleLookup
-from haikud.engine.engine import Engine
+from haikud.engine.attempts.start import Start
+from haikud.engine.attempts.starting import Room, start_new
+from haikud.engine.engine import Engine, told_of
 from haikud.engine.machine.faults import FOR_ALL, kind_of
 from haikud.roles.files import RoleFile
 from haikud.spool.batch import Batch
@@ -44,6 +49,7 @@ class Admitted:
     taken: Taken
     plan: Plan
     decisions: dict[str, Decision]
+    starts: dict[str, Start] = field(default_factory=dict)  # task id -> its first attempt, ordered together with that
     is_finished: bool = False  # its taken file is gone
 
     @property
@@ -66,11 +72,17 @@ def admit_first(
     roles: RoleLookup,
     pending: Sequence[Taken | OddEntry],
     plans: Mapping[str, Plan | None],
+    room: Room | None = None,
 ) -> Done:
-    """Admit as many of `pending` as can be, from the first one on. `plans`: by token; None while it is prepared."""
+    """Admit as many of `pending` as can be, from the first one on. `plans`: by token; None while it is prepared.
+
+    `room`: for tasks that may be ordered to run together with that; the loop is to carry those out.
+    """
     group = _group(engine, roles, pending, plans)
     if not group:
         return Done()
+    if room is not None:
+        _order_first(engine, roles, group, room)
     try:
         _commit(engine, drops, group)
     except OSError:
@@ -148,11 +160,18 @@ def _is_free(store: Store, plan_id: str) -> bool:
         return False
 
 
+def _order_first(engine: Engine, roles: RoleLookup, group: Sequence[Admitted], room: Room) -> None:
+    """Give to those that may start at once their orders."""
+    by_plan = {one.plan.id: one for one in group}
+    for start in start_new(engine, roles, [(one.plan, one.decisions) for one in group], room):
+        by_plan[start.plan.id].starts[start.preparation.task.id] = start
+
+
 def _commit(engine: Engine, drops: DropFolder, group: Sequence[Admitted]) -> None:
     batch = Batch()
     if drops.names.are_owed:
         batch.sync_folder(drops.path, undo=drops.names.give_back)
-    admissions = [Admission(one.plan, one.taken.data or b"", one.decisions) for one in group]
+    admissions = [Admission(one.plan, one.taken.data or b"", one.decisions, one.starts) for one in group]
     engine.store.admit_together(admissions, batch)
     drops.names.are_durable()
 
@@ -161,6 +180,7 @@ def _one_by_one(engine: Engine, drops: DropFolder, group: Sequence[Admitted]) ->
     drops.names.make_durable()
     done = Done()
     for one in group:
+        one.starts.clear()  # what was the matter is not known: they start in their turn
         try:
             _commit(engine, drops, [one])
         except OSError as error:
@@ -180,7 +200,7 @@ def _finish(engine: Engine, drops: DropFolder, one: Admitted) -> None:
     with engine.trouble.guard("writing a ledger", once=True):
         message, detail = f"{one.taken.name}{one.count}", {"warnings": plan.warnings}
         entry = LedgerEntry(at=utc_now(), event="admitted", message=message, detail=detail)
-        append_entry(engine.layout.plan(plan.id), entry)
+        append_entry(engine.layout.plan(plan.id), entry, *(told_of(start.decision) for start in one.starts.values()))
     drops.finish(one.taken)
     one.is_finished = True
 

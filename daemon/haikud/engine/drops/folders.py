@@ -11,7 +11,7 @@ from haikud.contracts.live import FaultKind
 from haikud.contracts.settings import Settings
 from haikud.engine.engine import Engine
 from haikud.spool.droppers import group_id
-from haikud.spool.drops import DropFolder, OddEntry, Taken
+from haikud.spool.drops import DropFolder, OddEntry, Scan, Taken
 from haikud.spool.durable import make_folder
 
 MOST_PENDING = 100
@@ -43,8 +43,8 @@ class WatchedFolder:
         """Scan it in the next round."""
         self.scan_at = 0.0
 
-    async def scan(self, engine: Engine) -> None:
-        """Take what is ready. Raises OSError."""
+    async def scan(self, engine: Engine, act: Callable[[Scan], None] | None = None) -> None:
+        """Take what is ready. Raises OSError. `act` sees it before anybody else, in the same hop."""
         if len(self.pending) >= MOST_PENDING:
             return
         now, rescan_seconds = engine.clock(), engine.settings.rescan_seconds
@@ -60,10 +60,9 @@ class WatchedFolder:
                 self.scan_at = now
                 return
         goes_on = not self.drops.is_through  # a listing in which what was dropped since is missing
-        found = await engine.write(self.drops.scan, sync=self.sync)
+        found = await engine.write(self._scan, act)
         self.missed = False
-        self.pending += found.ready
-        self.pending += found.odd
+        self.pending += found.brought
         wait_seconds = 0.0 if goes_on else found.wait_seconds
         if wait_seconds is not None:  # unless somebody has called for a look meanwhile
             self.scan_at = min(self.scan_at, now + min(wait_seconds, rescan_seconds))
@@ -72,6 +71,12 @@ class WatchedFolder:
             engine.trouble.mention(FaultKind.PERMISSION_DENIED, some, "; ".join(found.stuck[:5]))
         elif self.drops.is_through:
             engine.trouble.heal(some)
+
+    def _scan(self, act: Callable[[Scan], None] | None) -> Scan:
+        found = self.drops.scan(sync=self.sync)
+        if act is not None and found.brought:
+            act(found)
+        return found
 
 
 def follow_settings(drops: DropFolder, settings: Settings) -> None:

@@ -2,13 +2,16 @@
 
 The same explicit id again with the same content runs nothing twice; with other content it is told so. A request is
 unlinked only after its plan, or its reason and its answer, are durable.
+
+What may start at once is ordered to in the same batch, and launched as soon as that is durable (admitting.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import PurePath
 
@@ -16,17 +19,20 @@ from haikud.contracts.decision import Decision
 from haikud.contracts.ids import id_from_stem
 from haikud.contracts.live import FaultKind
 from haikud.contracts.plan import Plan
-from haikud.contracts.states import is_final
+from haikud.contracts.states import TaskState, is_final
 from haikud.engine.admission.prepare import content_sha256
 from haikud.engine.admission.rejection import FaultCode, Rejected, id_already_used, make_fault, printable
 from haikud.engine.answers.publication import publish_again
 from haikud.engine.attempts.role_lookup import RoleLookup
-from haikud.engine.drops.admitting import Admitted, admit_first, plan_from, use_of_id
+from haikud.engine.attempts.starting import room_for_new
+from haikud.engine.board import OpenTask
+from haikud.engine.drops.admitting import Admitted, Done, admit_first, plan_from, use_of_id
 from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
+from haikud.engine.launchers.protocol import End, EndKind
 from haikud.engine.log_levels import Warn
 from haikud.roles.files import RoleError
-from haikud.spool.drops import DropFault, DropFolder, OddEntry, Taken
+from haikud.spool.drops import DropFault, DropFolder, OddEntry, Scan, Taken
 from haikud.spool.store import Store
 
 MOST_PER_ROUND = 16
@@ -34,6 +40,9 @@ MOST_PER_ROUND = 16
 
 MOST_AHEAD = 4
 """So many requests are prepared at the same time: most of that is waiting for git."""
+
+TAKING_IN = "taking requests"
+"""What `work` is called when it fails."""
 
 ROLES = "reading role files"
 
@@ -60,17 +69,38 @@ class Intake:
         self._roles = roles
         self._ahead: dict[str, asyncio.Task[Plan]] = {}  # token -> the plan that is being prepared
         self._admitted: set[str] = set()  # tokens of what could not be unlinked afterwards
+        self._begun: Done | None = None  # what a scan's hop has done already
+        self.not_started: list[tuple[OpenTask, End]] = []  # to be settled
         self.pending: deque[Taken | OddEntry] = deque()
+
+    def in_the_hop_of_a_scan(self) -> Callable[[Scan], None] | None:
+        """What admits the first of what a scan brings, where nobody waits before them; `work` goes on from there."""
+        trouble = self._engine.trouble
+        if self.pending or trouble.must_wait(ROLES) or trouble.must_wait(TAKING_IN):  # `work` is to come at once
+            return None
+        room = room_for_new(self._engine)
+
+        def admit(found: Scan) -> None:
+            with suppress(RoleError):  # `work` meets it again
+                try:
+                    first = found.brought[:MOST_PER_ROUND]
+                    self._begun = admit_first(self._engine, self._drops, self._roles, first, {}, room)
+                except OSError as error:
+                    self._begun = Done(failure=error)
+
+        return admit
 
     async def work(self) -> None:
         """Take some requests in. Raises OSError: then call again."""
         left = MOST_PER_ROUND
         while left > 0 and not self._engine.trouble.must_wait(ROLES):
-            self._drop_given_back()
+            begun, self._begun = self._begun, None
+            if begun is None:
+                self._drop_given_back()
             if not self.pending:
                 return
             try:
-                left -= await self._take_in_some(left)
+                left -= self._hear(begun) if begun is not None else await self._take_in_some(left)
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
                 self._ahead.clear()
@@ -160,7 +190,11 @@ class Intake:
         plans |= dict.fromkeys(self._admitted)  # nothing is made of these again: they end the group
         if plan is not None:
             plans[pending[0].token] = plan
-        done = await self._engine.write(admit_first, self._engine, self._drops, self._roles, pending, plans)
+        engine, room = self._engine, room_for_new(self._engine)
+        return self._hear(await engine.write(admit_first, engine, self._drops, self._roles, pending, plans, room))
+
+    def _hear(self, done: Done) -> int:
+        """Go by what one hop has brought. Raises OSError, when that is done."""
         for one in done.admitted:
             self._admitted.add(one.taken.token)
             if one.is_finished:
@@ -174,6 +208,9 @@ class Intake:
         engine, plan = self._engine, one.plan
         put_on_board(engine, plan, one.decisions)
         engine.say(f"admitted {plan.id}{one.count}")
+        for start in one.starts.values():
+            if (end := start.carry_out()) is not None:
+                self.not_started.append((engine.board.tasks[start.ref], end))
         for warning in plan.warnings:
             engine.say(Warn(f"{plan.id}: warning: {warning}"))
 
@@ -192,6 +229,8 @@ class Intake:
             is_open = any(not is_final(decision.state) for decision in decisions.values())
             if plan_id not in engine.board.plans and is_open:  # its admission was cut short just after its commit
                 put_on_board(engine, plan, decisions)
+                running = [one for one in engine.board.open_tasks_of(plan_id) if one.state is TaskState.RUNNING]
+                self.not_started += [(one, End(EndKind.NEVER_LAUNCHED)) for one in running]
         else:
             if plan is not None:
                 if plan_id not in engine.board.plans:
