@@ -92,6 +92,40 @@ def test_who_has_practised_finds_its_memory_there():
     assert (has_closed, has_closed_again) == ("True", "True")
 
 
+COPIED = """
+import os, mmap, resource
+from haikud.agent.own_pages import learn
+PAGES, PAGE = 3000, mmap.PAGESIZE
+memory = mmap.mmap(-1, PAGES * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[:] = bytes(PAGES * PAGE)
+def write(): memory[:: 2 * PAGE] = b"x" * (PAGES // 2)
+def look(): return memory[0]
+opened = len(os.listdir("/proc/self/fd"))
+for pages in (learn(look), learn(write)):
+    pid = os.fork()
+    if pid == 0:
+        copied = pages.copy()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        write()
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        print(copied, faults, len(os.listdir("/proc/self/fd")) - opened, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(memory[0], memory[2 * PAGE])
+"""
+
+
+def test_the_pages_that_one_process_has_written_to_are_copied_for_the_next_one_before_it_writes():
+    done = subprocess.run([sys.executable, "-c", COPIED], capture_output=True, text=True, check=True)
+    looked, written, left = [line.split() for line in done.stdout.splitlines()]
+    assert int(looked[1]) > 1500
+    assert looked[2] == written[2] == "0"
+    assert left == ["0", "0"]
+    if tuple(int(part) for part in re.findall("[0-9]+", os.uname().release)[:2]) >= (6, 13):
+        assert written[0] == "True"
+        assert int(written[1]) < 100
+
+
 def test_the_heap_is_frozen_and_lies_on_large_pages_where_there_are_any():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
     frozen, enabled, large = done.stdout.split()

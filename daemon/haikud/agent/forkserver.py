@@ -28,11 +28,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from haikud.agent.__main__ import EXIT_BUG, EXIT_ENVIRONMENT, set_title
 from haikud.agent.__main__ import main as run_attempt
+from haikud.agent.own_pages import OwnPages, learn
 from haikud.agent.shared_heap import prepare_to_fork
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, SpareOrder, with_numbers
 from haikud.sandbox.cgroups import enter_cgroup
@@ -194,6 +196,10 @@ class Forkserver:
             enter_cgroup(Path(cgroup))  # where that is refused, the order's runner finds it so
         if self._practise is not None:
             self._practise()
+        return self.live_by_order(link)
+
+    def live_by_order(self, link: socket.socket) -> int:
+        """Take one order, and carry it out in this process; its exit code."""
         with link:
             data, handed, flags, _ = socket.recv_fds(link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
         if not data:
@@ -293,11 +299,30 @@ def main(argv: list[str]) -> int:
     sources = _load()
     from haikud.agent.rehearsal import practise
 
-    server = Forkserver(link, run_attempt, sources.have_changed, practise=practise)
-    make_undumpable()
     prepare_to_fork()
-    server.serve()
+    pages = _learn_pages(Forkserver(link, run_attempt, sources.have_changed))
+    make_undumpable()  # not before: of what cannot be dumped, /proc/self is root's
+
+    def prepare() -> None:
+        if not pages.copy():
+            practise()
+
+    Forkserver(link, run_attempt, sources.have_changed, practise=prepare).serve()
     return 0
+
+
+def _learn_pages(server: Forkserver) -> OwnPages:
+    """What a spare writes to from its order to its end; nothing where the machine refuses to tell."""
+    from haikud.agent.rehearsal import laid_out
+
+    with suppress(OSError), laid_out() as paths:
+        words = ["--attempt", str(paths.folder), "--claim-fd", "{claim}", "rehearsal"]
+        order = ForkOrder(number=1, argv=words, environment=dict(os.environ), handed=["claim", "log"])
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, its, Path(os.devnull).open("wb") as nothing:
+            socket.send_fds(ours, [order.model_dump_json().encode()], [nothing.fileno()] * len(order.handed))
+            return learn(lambda: server.live_by_order(its))
+    return OwnPages()
 
 
 def _load() -> Sources:

@@ -6,7 +6,8 @@ has seen some times, which copies its pages in each fork: so there are some atte
 shell that ends at once, in a folder that is gone afterwards. Nothing of them is seen or needed: where the machine
 refuses them, runners are as right as ever, and slower.
 
-A spare, which waits for its order, practises once more: what a runner writes to first is then copied for it already.
+A spare that cannot have a runner's pages copied (own_pages.py) practises once more while it waits for its order: what a
+runner writes to first is then copied for it already.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from haikud import __version__
@@ -56,7 +58,14 @@ def rehearse() -> bool:
     return False
 
 
-def _carry_out(spool: SpoolLayout, number: int) -> bool:
+@contextmanager
+def laid_out() -> Iterator[AttemptPaths]:
+    """The folder of an attempt that was ordered and not begun, for as long as this lasts. Raises OSError."""
+    with tempfile.TemporaryDirectory(prefix="haikud-rehearsal-") as folder:
+        yield _lay_out(SpoolLayout(Path(folder)), 1)
+
+
+def _lay_out(spool: SpoolLayout, number: int) -> AttemptPaths:
     task = Task(id=_REF, ref=_REF, title="Rehearse", workspace="none")
     spec = Spec(
         ref=_REF,
@@ -78,6 +87,11 @@ def _carry_out(spool: SpoolLayout, number: int) -> bool:
     paths.folder.mkdir(parents=True)
     write_quickly(paths.spec, dump(spec))
     write_quickly(paths.assignment, dump(Assignment(task_id=_REF, title=task.title, context=TaskContext())))
+    return paths
+
+
+def _carry_out(spool: SpoolLayout, number: int) -> bool:
+    paths = _lay_out(spool, number)
     write_runner_identity(paths.runner, __version__)
     for cls, path in ((Spec, paths.spec), (Assignment, paths.assignment)):
         _papers[cls] = path.read_bytes()
