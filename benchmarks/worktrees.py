@@ -204,7 +204,7 @@ def measure_haikud(repository: Path, folder: Path) -> list[Row]:
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("admission: look at the repository", lambda: inspect_repository(repository, looks=looks)),
         ("admission: the next plan at once", lambda: inspect_repository(repository, looks=looks)),
-        ("setup: prepare_worktree", lambda: worktrees.prepare_worktree(order, settings)),
+        ("setup: prepare_worktree", lambda: worktrees.prepare_worktree(order, lambda: settings)),
         (
             "setup: attach_private_git",
             lambda: private_git.attach_private_git(order, settings=settings, index_is_right=True),
@@ -213,7 +213,7 @@ def measure_haikud(repository: Path, folder: Path) -> list[Row]:
         ("validate: harvest", lambda: private_git.harvest(order, settings)),
         ("validate: commit_leftovers", lambda: commits.commit_leftovers(order, "left", identity=who)),
         ("validate: measure", lambda: evidence.measure(order, order.base_sha, [])),
-        ("retry: prepare_worktree", lambda: worktrees.prepare_worktree(order, settings)),
+        ("retry: prepare_worktree", lambda: worktrees.prepare_worktree(order, lambda: settings)),
         ("retry: attach_private_git", lambda: private_git.attach_private_git(order, settings=settings)),
         ("retry: harvest, nothing changed", lambda: private_git.harvest(order, settings)),
         ("retry: find_leftovers, nothing changed", lambda: commits.find_leftovers(order)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
@@ -106,6 +107,8 @@ def test_an_unknown_sandbox_runs_nothing(bench: Bench):
     assert report is not None
     assert report.error.code == "UNKNOWN_SANDBOX"
     assert not (bench.paths.out / "ran").exists()
+    record = next((bench.root / "project/.git/haikud/owners").glob("*.json"))
+    assert json.loads(record.read_bytes())["stage"] == "ready"  # a worktree like any other, though no agent came
 
 
 def test_without_an_order_it_exits_with_70_and_says_why(bench: Bench):

@@ -47,7 +47,7 @@ def run(bench: Bench, calls: Path, script: str, **order: object) -> tuple[list[s
 
 def test_an_ordinary_attempt_asks_git_four_things_with_its_tests(bench: Bench, calls: Path):
     before, after = run(bench, calls, "true", context={"test_command": "true"})
-    assert before == ["config", "update-ref", "read-tree"]
+    assert before == ["config", "checkout"]
     assert after == ["status"]
     before, after = run(bench, calls, "true")
     assert before == ["config", "read-tree"]  # somebody may have been there in between: the index is put right
@@ -64,4 +64,5 @@ def test_what_an_agent_committed_is_taken_over_by_nine(bench: Bench, calls: Path
     commit = f'echo new > new.txt; "{REAL_GIT}" add new.txt; "{REAL_GIT}" commit -q -m New'
     _, after = run(bench, calls, commit)
     taking = ["cat-file", "merge-base", "fetch", "read-tree", "rev-list", "diff-tree"]
-    assert after == [*taking, "status", "diff-tree", "rev-list"]
+    # git looks at the files while the disk is waited for
+    assert sorted(after) == sorted([*taking, "status", "diff-tree", "rev-list"])

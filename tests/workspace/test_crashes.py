@@ -13,10 +13,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.support.repository import git
+from tests.support.waiting import wait_until
 from tests.workspace.conftest import Bench, commit_file, status
 
+from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.commits import commit_leftovers, merge_dependencies
 from haikud.workspace.evidence import measure
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
@@ -105,6 +108,27 @@ def test_attaching(bench, each_step):
         assert attach_private_git(order) == []
         head = commit_file(Path(order.worktree), "one.py")
         assert harvest(order).head_sha == head
+
+
+def is_asked(order: WorkspaceOrder) -> bool:
+    """Whether git is still at work in the order's repository."""
+    said = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return any(part.startswith(f"--git-dir={order.git_common_dir}") for argv in said for part in argv)
+
+
+def test_preparing_and_attaching_in_one(bench, each_step):
+    order = bench.order()
+
+    def in_one() -> list[str]:
+        return attach_private_git(order, begun=prepare_worktree(order, leave_open=True).begun)
+
+    for _ in each_step(lambda: None, in_one, every=7):
+        wait_until(lambda: not is_asked(order), what="git that outlives who asked it")  # as recovery makes sure of
+        assert in_one() == []
+        assert [p.name for p in (bench.repo / "worktrees").iterdir()] == ["plan-1.task-1"]
+        head = commit_file(Path(order.worktree), "one.py")
+        assert harvest(order).head_sha == head
+        assert status(order.worktree) == status(bench.repo) == []
 
 
 def agent_works(bench: Bench) -> None:

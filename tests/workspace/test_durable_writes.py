@@ -9,9 +9,11 @@ import pytest
 from tests.support.repository import git
 from tests.workspace.conftest import Bench, commit_file, status
 
+from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace import private_git
+from haikud.workspace.ownership import expect_owner, record_path
 from haikud.workspace.private_git import attach_private_git, harvest
-from haikud.workspace.worktrees import prepare_worktree
+from haikud.workspace.worktrees import finish_worktree, prepare_worktree
 
 
 @pytest.fixture
@@ -39,6 +41,40 @@ def test_only_the_records_and_what_a_record_rests_on_are_waited_for(bench: Bench
     del synced[:]
     harvest(order)
     assert synced == [".plan-1.task-1.git.haikud-new", "plan-1.task-1", record, "owners"]
+
+
+def test_a_worktree_that_its_agent_gets_at_once_is_waited_for_once(
+    bench: Bench, synced: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    order = bench.order()
+    entry = Path(order.git_common_dir) / "worktrees" / "plan-1.task-1"
+    record, said = record_path(order), record_path(order).with_name(".owners.plan-1.task-1.json.haikud-new")
+
+    def flush(order: WorkspaceOrder) -> None:
+        assert (entry / "index").exists()
+        assert bench.head(order.branch) == order.base_sha
+        assert b'"ready"' in said.read_bytes()
+        assert b'"creating"' in record.read_bytes()  # that nobody reads it before it is durable
+        synced.append("all")
+
+    monkeypatch.setattr(private_git, "sync_worktree", flush)
+    begun = prepare_worktree(order, leave_open=True).begun
+    assert synced == [said.name, "owners"]
+    assert begun is not None
+    assert attach_private_git(order, begun=begun) == []
+    assert synced == [said.name, "owners", "all", "owners"]
+    assert expect_owner(order).stage == "ready"
+
+
+def test_a_worktree_that_no_agent_got_is_finished_all_the_same(bench: Bench, synced: list[str]):
+    order = bench.order()
+    begun = prepare_worktree(order, leave_open=True).begun
+    assert begun is not None
+    (Path(order.worktree) / "app.py").write_text("somebody's\n")
+    finish_worktree(order, begun)
+    assert synced == [".owners.plan-1.task-1.json.haikud-new", "owners"] * 2
+    assert not prepare_worktree(order, leave_open=True).created
+    assert status(order.worktree) == [" M app.py"]
 
 
 def test_refs_that_are_known_to_the_agents_folder_alone_are_waited_for(bench: Bench, synced: list[str]):

@@ -9,7 +9,7 @@ from tests.support.repository import git
 from tests.workspace.conftest import Bench
 
 from haikud.workspace.git import Git, GitError
-from haikud.workspace.registration import make_branch, new_entry
+from haikud.workspace.registration import add_entry, fill, new_entry
 from haikud.workspace.repository_settings import read_settings
 from haikud.workspace.worktrees import prepare_worktree
 
@@ -83,8 +83,10 @@ def test_a_name_that_git_has_already_is_left_alone(bench: Bench):
 def test_a_branch_that_somebody_made_in_between_is_not_taken(bench: Bench):
     order = bench.order()
     git(bench.repo, "branch", order.branch)
+    entry = add_entry(order)
     with pytest.raises(GitError, match="already exists"):
-        make_branch(order, order.base_sha)
+        fill(entry, order, order.base_sha, new_branch=True).finish()
+    assert [path.name for path in Path(order.worktree).iterdir()] == [".git"]
 
 
 def test_settings_are_as_git_reads_them(bench: Bench, home: Path):
@@ -105,4 +107,4 @@ def test_settings_are_as_git_reads_them(bench: Bench, home: Path):
 def test_settings_given_are_not_read_again(bench: Bench):
     order = bench.order()
     settings = read_settings(order.git_common_dir)
-    assert prepare_worktree(order, settings).created
+    assert prepare_worktree(order, lambda: settings).created

@@ -23,6 +23,7 @@ from haikud.agent.stop import Stop
 from haikud.agent.testing.facts import TestFacts
 from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
+from haikud.contracts.owner import Owner
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageTotal
 from haikud.sandbox.commands import Ended
@@ -33,6 +34,7 @@ from haikud.sandbox.trees import end_tree
 from haikud.spool.agent_log import AgentLog, escape_text
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, read_model
+from haikud.workspace.git import Asked
 from haikud.workspace.repository_settings import RepositorySettings
 
 TAIL_BYTES = 16_384
@@ -81,6 +83,26 @@ class Tested:
 
 
 @dataclass
+class Questions:
+    """What git was asked ahead of need. An answer is waited for once; whoever asks again begins anew."""
+
+    settings: Asked | None = None
+    leftovers: Asked | None = None
+
+    def take(self, name: Literal["settings", "leftovers"]) -> Asked | None:
+        """The question, for whoever waits for its answer now."""
+        asked: Asked | None = getattr(self, name)
+        setattr(self, name, None)
+        return asked
+
+    def drop(self) -> None:
+        """Nobody will wait for them."""
+        for asked in (self.take("settings"), self.take("leftovers")):
+            if asked is not None:
+                asked.end()
+
+
+@dataclass
 class Attempt:
     """What the phases share."""
 
@@ -104,6 +126,8 @@ class Attempt:
     start_sha: str | None = None
     git: WhoseGit = "none"
     repository_settings: RepositorySettings | None = field(default=None, repr=False)  # once they were read
+    begun_worktree: Owner | None = None  # its record, while it is neither waited for nor the agent's
+    questions: Questions = field(default_factory=Questions, repr=False)
     copied: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)
     templates: dict[str, bytes] = field(default_factory=dict)  # path -> what it began as

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from haikud.agent.attempt import Attempt
@@ -21,11 +22,12 @@ from haikud.agent.reports.classify import Doing, classify
 from haikud.contracts.attempt import FailureClass, WorkspaceOrder
 from haikud.contracts.error_report import ErrorType
 from haikud.spool.refusals import refusal_in, refused_by_machine
-from haikud.workspace.commits import HAIKUD_IDENTITY
+from haikud.workspace.commits import HAIKUD_IDENTITY, ask_leftovers
 from haikud.workspace.evidence import measure
-from haikud.workspace.git import GitError, GitKilled, WorkspaceError
+from haikud.workspace.git import Git, GitError, GitKilled, WorkspaceError
 from haikud.workspace.private_git import attach_private_git, detach_private_git, harvest
-from haikud.workspace.repository_settings import RepositorySettings, read_settings
+from haikud.workspace.repository_settings import RepositorySettings, ask_settings, settings_from
+from haikud.workspace.worktrees import PreparedWorktree, finish_worktree, prepare_worktree
 
 Done = TypeVar("Done")
 
@@ -111,8 +113,20 @@ def order_of(attempt: Attempt) -> WorkspaceOrder:
 def settings_of(attempt: Attempt) -> RepositorySettings:
     """The repository's own settings, read once for an attempt."""
     if attempt.repository_settings is None:
-        attempt.repository_settings = read_settings(order_of(attempt).git_common_dir)
+        asked = attempt.questions.take("settings") or ask_settings(order_of(attempt).git_common_dir)
+        attempt.repository_settings = settings_from(asked)
     return attempt.repository_settings
+
+
+def prepare(attempt: Attempt, doing: str, *, leave_open: bool) -> PreparedWorktree:
+    """The branch and the worktree, as `prepare_worktree` has it."""
+
+    def make() -> PreparedWorktree:
+        return prepare_worktree(order_of(attempt), partial(settings_of, attempt), leave_open=leave_open)
+
+    prepared = git_step(attempt, doing, make)
+    attempt.begun_worktree = prepared.begun
+    return prepared
 
 
 def commit_identity(attempt: Attempt) -> tuple[str, str]:
@@ -136,22 +150,33 @@ def attach(attempt: Attempt, *, for_tests: bool = False, is_new: bool = False) -
             for_tests=for_tests,
             settings=settings_of(attempt),
             index_is_right=is_new or for_tests,
+            begun=attempt.begun_worktree,
         )
 
     for warning in git_step(attempt, "Putting the agent's own git in place", put_in_place):
         attempt.warn(warning)
+    attempt.begun_worktree = None
     attempt.git = "tests" if for_tests else "agent"
 
 
-def take_over(attempt: Attempt) -> None:
-    """Put the repository's git back in place; with the agent's commits, or without those that tests made."""
+def take_over(attempt: Attempt, *, looks_for_leftovers: bool = False) -> None:
+    """Put the repository's git back in place; with the agent's commits, or without those that tests made.
+
+    `looks_for_leftovers`: they are committed next, and git begins to look for them while the disk is waited for.
+    """
     if attempt.git not in {"agent", "tests"}:
         return
     order = order_of(attempt)
 
+    def look(git: Git) -> None:
+        attempt.questions.leftovers = ask_leftovers(git)
+
     def take() -> list[str]:
         settings = settings_of(attempt)
-        return harvest(order, settings).warnings if attempt.git == "agent" else detach_private_git(order, settings)
+        if attempt.git == "tests":
+            return detach_private_git(order, settings)
+        attempt.questions.drop()  # of an earlier try
+        return harvest(order, settings, look if looks_for_leftovers else None).warnings
 
     warnings = git_step(attempt, "Taking over the agent's commits", take)
     attempt.git = "repository"
@@ -173,7 +198,12 @@ def measure_evidence(attempt: Attempt) -> None:
 
 def put_in_order(attempt: Attempt) -> None:
     """However the attempt ended: no process of its agent, the repository's git in place, evidence of what is there."""
+    attempt.questions.drop()
     attempt.end_processes()
+    if attempt.begun_worktree is not None:  # no agent came into it: it is left as any other
+        with git_work("Finishing the worktree"):
+            finish_worktree(order_of(attempt), attempt.begun_worktree)
+        attempt.begun_worktree = None
     agents = attempt.git == "agent"
     take_over(attempt)
     if agents:

@@ -16,7 +16,7 @@ from pathlib import Path
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import check_worktree, clear_branch_lock, clear_entry_locks
 from haikud.workspace.durability import sync_branch, sync_worktree
-from haikud.workspace.git import WRITE_SECONDS, Git, GitError, WorkspaceError, as_text
+from haikud.workspace.git import WRITE_SECONDS, Asked, Git, GitError, WorkspaceError, as_text
 from haikud.workspace.ownership import expect_owner, update_owner
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
@@ -58,14 +58,16 @@ def commit_leftovers(
     message: str,
     exclude: Iterable[str] = (),
     identity: tuple[str, str] = HAIKUD_IDENTITY,
+    asked: Asked | None = None,
 ) -> str | None:
     """Commit everything that the agent left, with `identity` (name, email); the new head, or None if there is nothing.
 
-    Call it after `harvest`. `exclude` names files that were copied in, such as `.env`.
+    Call it after `harvest`. `exclude` names files that were copied in, such as `.env`; `asked` is what `ask_leftovers`
+    has begun since the agent's end.
     """
     git = check_worktree(order, expect_owner(order))
     clear_entry_locks(Path(str(git.git_dir)))
-    left = _leftovers_in(git, exclude)
+    left = _leftovers_in(git, exclude, asked)
     if not left:
         return None
     _stage(git, left)
@@ -162,12 +164,17 @@ def _identity(identity: tuple[str, str]) -> dict[str, str]:
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all")
 
 
-def _leftovers_in(git: Git, exclude: Iterable[str]) -> Leftovers:
+def ask_leftovers(git: Git) -> Asked:
+    """Begin to look for them, in the worktree's own git, whose index is right."""
+    return git.begin(*_STATUS)
+
+
+def _leftovers_in(git: Git, exclude: Iterable[str], asked: Asked | None = None) -> Leftovers:
     kept_out = [os.fsencode(name.strip("/")) for name in exclude]
     left = Leftovers()
     root = os.fsencode(str(git.work_tree))
     # One process, and each file looked at once.
-    said = git.ask(*_STATUS, timeout=WRITE_SECONDS).stdout
+    said = (asked or ask_leftovers(git)).finish(WRITE_SECONDS).stdout
     for line in said.split(b"\0"):
         state, path = line[:2], line[3:]
         if not path or _is_among(path, kept_out):

@@ -53,6 +53,20 @@ def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
     return True
 
 
+def write_ahead(path: Path, data: bytes, mode: int = 0o644) -> Path:
+    """The first half of `write_atomically`: the temporary file, not durable yet. `put_ahead` is the other half."""
+    temporary = temporary_of(path, path.parent)
+    remove_entry(temporary)
+    _write_new(temporary, data, mode, durable=False)
+    return temporary
+
+
+def put_ahead(path: Path) -> None:
+    """Replace `path` by what was written ahead, and has been made durable since."""
+    temporary_of(path, path.parent).rename(path)
+    sync_folder(path.parent)
+
+
 def _replace(path: Path, data: bytes, mode: int, folder: Path, *, durable: bool) -> None:
     temporary = temporary_of(path, folder)
     remove_entry(temporary)
@@ -72,6 +86,15 @@ def _write_new(path: Path, data: bytes, mode: int, *, durable: bool = True) -> N
         if durable:
             file.flush()
             os.fsync(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(path: Path) -> None:

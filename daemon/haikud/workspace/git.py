@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from haikud.workspace.processes import run_program
+from haikud.workspace.processes import Running
 
 READ_SECONDS = 120.0
 WRITE_SECONDS = 900.0  # a checkout of a very large repository, with its filters
@@ -45,6 +45,8 @@ _SAFE_SETTINGS = (
     "diff.ignoreSubmodules=all",
     "safe.directory=*",  # admission has looked at whose the repository is, and the settings may list another's
 )
+
+_SAFE_ARGUMENTS = tuple(part for setting in _SAFE_SETTINGS for part in ("-c", setting))
 
 # Proxies and certificates: a filter of the user's own configuration (git-lfs) may download during a checkout.
 # HAIKUD_OUT marks what belongs to an attempt, so that a git call of a runner that died is found and ended with it.
@@ -172,26 +174,55 @@ class Git:
         GitKilled where it died of a signal, whatever `ok` says: that is no answer to take for a no.
         `settings` are further `NAME=VALUE` for this call, `env` further variables. AsksGit within `no_git`.
         """
+        return self.begin(*args, stdin=stdin, env=env, settings=settings).finish(timeout, ok)
+
+    def begin(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        settings: tuple[str, ...] = (),
+    ) -> Asked:
+        """The same, started and not waited for: `finish` or `end` what is returned."""
         if getattr(_here, "is_forbidden", False):
             raise AsksGit
-        argv = [part for setting in (*_SAFE_SETTINGS, *settings) for part in ("-c", setting)]
+        argv = ["git", *_SAFE_ARGUMENTS, *(part for setting in settings for part in ("-c", setting))]
         if self.git_dir is not None:
             argv.append(f"--git-dir={self.git_dir}")
         if self.work_tree is not None:
             argv.append(f"--work-tree={self.work_tree}")
         shown = without_credentials(shlex.join(["git", *args]))
-        exit_code, stdout, stderr = _start_and_wait(
-            [*argv, *args], shown, stdin, timeout, {**clean_environment(), **(env or {})}, self._cwd
-        )
-        said = without_credentials(as_text(stderr).strip())
-        if exit_code != 0 and _is_full(self.git_dir or self._cwd):
+        running = _start([*argv, *args], shown, stdin, {**clean_environment(), **(env or {})}, self._cwd)
+        return Asked(running, shown, self.git_dir or self._cwd)
+
+
+class Asked:
+    """A git command that has been started, while its caller does something else. `finish` or `end` it."""
+
+    def __init__(self, running: Running, shown: str, place: str) -> None:
+        self._running = running
+        self._shown = shown
+        self._place = place
+
+    def finish(self, timeout: float = READ_SECONDS, ok: tuple[int, ...] | None = (0,)) -> Ran:
+        """Wait for it and return everything; the errors of `Git.ask`."""
+        done = self._running.finish(timeout)
+        if done.exit_code is None:
+            message = f"`{self._shown}` was ended after {timeout:.0f} s"
+            raise GitError(message, self._shown, None, as_text(done.stderr))
+        said = without_credentials(as_text(done.stderr).strip())
+        if done.exit_code != 0 and _is_full(self._place):
             said += f"\nhaikud: {os.strerror(errno.ENOSPC)}"  # git itself often says only what it could not write
-        ran = Ran(shown, exit_code, stdout, said)
-        if exit_code < 0:
+        ran = Ran(self._shown, done.exit_code, done.stdout, said)
+        if ran.exit_code < 0:
             raise GitKilled(_describe(ran), ran.command, ran.exit_code, ran.stderr)
-        if ok is not None and exit_code not in ok:
+        if ok is not None and ran.exit_code not in ok:
             raise GitError(_describe(ran), ran.command, ran.exit_code, ran.stderr)
         return ran
+
+    def end(self) -> None:
+        """Nobody asks any longer."""
+        self._running.end()
 
 
 def clean_environment() -> dict[str, str]:
@@ -233,18 +264,12 @@ def _describe(ran: Ran) -> str:
     return f"`{ran.command}` failed ({how}): {reason}"
 
 
-def _start_and_wait(
-    argv: list[str], shown: str, stdin: bytes | None, timeout: float, env: dict[str, str], cwd: str
-) -> tuple[int, bytes, bytes]:
+def _start(argv: list[str], shown: str, stdin: bytes | None, env: dict[str, str], cwd: str) -> Running:
     try:
-        done = run_program(["git", *argv], stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        return Running(argv, stdin=stdin, env=env, cwd=cwd)
     except FileNotFoundError as error:
         if error.filename == "git":
             raise GitError("git is not installed, or not in PATH", shown, None, "") from error
         raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
     except OSError as error:
         raise GitError(f"`{shown}` could not start in {cwd}: {error}", shown, None, "") from error
-    if done.exit_code is None:
-        message = f"`{shown}` was ended after {timeout:.0f} s"
-        raise GitError(message, shown, None, as_text(done.stderr))
-    return done.exit_code, done.stdout, done.stderr

@@ -13,7 +13,15 @@ from pydantic import ValidationError
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.contracts.owner import Owner
-from haikud.workspace.files import create_whole, remove_entry, sync_folder, temporary_of, write_atomically
+from haikud.workspace.files import (
+    create_whole,
+    put_ahead,
+    remove_entry,
+    sync_folder,
+    temporary_of,
+    write_ahead,
+    write_atomically,
+)
 from haikud.workspace.git import WorkspaceError
 
 BRANCH_PREFIX = "feature/"
@@ -101,6 +109,17 @@ def update_owner(order: WorkspaceOrder, owner: Owner, **changes: object) -> Owne
     else:
         remove_entry(temporary_of(path, path.parent))  # of a writer that was killed
     return changed
+
+
+def update_ahead(order: WorkspaceOrder, owner: Owner, **changes: object) -> Path:
+    """The first half of `update_owner`: the new record beside the old one, to be made durable; `put_update` is next."""
+    changed = Owner.model_validate({**owner.model_dump(), **changes})
+    return write_ahead(record_path(order), dump_owner(changed))
+
+
+def put_update(order: WorkspaceOrder) -> None:
+    """The other half, when what `update_ahead` wrote is durable."""
+    put_ahead(record_path(order))
 
 
 def give_up_ownership(order: WorkspaceOrder) -> None:

@@ -60,6 +60,12 @@ def build(
     `settings` of the repository, where the caller has read them.
     """
     settings = settings or read_settings(order.git_common_dir)
+    lay(order, tip, settings)
+    complete(order, entry, exclude, settings)
+
+
+def lay(order: WorkspaceOrder, tip: str, settings: RepositorySettings) -> None:
+    """What does not depend on the worktree: it may be written while git checks that out."""
     private, common = Path(order.private_git), Path(order.git_common_dir)
     is_new = not is_there(private)
     for folder in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "info"):
@@ -79,9 +85,15 @@ def build(
     refs[f"refs/heads/{order.branch}"] = tip
     _write_refs(private, refs, durable=bool(kept))
     write_quickly(private / "HEAD", f"ref: refs/heads/{order.branch}\n".encode())
+    for name in ("info/attributes", "shallow"):
+        _copy_over(common / name, private / name)
+
+
+def complete(order: WorkspaceOrder, entry: Path, exclude: list[str], settings: RepositorySettings) -> None:
+    """The rest, when the worktree is as its agent shall find it; after `lay`."""
+    private, common = Path(order.private_git), Path(order.git_common_dir)
     write_quickly(private / "info" / "exclude", _ignored(settings, common, exclude))
-    for source, name in ((common, "info/attributes"), (entry, "info/sparse-checkout"), (common, "shallow")):
-        _copy_over(source / name, private / name)
+    _copy_over(entry / "info/sparse-checkout", private / "info/sparse-checkout")
     _copy_over(entry / "index", private / "index")
 
 

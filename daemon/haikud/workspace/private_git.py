@@ -12,7 +12,7 @@ one like any other where it can be.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,16 +24,24 @@ from haikud.workspace.checks import (
     check_place,
     check_worktree,
     clear_branch_lock,
-    clear_entry_locks,
     expect_entry,
     find_entry,
     git_file_text,
     names_folder,
 )
-from haikud.workspace.durability import boot_id, mend_files, says_nothing, sync_branch
-from haikud.workspace.files import is_folder, is_there, move_aside, remove_entry, remove_pipes, write_atomically
-from haikud.workspace.git import NETWORK_SECONDS, WRITE_SECONDS, Git, GitError, WorkspaceError
-from haikud.workspace.ownership import expect_owner, read_owner, ref_of, update_owner
+from haikud.workspace.durability import boot_id, mend_files, says_nothing, sync_branch, sync_worktree
+from haikud.workspace.files import (
+    is_folder,
+    is_there,
+    move_aside,
+    remove_entry,
+    remove_pipes,
+    sync_file,
+    write_atomically,
+)
+from haikud.workspace.git import NETWORK_SECONDS, Git, GitError, WorkspaceError
+from haikud.workspace.index import refresh_index, state_of
+from haikud.workspace.ownership import expect_owner, put_update, read_owner, ref_of, update_ahead, update_owner
 from haikud.workspace.refs import find_ref
 from haikud.workspace.repositories_within import disarm
 from haikud.workspace.repository import resolve
@@ -73,6 +81,7 @@ def attach_private_git(
     for_tests: bool = False,
     settings: RepositorySettings | None = None,
     index_is_right: bool = False,
+    begun: Owner | None = None,
 ) -> list[str]:
     """Put the agent's own git folder in place, fresh or continued, on the branch's present head; returns warnings.
 
@@ -80,35 +89,51 @@ def attach_private_git(
     harvested first. No file of the worktree is touched but `.git`. `for_tests`: what is committed there is
     nobody's work, and is not taken over, also not after a crash. `settings` of the repository, where the caller has
     read them; `index_is_right`: nobody but haikud has had the worktree since its index last agreed with the branch.
+    `begun`: the record of a worktree that `prepare_worktree` has left open a moment ago; it is finished here.
     """
     settings = settings or read_settings(order.git_common_dir)
-    was_attached = expect_owner(order).attached_tip is not None
-    warnings = harvest(order, settings).warnings if was_attached else []
-    owner = expect_owner(order)
+    warnings: list[str] = []
+    owner = begun or expect_owner(order)
+    if owner.attached_tip is not None:
+        warnings.extend(harvest(order, settings).warnings)
+        owner = expect_owner(order)
     own_git, entry = check_worktree(order, owner), expect_entry(order)
     # The branch, its index and the agent's git folder are this task's alone: with many files they take long, and others
     # need not wait for them.
-    if not index_is_right:
-        _refresh_index(own_git, order)
+    if not index_is_right and begun is None:
+        refresh_index(own_git, order)
     tip = _tip(order)
-    owner = _after_power_cut(order, owner)
-    warnings.extend(_tell_of_emptied(owner))
-    private_folder.build(order, entry, tip, list(exclude), settings)
+    if begun is None:
+        owner = _after_power_cut(order, owner)
+        warnings.extend(_tell_of_emptied(owner))
+        private_folder.build(order, entry, tip, list(exclude), settings)
+    else:
+        private_folder.complete(order, entry, list(exclude), settings)
+    now = {"boot_id": boot_id(), "index": state_of(entry / "index")} | ({"stage": "ready"} if begun else {})
+    record = update_ahead(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
+    if begun is None:
+        sync_file(record)
+    else:  # the one wait for the files, git's entry, the branch, and the record that says that all of it is there
+        sync_worktree(order)
     with repository_lock(order.git_common_dir):
         check_worktree(order, owner)
         (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
-        now = {"boot_id": boot_id(), "index": _state_of(entry / "index")}
-        update_owner(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
+        put_update(order)
         # What a power cut makes of it is put back in any case, by the record.
         _point_git_file(order, f"gitdir: {order.private_git}\n".encode(), durable=False)
     return warnings
 
 
-def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> Harvest:
+def harvest(
+    order: WorkspaceOrder,
+    settings: RepositorySettings | None = None,
+    then: Callable[[Git], object] | None = None,
+) -> Harvest:
     """Take the agent's branch into the repository and put the worktree's own git back; the agent has ended.
 
     Afterwards `git status` in the worktree shows what the agent left uncommitted. Where nothing is attached it only
-    puts `.git` and the index right. `settings` of the repository, where the caller has read them.
+    puts `.git` and the index right. `settings` of the repository, where the caller has read them. `then` is called with
+    the worktree's git as soon as git can be asked about its files, so that it answers while the disk is waited for.
     """
     settings = settings or read_settings(order.git_common_dir)
     warnings = _remove_traps(order)
@@ -128,7 +153,7 @@ def harvest(order: WorkspaceOrder, settings: RepositorySettings | None = None) -
                     raise
                 warnings.append(_set_aside_damaged(order, error))
     # Without the lock: an index of many files takes long, and nobody else's work is touched.
-    _put_back(order, owner, warnings)
+    _put_back(order, owner, warnings, then)
     owner = _after_power_cut(order, owner)
     tip = _tip(order)
     if owner.attached_tip is not None and tip != owner.start_sha:  # also what an earlier attempt had no time to sync
@@ -345,7 +370,9 @@ def _set_aside(order: WorkspaceOrder, suffix: str, why: str) -> str:
     return f"{why}; the folder now lies in {moved}, {order.branch} stays as it was"
 
 
-def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
+def _put_back(
+    order: WorkspaceOrder, owner: Owner, warnings: list[str], then: Callable[[Git], object] | None = None
+) -> None:
     """The worktree's own `.git` and an index that agrees with the branch; no other file of the worktree is touched.
 
     An index that nobody has written since the attempt began, on a branch that is where it was, agrees already.
@@ -359,40 +386,23 @@ def _put_back(order: WorkspaceOrder, owner: Owner, warnings: list[str]) -> None:
         warnings.append(f"{error}; what was not committed there is not part of the branch")
         return
     entry = entry or expect_entry(order)
-    git_file = worktree / ".git"
-    if not names_folder(git_file, entry):
-        if _power_was_cut(owner) and says_nothing(git_file):
+    git_file, own_git, power_was_cut = worktree / ".git", Git(entry, worktree), _power_was_cut(owner)
+    is_own = names_folder(git_file, entry)
+    if not is_own:
+        if power_was_cut and says_nothing(git_file):
             remove_entry(git_file)
         elif not is_there(git_file):
             warnings.append("the agent removed the worktree's .git; it was put back")
         elif is_folder(git_file) or not names_folder(git_file, Path(order.private_git)):
             moved = move_aside(git_file, Path(order.private_git), ".replaced-")
             warnings.append(f"the agent replaced the worktree's .git; what it put there lies in {moved}")
-        _point_git_file(order, git_file_text(entry))
-    is_right = owner.index is not None and owner.index == _state_of(entry / "index") and not _power_was_cut(owner)
+    is_right = owner.index is not None and owner.index == state_of(entry / "index") and not power_was_cut
     if not is_right or _tip(order) != owner.attached_tip:
-        _refresh_index(Git(entry, worktree), order)
-
-
-def _state_of(index: Path) -> str | None:
-    """What changes when anybody writes an index: its inode, size and time of change, which nobody can set back."""
-    try:
-        facts = index.lstat()
-    except OSError:
-        return None
-    return f"{facts.st_ino}:{facts.st_size}:{facts.st_ctime_ns}"
-
-
-def _refresh_index(git: Git, order: WorkspaceOrder) -> None:
-    """Make the index agree with the branch; what it knows about unchanged files is kept.
-
-    What it does not know of the others whoever looks next finds out: that need not be a look of its own at every file.
-    """
-    clear_entry_locks(Path(str(git.git_dir)))
-    read = ("read-tree", "--reset", f"refs/heads/{order.branch}")
-    if git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
-        remove_entry(Path(str(git.git_dir)) / "index")  # damaged; all that is in it can be had again
-        git.run(*read, timeout=WRITE_SECONDS)
+        refresh_index(own_git, order)
+    if then is not None and not power_was_cut:  # else files are put back that it emptied
+        then(own_git)
+    if not is_own:
+        _point_git_file(order, git_file_text(entry))
 
 
 def _point_git_file(order: WorkspaceOrder, text: bytes, *, durable: bool = True) -> None:

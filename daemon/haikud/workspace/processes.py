@@ -40,12 +40,32 @@ def run_program(
     stop: Callable[[], bool] | None = None,
 ) -> Finished:
     """Run it with exactly this environment, at most so many seconds and until `stop` says True. Raises OSError."""
-    with _memory_file(stdin or b"") as fd_in, _memory_file() as fd_out, _memory_file() as fd_err:
-        process = subprocess.Popen(
-            list(argv), stdin=fd_in, stdout=fd_out, stderr=fd_err, env=env, cwd=cwd, start_new_session=True
-        )
-        ended = _wait(process, timeout, stop)
-        return Finished(process.returncode if ended else None, _read_all(fd_out), _read_all(fd_err))
+    return Running(argv, stdin=stdin, env=env, cwd=cwd).finish(timeout, stop)
+
+
+class Running:
+    """A program that has been started, while its caller does something else. `finish` or `end` it."""
+
+    def __init__(self, argv: Sequence[str], *, stdin: bytes | None, env: Mapping[str, str], cwd: str) -> None:
+        with contextlib.ExitStack() as files:
+            fd_in = files.enter_context(_memory_file(stdin or b""))
+            self._out, self._err = files.enter_context(_memory_file()), files.enter_context(_memory_file())
+            self._process = subprocess.Popen(
+                list(argv), stdin=fd_in, stdout=self._out, stderr=self._err, env=env, cwd=cwd, start_new_session=True
+            )
+            self._files = files.pop_all()
+
+    def finish(self, timeout: float, stop: Callable[[], bool] | None = None) -> Finished:
+        """Wait for it, at most so many seconds and until `stop` says True; then it is ended."""
+        with self._files:
+            ended = _wait(self._process, timeout, stop)
+            return Finished(self._process.returncode if ended else None, _read_all(self._out), _read_all(self._err))
+
+    def end(self) -> None:
+        """Nobody asks any longer. What has ended already is left as it is."""
+        with self._files:
+            if self._process.returncode is None:
+                _end_group(self._process)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A new worktree made known to git: its branch, git's entry of it, and then its files.
+"""A new worktree made known to git: git's entry of it, and then its files and its branch.
 
 `git worktree add` starts three processes for what are four small files, whose meaning gitrepository-layout(5) fixes.
 Where a repository's worktrees are just those (`RepositorySettings.has_plain_worktrees`) they are written here, in git's
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import clear_entry_locks, git_file_text
-from haikud.workspace.git import WRITE_SECONDS, Git
+from haikud.workspace.git import Asked, Git
 
 UNSYNCED = ("core.fsync=none",)
 """For calls that a flush of the whole filesystem follows before anything rests on them."""
@@ -27,15 +27,8 @@ def new_entry(order: WorkspaceOrder) -> Path:
     return Path(order.git_common_dir) / "worktrees" / Path(order.worktree).name
 
 
-def make_branch(order: WorkspaceOrder, sha: str) -> None:
-    """The task's branch, which must not be there yet: GitError where it is."""
-    name = f"refs/heads/{order.branch}"
-    message = f"branch: Created from {sha}"
-    Git(order.git_common_dir).ask("update-ref", "-m", message, name, sha, "0" * len(sha), settings=UNSYNCED)
-
-
 def add_entry(order: WorkspaceOrder) -> Path:
-    """The empty worktree on its branch, and git's entry of it, which must not be there yet."""
+    """The empty worktree, on a branch that `fill` will make, and git's entry of it, which must not be there yet."""
     entry, worktree = new_entry(order), Path(order.worktree)
     worktree.mkdir(parents=True, exist_ok=True)
     entry.parent.mkdir(exist_ok=True)
@@ -49,8 +42,14 @@ def add_entry(order: WorkspaceOrder) -> Path:
     return entry
 
 
-def fill(entry: Path, order: WorkspaceOrder, sha: str) -> None:
-    """Check the commit out into the worktree. It can take long and touches nothing that others write: no lock."""
+def fill(entry: Path, order: WorkspaceOrder, sha: str, *, new_branch: bool) -> Asked:
+    """Check the commit out into the worktree, begun: `finish` it with WRITE_SECONDS.
+
+    `new_branch`: the task's branch is made by the same process, and must not be there yet: GitError where it is. It can
+    take long, and touches nothing that others write: no lock but git's own.
+    """
     clear_entry_locks(entry)
-    git = Git(entry, order.worktree)
-    git.ask("read-tree", "--reset", "-u", sha, timeout=WRITE_SECONDS, settings=UNSYNCED)
+    what = ["read-tree", "--reset", "-u", sha]
+    if new_branch:
+        what = ["checkout", "--quiet", "--force", "--no-track", "-b", order.branch, sha, "--"]
+    return Git(entry, order.worktree).begin(*what, settings=UNSYNCED)

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from haikud.workspace.git import Git, as_text
+from haikud.workspace.git import Asked, Git, as_text
 
 _EXTENSIONS_OF_OBJECTS = {"extensions.objectformat", "extensions.partialclone", "extensions.preciousobjects"}
 
@@ -64,8 +64,19 @@ class RepositorySettings:
 
 def read_settings(git_common_dir: str | Path) -> RepositorySettings:
     """The settings of a repository, those of the user and the machine among them."""
+    return settings_from(ask_settings(git_common_dir))
+
+
+def ask_settings(git_common_dir: str | Path) -> Asked:
+    """The same, begun: `settings_from` waits for it."""
+    return Git(git_common_dir).begin("config", "--null", "--list", "--includes")
+
+
+def settings_from(asked: Asked) -> RepositorySettings:
+    """What was asked for by `ask_settings`."""
     entries = []
-    for entry in Git(git_common_dir).names("config", "--null", "--list", "--includes"):
-        key, separator, value = entry.partition(b"\n")
-        entries.append((key, value if separator else None))
+    for entry in asked.finish().stdout.split(b"\0"):
+        if entry:
+            key, separator, value = entry.partition(b"\n")
+            entries.append((key, value if separator else None))
     return RepositorySettings(tuple(entries))

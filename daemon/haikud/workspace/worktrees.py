@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
@@ -37,9 +39,10 @@ from haikud.workspace.ownership import (
     take_ownership,
     update_owner,
 )
+from haikud.workspace.private_folder import lay
 from haikud.workspace.private_git import harvest
 from haikud.workspace.refs import find_ref
-from haikud.workspace.registration import add_entry, fill, make_branch, new_entry
+from haikud.workspace.registration import add_entry, fill, new_entry
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
 from haikud.workspace.repository_lock import repository_lock
 from haikud.workspace.repository_settings import RepositorySettings, read_settings
@@ -53,6 +56,7 @@ __all__ = [
     "WorkspaceMismatch",
     "WorktreeFacts",
     "branch_name",
+    "finish_worktree",
     "list_worktrees",
     "prepare_worktree",
     "remove_worktree",
@@ -68,6 +72,7 @@ class PreparedWorktree:
     created: bool  # this call made the folder: files must be copied in and the setup command run
     branch_tip: str
     warnings: list[str] = field(default_factory=list)  # of a harvest that had to come first
+    begun: Owner | None = None  # where it was left open: for `attach_private_git` or `finish_worktree`
 
 
 def worktree_path(repo_top: str | Path, ref: str, worktree_root: str | Path | None = None) -> Path:
@@ -84,12 +89,16 @@ def worktree_path(repo_top: str | Path, ref: str, worktree_root: str | Path | No
     return top / "worktrees" / ref
 
 
-def prepare_worktree(order: WorkspaceOrder, settings: RepositorySettings | None = None) -> PreparedWorktree:
+def prepare_worktree(
+    order: WorkspaceOrder, settings: Callable[[], RepositorySettings] | None = None, *, leave_open: bool = False
+) -> PreparedWorktree:
     """Make the task's branch and worktree, or check and continue those that an earlier attempt made.
 
-    `settings` of the repository, where the caller has read them.
+    `settings` of the repository, where the caller is reading them; asked for when they are needed. `leave_open`:
+    `attach_private_git` comes next and nothing is put into the worktree before. Then the agent's git folder is laid
+    while git checks out, and neither has been waited for on the disk: see `begun`.
     """
-    settings = settings or read_settings(order.git_common_dir)
+    settings = settings or partial(read_settings, order.git_common_dir)
     warnings = _harvest_missing(order, settings)
     with repository_lock(order.git_common_dir):
         _drop_abandoned_record(order)
@@ -116,15 +125,32 @@ def prepare_worktree(order: WorkspaceOrder, settings: RepositorySettings | None 
                 owner = update_owner(order, owner, **_new_owner(order).model_dump())
             owner = update_owner(order, owner, stage="creating")
         start = tip or owner.attached_tip or owner.start_sha
-        entry = _register(order, start, settings, has_branch=tip is not None)
+        entry = None if tip is not None else _register_plainly(order, start, settings())
+        new_branch = entry is not None
+        entry = entry or _register(order, start, has_branch=tip is not None)
+    leave_open = leave_open and owner.attached_tip is None
     # The checkout can take long and touches nothing that others write: it runs outside the lock.
-    fill(entry, order, start)
+    checkout = fill(entry, order, start, new_branch=new_branch)
+    try:
+        if leave_open:
+            lay(order, start, settings())
+        checkout.finish(WRITE_SECONDS)
+    finally:
+        checkout.end()
+    owner = owner.model_copy(update={"real_worktree": os.path.realpath(order.worktree)})
+    if not leave_open:
+        finish_worktree(order, owner)
+    begun = owner if leave_open else None
+    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start, warnings=warnings, begun=begun)
+
+
+def finish_worktree(order: WorkspaceOrder, begun: Owner) -> None:
+    """Make a worktree that was left open durable, and then its record say that it is complete."""
     sync_worktree(order)
-    update_owner(order, owner, stage="ready", real_worktree=os.path.realpath(order.worktree))
-    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start, warnings=warnings)
+    update_owner(order, begun, stage="ready")
 
 
-def _harvest_missing(order: WorkspaceOrder, settings: RepositorySettings) -> list[str]:
+def _harvest_missing(order: WorkspaceOrder, settings: Callable[[], RepositorySettings]) -> list[str]:
     """Take over what an agent had committed in a folder that someone has removed; warnings.
 
     The files are made anew from the branch: of one that moved on afterwards they would look like its undoing.
@@ -132,7 +158,7 @@ def _harvest_missing(order: WorkspaceOrder, settings: RepositorySettings) -> lis
     record = load_record(record_path(order))
     if record is None or record.spool_id != order.spool_id or record.attached_tip is None:
         return []
-    return [] if is_there(Path(order.worktree)) else harvest(order, settings).warnings
+    return [] if is_there(Path(order.worktree)) else harvest(order, settings()).warnings
 
 
 def _new_owner(order: WorkspaceOrder) -> Owner:
@@ -182,13 +208,17 @@ def _set_branch(order: WorkspaceOrder, sha: str) -> None:
     git.run("update-ref", "-m", "haikud: made anew", f"refs/heads/{order.branch}", sha, "0" * len(sha))
 
 
-def _register(order: WorkspaceOrder, start: str, settings: RepositorySettings, *, has_branch: bool) -> Path:
-    """`git worktree add` without the checkout, after clearing what an earlier call left half-made."""
-    _drop_entry(order)
-    _clear_folder(order, start)
-    if not has_branch and settings.has_plain_worktrees and not is_there(new_entry(order)):
-        make_branch(order, start)
-        return add_entry(order)
+def _register_plainly(order: WorkspaceOrder, start: str, settings: RepositorySettings) -> Path | None:
+    """Git's entry of a worktree whose branch is to be made with its files; None where git must make the entry."""
+    if not settings.has_plain_worktrees:
+        return None
+    _clear_away(order, start)
+    return None if is_there(new_entry(order)) else add_entry(order)
+
+
+def _register(order: WorkspaceOrder, start: str, *, has_branch: bool) -> Path:
+    """`git worktree add` without the checkout."""
+    _clear_away(order, start)
     what = [order.worktree, order.branch] if has_branch else ["--no-track", "-b", order.branch, order.worktree, start]
     try:
         git = Git(order.git_common_dir)
@@ -198,6 +228,12 @@ def _register(order: WorkspaceOrder, start: str, settings: RepositorySettings, *
             raise BranchTaken(f"branch {order.branch} is checked out elsewhere: {error.stderr}") from error
         raise
     return expect_entry(order)
+
+
+def _clear_away(order: WorkspaceOrder, start: str) -> None:
+    """What an earlier call left half-made."""
+    _drop_entry(order)
+    _clear_folder(order, start)
 
 
 def _drop_entry(order: WorkspaceOrder) -> None:

@@ -20,7 +20,7 @@ from haikud.agent.guidance import text_of
 from haikud.agent.setup_command import SETUP_DONE, run_setup_command
 from haikud.agent.task_issue import open_issue
 from haikud.agent.walls import sandbox_of
-from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of, settings_of
+from haikud.agent.worktree import attach, commit_identity, git_step, git_work, order_of, prepare
 from haikud.contracts.error_report import ErrorType
 from haikud.contracts.plan import FileSpec
 from haikud.contracts.secret_shapes import looks_secret
@@ -32,11 +32,16 @@ from haikud.spool.models import dump_as_is
 from haikud.spool.reading import holds
 from haikud.workspace.commits import MergeConflict, merge_dependencies
 from haikud.workspace.copies import copy_files
-from haikud.workspace.worktrees import prepare_worktree
+from haikud.workspace.repository_settings import ask_settings
+
+_PREPARING = "Preparing the worktree"
 
 
 def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
+    if attempt.spec.workspace is not None:
+        with git_work(_PREPARING):
+            attempt.questions.settings = ask_settings(attempt.spec.workspace.git_common_dir)
     make_private_folders(attempt.paths)
     open_issue(attempt)
     if attempt.spec.guidance:
@@ -82,11 +87,12 @@ def _prepare(attempt: Attempt) -> bool:
     attempt.worktree = Path(order.worktree)
     if not attempt.worktree.exists() and remove_if_there(attempt.task_paths.folder / SETUP_DONE):
         fsync_folder(attempt.task_paths.folder)
-    doing = "Preparing the worktree"
-    with git_work(doing):
-        attempt.identity = commit_identity(attempt)
     is_new = not attempt.worktree.exists()  # asked before the first try: the second finds what the first has made
-    prepared = git_step(attempt, doing, lambda: prepare_worktree(order, settings_of(attempt)))
+    # Where more than git's files comes into it, it is finished first: what is ours then is known to be.
+    leave_open = not (order.merge_refs or attempt.spec.git.copy_files or _templates_of(attempt))
+    prepared = prepare(attempt, _PREPARING, leave_open=leave_open)
+    with git_work(_PREPARING):
+        attempt.identity = commit_identity(attempt)
     for warning in prepared.warnings:
         attempt.warn(warning)
     attempt.start_sha = prepared.start_sha
@@ -99,7 +105,8 @@ def _prepare(attempt: Attempt) -> bool:
         except MergeConflict as conflict:
             raise Escalated(conflict_question(attempt.spec, order, conflict)) from conflict
 
-    attempt.start_sha = git_step(attempt, doing, merge)
+    if prepared.begun is None:
+        attempt.start_sha = git_step(attempt, _PREPARING, merge)
     attempt.evidence.update(base_sha=attempt.start_sha)
     return prepared.created or is_new
 
@@ -124,9 +131,12 @@ def _copy_and_fill(attempt: Attempt) -> None:
         attempt.copied = copy_files(order.repository, order.worktree, attempt.spec.git.copy_files)
     if attempt.copied:
         attempt.log.line(f"copied {', '.join(attempt.copied)}")
-    wanted = [file for file in attempt.spec.task.files if file.template]
-    if wanted:
+    if wanted := _templates_of(attempt):
         _fill_templates(attempt, wanted)
+
+
+def _templates_of(attempt: Attempt) -> list[FileSpec]:
+    return [file for file in attempt.spec.task.files if file.template]
 
 
 def _fill_templates(attempt: Attempt, files: list[FileSpec]) -> None:

@@ -31,7 +31,7 @@ def validate(attempt: Attempt) -> None:
     if attempt.spec.workspace is None:
         _judge(attempt, None)
         return
-    take_over(attempt)
+    take_over(attempt, looks_for_leftovers=not attempt.is_operation)
     if not attempt.is_operation:
         _commit_leftovers(attempt)
     measure_evidence(attempt)
@@ -49,7 +49,9 @@ def _commit_leftovers(attempt: Attempt) -> None:
     sha = git_step(
         attempt,
         "Committing what the agent left",
-        lambda: commit_leftovers(order_of(attempt), message, attempt.copied, attempt.identity),
+        lambda: commit_leftovers(
+            order_of(attempt), message, attempt.copied, attempt.identity, attempt.questions.take("leftovers")
+        ),
     )
     attempt.evidence["committed_by_runner"] = sha is not None
     if sha is not None:
