@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.support.repository import git, make_repository
+from tests.support.waiting import wait_until
 
-from haikud.workspace import looks, repository
+from haikud.workspace import looks, repository, tracked_files
 from haikud.workspace.git import Git, Ran
 from haikud.workspace.looks import RecentLooks
 from haikud.workspace.repository import NotAllowed, NotARepository, inspect_repository
@@ -80,6 +82,88 @@ def test_what_is_not_staged_is_seen_after_ten_times_as_long_as_asking_takes(proj
     give_up_at = time.monotonic() + looks.MOST_SECONDS
     while not inspect_repository(project, looks=seen).dirty:
         assert time.monotonic() < give_up_at
+
+
+def settled(project: Path) -> Path:
+    """Files as they are when nobody has just written them."""
+    for path in project.glob("**/*.py"):
+        wait_until(lambda path=path: time.time_ns() - path.stat().st_ctime_ns > 25_000_000, what="time to pass")
+    return project
+
+
+@pytest.fixture
+def unremembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time is long after the one before."""
+    monkeypatch.setattr(looks, "MOST_SECONDS", 0.0)
+
+
+def test_a_clean_checkout_is_seen_to_be_clean_without_git(project: Path, asked: list[str], unremembered: None):
+    seen = RecentLooks()
+    inspect_repository(settled(project), looks=seen)
+    del asked[:]
+    for _ in range(3):
+        assert not inspect_repository(project, looks=seen).dirty
+    assert asked == []
+
+
+@pytest.mark.parametrize("change", ["same size", "same size and time", "removed", "a link", "executable", "put back"])
+def test_a_changed_file_is_seen_at_once(project: Path, asked: list[str], unremembered: None, change: str):
+    seen = RecentLooks()
+    inspect_repository(settled(project), looks=seen)
+    path = project / "src/a.py"
+    before = path.stat()
+    if change == "removed":
+        path.unlink()
+    elif change == "a link":
+        path.unlink()
+        path.symlink_to("../app.py")
+    elif change == "executable":
+        path.chmod(0o755)
+    else:
+        path.write_text("1\n" if change == "put back" else "2\n", encoding="utf-8")
+        if change == "same size and time":
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    del asked[:]
+    assert inspect_repository(project, looks=seen).dirty is (change != "put back")
+    assert asked == ["status"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["version 4", "cut off after 0", "cut off after 61", "cut off after 65", "sparse", "many", "just written"]
+)
+def test_where_the_index_does_not_tell_git_is_asked(
+    project: Path, asked: list[str], unremembered: None, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    if kind == "version 4":
+        git(project, "update-index", "--index-version", "4")
+    elif kind == "sparse":
+        git(project, "sparse-checkout", "set", "--cone", "--sparse-index", "nothing")
+    elif kind == "many":
+        monkeypatch.setattr(tracked_files, "_MOST_FILES", 1)
+    seen = RecentLooks()
+    if kind != "just written":
+        settled(project)
+    else:
+        monkeypatch.setattr(tracked_files, "_TICK_NS", 10**18)
+    if kind.startswith("cut"):
+        cut = int(kind.rsplit(maxsplit=1)[-1])
+        monkeypatch.setattr(tracked_files, "read_small", lambda path, _: path.read_bytes()[: 12 + cut])
+    inspect_repository(project, looks=seen)
+    del asked[:]
+    assert not inspect_repository(project, looks=seen).dirty
+    assert asked == ["status"]
+
+
+def test_names_are_read_as_git_lists_them(project: Path):
+    names = ["ä b", "x" * 250, *("n" * length for length in range(1, 20)), "later"]
+    for name in names:
+        (project / name).write_text("1\n", encoding="utf-8")
+    git(project, "add", ".")
+    git(project, "rm", "-q", "--cached", "later")
+    git(project, "add", "--intent-to-add", "later")  # which makes it an index of version 3
+    listed = git(project, "-c", "core.quotePath=false", "ls-files", "-z").split("\0")
+    found = tracked_files.note_files("nowhere", str(project / ".git"), 20)
+    assert found == {f"nowhere/{name}": () for name in listed if name}
 
 
 def test_a_place_that_is_another_repository_now_is_asked_anew(project: Path, long: None):

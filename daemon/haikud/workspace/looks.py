@@ -1,18 +1,21 @@
 """What a repository looked like a moment ago, so that a burst of plans does not ask the same of git again and again.
 
 Where an ordinary checkout lies stays as it is while its `.git` and its settings are the same files. Whether it has
-uncommitted changes only git can say, by a look at every file: that is asked again when HEAD or the index has changed,
-and else at most for a tenth of the time, so that it may be late by ten times as long as the asking took (some
-hundredths of a second, seconds with 100,000 files). Everything else is read anew each time. Safe from any thread.
+uncommitted changes only git can say, by a look at every file: that is asked again when HEAD or the index has changed.
+Else it was clean and still is while its tracked files are what they were, which is looked at for at most a tenth of the
+time; with too many files to look at ourselves git is asked, as often, so that a change may be seen late by ten times
+as long as the asking took (seconds with 100,000 files). Everything else is read anew each time. Safe from any thread.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
+
+from haikud.workspace.tracked_files import State, is_as_noted, note_files
 
 SHARE = 0.1
 """Of the time, for asking one repository."""
@@ -41,6 +44,16 @@ class _Seen:
     key: tuple[object, ...]
     dirty: bool
     until: float
+    files: dict[str, State] | None  # the tracked ones, where it was clean
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a checkout was before git was asked."""
+
+    began: float
+    key: tuple[object, ...]
+    files: dict[str, State] | None
 
 
 class RecentLooks:
@@ -62,17 +75,37 @@ class RecentLooks:
             _put(self._places, str(path), Place(top, stamp))
 
     def dirty(self, place: Place, head: str) -> bool | None:
-        """Whether it had uncommitted changes when it was last asked, on this HEAD; None where that is too long ago."""
-        seen = self._seen.get(place.top)
-        if seen is None or time.monotonic() > seen.until or seen.key != _key(place, head):
-            return None
-        return seen.dirty
+        """Whether it has uncommitted changes, as far as this is known; None where git must be asked.
 
-    def remember_dirty(self, place: Place, head: str, *, dirty: bool, began: float) -> None:
-        """What git has said of this HEAD, asked at `began` (time.monotonic)."""
-        now = time.monotonic()
-        until = now + min((now - began) * (1 / SHARE - 1), MOST_SECONDS)
-        _put(self._seen, place.top, _Seen(_key(place, head), dirty, until))
+        `head`: the branch's full name and its commit, with a blank between them.
+        """
+        seen = self._seen.get(place.top)
+        if seen is None or seen.key != _key(place, head):
+            return None
+        began = time.monotonic()
+        if began <= seen.until:
+            return seen.dirty
+        if seen.files is None or not is_as_noted(seen.files):
+            return None
+        _put(self._seen, place.top, replace(seen, until=_until(began)))
+        return False
+
+    def note(self, place: Place, head: str) -> Note:
+        """What there is now; taken before git is asked whether it has changes."""
+        id_bytes = len(head.rpartition(" ")[2]) // 2
+        return Note(time.monotonic(), _key(place, head), note_files(place.top, place.git_dir, id_bytes))
+
+    def remember_dirty(self, place: Place, head: str, noted: Note, *, dirty: bool) -> None:
+        """What git has said since it was noted."""
+        key = _key(place, head)
+        files = noted.files if not dirty and key == noted.key else None
+        _put(self._seen, place.top, _Seen(key, dirty, _until(noted.began), files))
+
+
+def _until(began: float) -> float:
+    """How long what was looked at since then is taken to be so."""
+    now = time.monotonic()
+    return now + min((now - began) * (1 / SHARE - 1), MOST_SECONDS)
 
 
 def _stamp(top: str, path: Path) -> tuple[int, ...] | None:

@@ -7,7 +7,6 @@ folder that was found here; discovery happens nowhere else.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,11 +224,13 @@ def _look_again(place: Place, looks: RecentLooks) -> _Head:
     name = head_branch(place.git_dir)
     sha = find_ref(place.git_dir, name) if name else None
     if name and sha is not None:
-        dirty = looks.dirty(place, f"{name} {sha}")
+        stands = f"{name} {sha}"
+        dirty = looks.dirty(place, stands)
         if dirty is not None:
             return _Head(name.removeprefix("refs/heads/"), sha, dirty)
-    began = time.monotonic()
-    head = _look(Git(place.git_dir, place.top))
-    if head.branch and head.sha is not None:
-        looks.remember_dirty(place, f"refs/heads/{head.branch} {head.sha}", dirty=head.dirty, began=began)
-    return head
+        noted = looks.note(place, stands)
+        head = _look(Git(place.git_dir, place.top))
+        if stands == f"refs/heads/{head.branch} {head.sha}":
+            looks.remember_dirty(place, stands, noted, dirty=head.dirty)
+        return head
+    return _look(Git(place.git_dir, place.top))
