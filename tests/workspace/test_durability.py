@@ -10,7 +10,7 @@ import pytest
 from tests.support.repository import git
 from tests.workspace.conftest import Bench, commit_file, status
 
-from haikud.workspace import durability, private_git
+from haikud.workspace import durability, private_git, taking_over
 from haikud.workspace.commits import commit_leftovers
 from haikud.workspace.git import Git, GitError
 from haikud.workspace.private_git import attach_private_git, harvest
@@ -78,7 +78,7 @@ def test_a_boot_that_cannot_be_told_is_no_power_cut(bench: Bench, monkeypatch: p
 
     with monkeypatch.context() as patched:
         patched.setattr("haikud.spool.claims._read_proc", refuse)
-        patched.setattr(private_git, "_fetch", lambda *_: Git(bench.repo).run("no-such-command"))
+        patched.setattr(taking_over, "_fetch", lambda *_: Git(bench.repo).run("no-such-command"))
         with pytest.raises(GitError):
             harvest(order)
     assert harvest(order).head_sha == made, "its git folder is where it was"

@@ -9,7 +9,8 @@ import pytest
 from tests.support.repository import git
 
 from haikud.workspace.commits import commit_leftovers
-from haikud.workspace.private_git import CommitsRefused, attach_private_git, harvest
+from haikud.workspace.private_git import attach_private_git, harvest
+from haikud.workspace.taking_over import CommitsRefused
 
 
 def unsound_commit(worktree: Path) -> str:

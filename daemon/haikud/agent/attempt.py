@@ -23,7 +23,6 @@ from haikud.agent.stop import Stop
 from haikud.agent.testing.facts import TestFacts
 from haikud.contracts.attempt import Assignment, Orders, Spec
 from haikud.contracts.evidence import VerificationRun
-from haikud.contracts.owner import Owner
 from haikud.contracts.states import Phase
 from haikud.contracts.usage import UsageTotal
 from haikud.sandbox.commands import Ended
@@ -35,6 +34,7 @@ from haikud.spool.agent_log import AgentLog, escape_text
 from haikud.spool.layout import AttemptPaths, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, read_model
 from haikud.workspace.git import Asked
+from haikud.workspace.private_git import BegunWorktree
 from haikud.workspace.repository_settings import RepositorySettings
 
 TAIL_BYTES = 16_384
@@ -126,7 +126,7 @@ class Attempt:
     start_sha: str | None = None
     git: WhoseGit = "none"
     repository_settings: RepositorySettings | None = field(default=None, repr=False)  # once they were read
-    begun_worktree: Owner | None = None  # its record, while it is neither waited for nor the agent's
+    begun_worktree: BegunWorktree | None = None  # until it is its agent's
     questions: Questions = field(default_factory=Questions, repr=False)
     copied: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
@@ -29,7 +30,7 @@ from haikud.workspace.checks import (
     git_file_text,
     names_folder,
 )
-from haikud.workspace.durability import boot_id, mend_files, says_nothing, sync_branch, sync_worktree
+from haikud.workspace.durability import Flush, boot_id, mend_files, says_nothing, sync_branch, sync_worktree
 from haikud.workspace.files import (
     is_folder,
     is_there,
@@ -39,31 +40,27 @@ from haikud.workspace.files import (
     sync_file,
     write_atomically,
 )
-from haikud.workspace.git import NETWORK_SECONDS, Git, GitError, WorkspaceError
+from haikud.workspace.git import Git, GitError, WorkspaceError
 from haikud.workspace.index import refresh_index, state_of
-from haikud.workspace.ownership import expect_owner, put_update, read_owner, ref_of, update_ahead, update_owner
+from haikud.workspace.ownership import expect_owner, put_update, read_owner, update_ahead, update_owner
 from haikud.workspace.refs import find_ref
 from haikud.workspace.repositories_within import disarm
 from haikud.workspace.repository import resolve
 from haikud.workspace.repository_lock import repository_lock
 from haikud.workspace.repository_settings import RepositorySettings, read_settings
+from haikud.workspace.taking_over import other_work, set_aside, take_branch
 
-_MOST_OTHERS = 20
-"""Refs beside the branch that are looked at: each costs a call of git, and an agent may have made any number."""
-
-_LOCKED_WHY = "an attempt of haikud is at work here\n"
+_DETACHED: dict[str, object] = {"attached_tip": None, "detached": False, "index": None}
+_LOCKED_WHY = b"an attempt of haikud is at work here\n"
 
 
-class CommitsRefused(WorkspaceError):  # noqa: N818 - says what is the case
-    """Git does not take the agent's commits: an object of theirs is not sound. The same would be refused again."""
+@dataclass(frozen=True)
+class BegunWorktree:
+    """A new worktree in which nobody is yet; the disk is being waited for."""
 
-    code = "COMMITS_REFUSED"
-
-    def __init__(self, order: WorkspaceOrder, why: str) -> None:
-        super().__init__(
-            f"git refuses the agent's commits on {order.branch}: {why}. They stay in {order.private_git}; the next "
-            "attempt moves that folder aside and starts from the branch, with the worktree's files as they are"
-        )
+    owner: Owner  # the record as it is
+    entry: Path
+    flush: Flush  # of the worktree, and of the record that says that it is an agent's
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def attach_private_git(
     for_tests: bool = False,
     settings: RepositorySettings | None = None,
     index_is_right: bool = False,
-    begun: Owner | None = None,
+    begun: BegunWorktree | None = None,
 ) -> list[str]:
     """Put the agent's own git folder in place, fresh or continued, on the branch's present head; returns warnings.
 
@@ -89,39 +86,55 @@ def attach_private_git(
     harvested first. No file of the worktree is touched but `.git`. `for_tests`: what is committed there is
     nobody's work, and is not taken over, also not after a crash. `settings` of the repository, where the caller has
     read them; `index_is_right`: nobody but haikud has had the worktree since its index last agreed with the branch.
-    `begun`: the record of a worktree that `prepare_worktree` has left open a moment ago; it is finished here.
+    `begun`: a worktree that `prepare_worktree` has left open a moment ago, which has no agent's commits to take over.
     """
     settings = settings or read_settings(order.git_common_dir)
+    if begun is not None:
+        private_folder.complete(order, begun.entry, list(exclude), settings)
+        begun.flush.wait()
+        _attach(order, begun.owner, begun.entry)
+        return []
     warnings: list[str] = []
-    owner = begun or expect_owner(order)
+    owner = expect_owner(order)
     if owner.attached_tip is not None:
         warnings.extend(harvest(order, settings).warnings)
         owner = expect_owner(order)
     own_git, entry = check_worktree(order, owner), expect_entry(order)
     # The branch, its index and the agent's git folder are this task's alone: with many files they take long, and others
     # need not wait for them.
-    if not index_is_right and begun is None:
+    if not index_is_right:
         refresh_index(own_git, order)
     tip = _tip(order)
-    if begun is None:
-        owner = _after_power_cut(order, owner)
-        warnings.extend(_tell_of_emptied(owner))
-        private_folder.build(order, entry, tip, list(exclude), settings)
-    else:
-        private_folder.complete(order, entry, list(exclude), settings)
-    now = {"boot_id": boot_id(), "index": state_of(entry / "index")} | ({"stage": "ready"} if begun else {})
-    record = update_ahead(order, owner, attached_tip=tip, detached=False, for_tests=for_tests, emptied=[], **now)
-    if begun is None:
-        sync_file(record)
-    else:  # the one wait for the files, git's entry, the branch, and the record that says that all of it is there
-        sync_worktree(order)
+    owner = _after_power_cut(order, owner)
+    warnings.extend(_tell_of_emptied(owner))
+    private_folder.build(order, entry, tip, list(exclude), settings)
+    sync_file(_record_ahead(order, owner, entry, attached_tip=tip, for_tests=for_tests))
+    _attach(order, owner, entry)
+    return warnings
+
+
+def begin_attaching(order: WorkspaceOrder, owner: Owner, entry: Path, tip: str) -> BegunWorktree:
+    """Begin the one wait for a new worktree's files, git's entry, the branch, and the record of all that.
+
+    That record says already that the agent's git is in place: it becomes the task's when it is.
+    """
+    _record_ahead(order, owner, entry, attached_tip=tip, stage="ready")
+    return BegunWorktree(owner, entry, Flush(partial(sync_worktree, order)))
+
+
+def _record_ahead(order: WorkspaceOrder, owner: Owner, entry: Path, **changes: object) -> Path:
+    now = {"boot_id": boot_id(), "index": state_of(entry / "index")}
+    return update_ahead(order, owner, emptied=[], detached=False, **now, **changes)
+
+
+def _attach(order: WorkspaceOrder, owner: Owner, entry: Path) -> None:
+    """The record that was written ahead counts from now on, and `.git` names the agent's folder."""
     with repository_lock(order.git_common_dir):
         check_worktree(order, owner)
-        (entry / "locked").write_text(_LOCKED_WHY, encoding="utf-8")  # the user's own `git worktree prune` waits
+        (entry / "locked").write_bytes(_LOCKED_WHY)  # the user's own `git worktree prune` waits
         put_update(order)
         # What a power cut makes of it is put back in any case, by the record.
         _point_git_file(order, f"gitdir: {order.private_git}\n".encode(), durable=False)
-    return warnings
 
 
 def harvest(
@@ -144,7 +157,7 @@ def harvest(
             owner = _forget_tests(order, owner, warnings, settings)
         if owner.attached_tip is not None:
             try:
-                _take_branch(order, owner, owner.attached_tip, warnings, settings)
+                take_branch(order, owner, owner.attached_tip, warnings, settings)
             except WorkspaceError as error:
                 if not isinstance(error, GitError) or not _power_was_cut(owner):
                     # What cannot be taken now may be later; the worktree must be one like any other all the same.
@@ -152,14 +165,23 @@ def harvest(
                     update_owner(order, owner, detached=True)
                     raise
                 warnings.append(_set_aside_damaged(order, error))
-    # Without the lock: an index of many files takes long, and nobody else's work is touched.
+    # Without the lock: an index of many files takes long, and nobody else's work is touched. What the record will say
+    # reaches the disk meanwhile.
+    ahead = None
+    if owner.attached_tip is not None and not _power_was_cut(owner):
+        ahead = Flush(partial(sync_file, update_ahead(order, owner, **_DETACHED)))
     _put_back(order, owner, warnings, then)
     owner = _after_power_cut(order, owner)
     tip = _tip(order)
     if owner.attached_tip is not None and tip != owner.start_sha:  # also what an earlier attempt had no time to sync
         sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
+    if ahead is not None:
+        ahead.wait()
     with repository_lock(order.git_common_dir):
-        update_owner(order, owner, attached_tip=None, detached=False, index=None)
+        if ahead is not None:
+            put_update(order)
+        else:
+            update_owner(order, owner, **_DETACHED)
     return Harvest(tip, warnings)
 
 
@@ -197,7 +219,7 @@ def commits_elsewhere(order: WorkspaceOrder) -> list[str]:
             return []
         private, repository = Git(order.private_git), Git(order.git_common_dir)
         tip = resolve(private, f"refs/heads/{order.branch}")
-        found = list(_other_work(order, private, left, tip))
+        found = list(other_work(order, private, left, tip))
         if tip is not None and not _is_somewhere(repository, tip):
             found.append(f"the agent's {tip[:12]} on {order.branch} is in {order.private_git} alone")
         return found
@@ -231,7 +253,7 @@ def _forget_tests(
     try:
         private_folder.reclaim(order, settings)
     except WorkspaceError as error:
-        warnings.append(_set_aside(order, ".damaged-", f"the tests damaged the agent's git folder ({error})"))
+        warnings.append(set_aside(order, ".damaged-", f"the tests damaged the agent's git folder ({error})"))
     return update_owner(order, owner, attached_tip=None, detached=False, for_tests=False)
 
 
@@ -240,100 +262,6 @@ def _tip(order: WorkspaceOrder) -> str:
     if tip is None:
         raise WorkspaceMismatch(f"branch {order.branch} is gone from {order.git_common_dir}")
     return tip
-
-
-def _take_branch(
-    order: WorkspaceOrder, owner: Owner, attached_tip: str, warnings: list[str], settings: RepositorySettings
-) -> None:
-    """Fetch the agent's branch, with everything noted that is not as expected."""
-    repository, branch = Git(order.git_common_dir), f"refs/heads/{order.branch}"
-    now = find_ref(order.git_common_dir, branch)
-    left = private_folder.reclaim(order, settings)
-    if left is None:
-        warnings.append(_set_aside_folder(order))
-        return
-    warnings.extend(f"the agent left {what} unfinished" for what in left.unfinished)
-    if left.odd:
-        warnings.append(f"removed links or special files from the agent's git folder: {', '.join(left.odd[:5])}")
-    private = Git(order.private_git)
-    tip = _commit_of(private, left, branch)
-    warnings.extend(_other_work(order, private, left, tip))
-    if tip is None:
-        warnings.append(f"the agent's git folder has no branch {order.branch}; the repository's stays as it was")
-        return
-    if owner.detached and now not in {attached_tip, tip}:
-        warnings.append(f"{order.branch} has moved since; the agent's {tip[:12]} stays in {order.private_git}")
-        return
-    if tip == now:
-        return
-    if now is not None and not _is_ancestor(private, now, tip):
-        kept = f"refs/haikud/kept/{ref_of(order)}/{now[:12]}"
-        repository.run("update-ref", kept, now)
-        warnings.append(f"the branch no longer contains its earlier head {now[:12]}, which is kept as {kept}")
-    try:
-        _fetch(order, repository, branch)
-    except GitError as error:
-        why = _unsound(error)
-        if why is None:
-            raise
-        if not owner.detached:
-            raise CommitsRefused(order, why) from error
-        warnings.append(_set_aside(order, ".refused-", f"git refuses the agent's commits: {why}"))
-
-
-def _commit_of(private: Git, left: private_folder.Reclaimed, branch: str) -> str | None:
-    tip = left.refs.get(branch)
-    return tip if tip is None or tip in left.commits else resolve(private, branch)
-
-
-def _unsound(error: GitError) -> str | None:
-    """What `fetch.fsckObjects` found, in git's words; None where it found nothing."""
-    lines = [line.partition(": ")[2] for line in error.stderr.splitlines() if line.startswith("error: object ")]
-    return "; ".join(lines) if lines and "fsck" in error.stderr else None
-
-
-def _fetch(order: WorkspaceOrder, repository: Git, branch: str) -> None:
-    repository.ask(
-        *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-head-ok", "--no-recurse-submodules"),
-        *("--no-auto-maintenance", "--no-prune", "--no-show-forced-updates"),
-        *(order.private_git, f"+{branch}:{branch}"),
-        settings=("protocol.file.allow=always", "fetch.fsckObjects=true", "fetch.writeCommitGraph=false"),
-        timeout=NETWORK_SECONDS,
-    )
-
-
-def _is_ancestor(git: Git, older: str, newer: str) -> bool:
-    return git.ask("merge-base", "--is-ancestor", older, newer, ok=None).exit_code == 0
-
-
-def _other_work(order: WorkspaceOrder, private: Git, left: private_folder.Reclaimed, tip: str | None) -> Iterable[str]:
-    """A warning for each place other than the branch where the agent committed something."""
-    known = {f"refs/heads/{order.branch}"}
-    below = [tip or order.base_sha, order.base_sha]
-    others = {
-        name: sha
-        for name, sha in left.refs.items()
-        if name not in known and sha not in below and not name.startswith(("refs/tags/", "refs/remotes/"))
-    }
-    if len(others) > _MOST_OTHERS:
-        yield f"the agent left {len(others)} other refs, of which {_MOST_OTHERS} were looked at; they stay there"
-    for name, sha in list(others.items())[:_MOST_OTHERS]:
-        ran = private.ask("rev-list", "--count", sha, "--not", *below, ok=None)
-        count = int(ran.text) if ran.exit_code == 0 and ran.text.strip().isdigit() else 0
-        if count:
-            where = "a detached HEAD" if name == "refs/haikud/detached-head" else name.removeprefix("refs/heads/")
-            yield (
-                f"the agent left {count} commit(s) on {where} ({sha[:12]}) and not on {order.branch}; "
-                f"they stay in {order.private_git}"
-            )
-
-
-def _set_aside_folder(order: WorkspaceOrder) -> str:
-    private = Path(order.private_git)
-    if not is_there(private):
-        return f"the agent's git folder {private} is gone; {order.branch} stays as it was"
-    moved = move_aside(private, private, ".replaced-")
-    return f"the agent replaced its git folder, which now lies in {moved}; {order.branch} stays as it was"
 
 
 def _power_was_cut(owner: Owner) -> bool:
@@ -361,13 +289,7 @@ def _tell_of_emptied(owner: Owner) -> Iterable[str]:
 
 def _set_aside_damaged(order: WorkspaceOrder, error: GitError) -> str:
     why = f"the machine went down during an attempt and damaged the agent's git folder ({error})"
-    return _set_aside(order, ".damaged-", why)
-
-
-def _set_aside(order: WorkspaceOrder, suffix: str, why: str) -> str:
-    private = Path(order.private_git)
-    moved = move_aside(private, private, suffix)
-    return f"{why}; the folder now lies in {moved}, {order.branch} stays as it was"
+    return set_aside(order, ".damaged-", why)
 
 
 def _put_back(

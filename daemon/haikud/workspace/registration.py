@@ -19,7 +19,7 @@ from haikud.workspace.git import Asked, Git
 UNSYNCED = ("core.fsync=none",)
 """For calls that a flush of the whole filesystem follows before anything rests on them."""
 
-_LOCKED_WHY = "haikud is making this worktree\n"
+_LOCKED_WHY = b"haikud is making this worktree\n"
 
 
 def new_entry(order: WorkspaceOrder) -> Path:
@@ -33,7 +33,7 @@ def add_entry(order: WorkspaceOrder) -> Path:
     worktree.mkdir(parents=True, exist_ok=True)
     entry.parent.mkdir(exist_ok=True)
     entry.mkdir()
-    (entry / "locked").write_text(_LOCKED_WHY, encoding="ascii")
+    (entry / "locked").write_bytes(_LOCKED_WHY)
     (worktree / ".git").write_bytes(git_file_text(entry))
     (entry / "HEAD").write_bytes(os.fsencode(f"ref: refs/heads/{order.branch}\n"))
     (entry / "commondir").write_bytes(b"../..\n")
