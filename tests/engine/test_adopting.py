@@ -111,7 +111,7 @@ SPOILS = [
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
 async def test_a_living_runner_is_adopted_whatever_an_agent_did_to_its_files(yard: Yard, spoil: Spoil):
-    pid = yard.launcher.start(yard.order()).pid
+    pid = (await yard.launcher.start(yard.order())).pid
     await yard.seen()
     spoil(yard.folder)
     yard.launcher.close()
@@ -159,7 +159,7 @@ def test_where_we_know_its_cgroup_a_note_leads_to_nobody_elses(tmp_path: Path, s
 
 
 async def test_a_look_that_the_machine_refuses_is_no_death_and_is_repeated(yard: Yard, monkeypatch: pytest.MonkeyPatch):
-    pid = yard.launcher.start(yard.order()).pid
+    pid = (await yard.launcher.start(yard.order())).pid
     await yard.seen()
     yard.launcher.close()
     yard.launcher = yard.another()
@@ -216,7 +216,7 @@ async def test_our_own_runner_for_which_no_descriptor_is_left_is_watched_all_the
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         patched.setattr(os, "pidfd_open", refuse)
-        pid = yard.launcher.start(yard.order()).pid
+        pid = (await yard.launcher.start(yard.order())).pid
     assert pid is not None
     await yard.seen()
     yard.let_end(7)

@@ -34,14 +34,14 @@ async def forked(tmp_path: Path):
 
 
 async def test_what_the_forkserver_forks_is_its_child_and_what_starts_without_it_is_ours(forked: Yard):
-    handle = forked.launcher.start(forked.order())
+    handle = await forked.launcher.start(forked.order())
     await forked.seen()
     assert parent_of(handle.pid) == forked.server.pid
     assert b"HAIKUD_OUT" not in shown("environ", handle.pid)
 
 
 async def test_a_forked_runner_shows_whose_it_is(forked: Yard):
-    handle = forked.launcher.start(forked.order(environment={"PATH": "/bin", "HAIKUD_OUT": "/spool/out"}))
+    handle = await forked.launcher.start(forked.order(environment={"PATH": "/bin", "HAIKUD_OUT": "/spool/out"}))
     await forked.seen()
     assert b"HAIKUD_OUT=/spool/out\0" in shown("environ", handle.pid)
     assert shown("cmdline", handle.pid).rstrip(b"\0") == os.fsencode(f"haikud-agent p.t {forked.folder}")
@@ -50,7 +50,7 @@ async def test_a_forked_runner_shows_whose_it_is(forked: Yard):
 async def test_without_a_forkserver_runners_start_all_the_same_and_another_takes_its_place(forked: Yard):
     assert forked.server.pid is not None
     os.kill(forked.server.pid, signal.SIGKILL)
-    handle = forked.launcher.start(forked.order())
+    handle = await forked.launcher.start(forked.order())
     await forked.seen()
     assert parent_of(handle.pid) == os.getpid()
     await until(lambda: forked.server.is_ready)
@@ -58,7 +58,7 @@ async def test_without_a_forkserver_runners_start_all_the_same_and_another_takes
 
 
 async def test_a_runner_outlives_its_forkserver_and_its_end_is_seen(forked: Yard):
-    forked.launcher.start(forked.order())
+    await forked.launcher.start(forked.order())
     await forked.seen()
     assert forked.server.pid is not None
     os.kill(forked.server.pid, signal.SIGKILL)
@@ -70,12 +70,12 @@ async def test_a_runner_outlives_its_forkserver_and_its_end_is_seen(forked: Yard
 
 async def test_a_forkserver_whose_code_has_changed_is_replaced_and_still_tells_of_its_runners(forked: Yard):
     first = forked.server.pid
-    forked.launcher.start(forked.order())
+    await forked.launcher.start(forked.order())
     await forked.seen()
     forked.replace_code()
     other = forked.folder.with_name("attempt-2")
     other.mkdir()
-    handle = forked.launcher.start(replace(forked.order(), attempt=2, folder=other))
+    handle = await forked.launcher.start(replace(forked.order(), attempt=2, folder=other))
     assert parent_of(handle.pid) == os.getpid()
     await until(lambda: forked.server.is_ready and forked.server.pid != first)
     forked.launcher.terminate("p.t.2", force=True)
@@ -95,7 +95,7 @@ async def test_an_order_without_an_answer_starts_one_runner_and_not_two(
         monkeypatch.setattr("haikud.engine.launchers.forkserver._receive", partial(lose_answers, "forked"))
     else:
         os.kill(server.pid, signal.SIGSTOP)
-    forked.launcher.start(forked.order())
+    await forked.launcher.start(forked.order())
     await forked.seen()
     assert len([pid for pid in look_at_all() if names_attempt(command_line(pid), forked.folder)]) == 1
     forked.let_end(5)
@@ -116,7 +116,7 @@ async def test_no_process_but_a_runner_has_its_claim_open(forked: Yard):
     other = replace(forked.order(key="sk-2"), attempt=2, folder=forked.folder.with_name("attempt-2"))
     other.folder.mkdir()
     orders = [forked.order(key="sk-1"), other]
-    pids = [forked.launcher.start(order).pid for order in orders]
+    pids = [(await forked.launcher.start(order)).pid for order in orders]
     for order in orders:
         await until((order.folder / "seen.json").exists)
     for process in (os.getpid(), forked.server.pid, *pids):
@@ -135,7 +135,7 @@ async def test_the_last_descriptors_of_the_forkserver_are_enough_to_fork_and_to_
     used = open_files(forked.server.pid)
     free = [number for number in range(64) if number not in used]
     resource.prlimit(forked.server.pid, resource.RLIMIT_NOFILE, (free[1] + 1, free[1] + 1))  # for log and claim
-    assert parent_of(forked.launcher.start(forked.order()).pid) == forked.server.pid
+    assert parent_of((await forked.launcher.start(forked.order())).pid) == forked.server.pid
     await forked.seen()
     forked.let_end(7)
     assert await forked.ended() == End(EndKind.EXITED, 7)
@@ -177,7 +177,7 @@ async def test_a_spare_takes_its_order_without_the_forkserver_and_another_is_for
     server, spares = spared.server.pid, spared.server.spares
     assert server is not None
     os.kill(server, signal.SIGSTOP)
-    handle = spared.launcher.start(spared.order(key="sk-1"))
+    handle = await spared.launcher.start(spared.order(key="sk-1"))
     assert json.loads((await spared.seen())["key"]) == {"api_key": "sk-1"}
     assert handle.pid == spares[0]
     assert spared.server.spares == spares[1:]
@@ -189,7 +189,7 @@ async def test_a_spare_takes_its_order_without_the_forkserver_and_another_is_for
 
 
 async def test_a_spare_shows_what_it_is_and_holds_nothing(spared: Yard):
-    spared.launcher.start(spared.order(key="sk-1"))
+    await spared.launcher.start(spared.order(key="sk-1"))
     await spared.seen()
     await until(lambda: len(spared.server.spares) == 2)
     for pid in spared.server.spares:
@@ -222,7 +222,7 @@ async def test_where_all_spares_are_dead_a_runner_starts_all_the_same(spared: Ya
     for pid in spared.server.spares:
         os.kill(pid, signal.SIGKILL)
         await until(lambda pid=pid: not is_there(pid))
-    handle = spared.launcher.start(spared.order())
+    handle = await spared.launcher.start(spared.order())
     await spared.seen()
     assert parent_of(handle.pid) == spared.server.pid
     await until(lambda: len(spared.server.spares) == 2)
@@ -233,7 +233,7 @@ async def test_where_all_spares_are_dead_a_runner_starts_all_the_same(spared: Ya
 async def test_a_spare_of_old_code_executes_the_new_one_and_is_replaced_with_its_forkserver(spared: Yard):
     first, spares = spared.server.pid, spared.server.spares
     spared.replace_code()
-    handle = spared.launcher.start(spared.order(key="sk-1"))
+    handle = await spared.launcher.start(spared.order(key="sk-1"))
     seen = await spared.seen()
     assert json.loads(seen["key"]) == {"api_key": "sk-1"}
     assert set(seen["open"]) <= {0, 1, 2, *seen["given"]}
@@ -259,12 +259,50 @@ async def test_beyond_the_spares_a_start_waits_for_the_next_one_or_does_without(
     orders = [replace(order, folder=spared.folder.with_name(f"attempt-{order.attempt}")) for order in orders]
     for order in orders:
         order.folder.mkdir()
-    parents = [parent_of(spared.launcher.start(order).pid) for order in orders]
+    parents = [parent_of((await spared.launcher.start(order)).pid) for order in orders]
     assert parents == ([server] * 5 if answers else [server] * 2 + [os.getpid()] * 3)
     for order in orders:
         await until((order.folder / "seen.json").exists)
         spared.launcher.terminate(order.name, force=True)
     await until(lambda: len(spared.ends) == 5)
+
+
+@pytest.mark.parametrize("spares", [0, 1])
+async def test_a_forkserver_that_stands_still_holds_up_no_other_work_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spares: int
+):
+    monkeypatch.setattr("haikud.engine.launchers.forkserver.ANSWER_SECONDS", 0.3)
+    async with Yard(tmp_path, forks=True, spares=spares) as yard:
+        assert yard.server.pid is not None
+        os.kill(yard.server.pid, signal.SIGSTOP)
+        orders = [replace(yard.order(), attempt=number) for number in range(2, 3 + spares)]
+        orders = [replace(order, folder=yard.folder.with_name(f"attempt-{order.attempt}")) for order in orders]
+        for order in orders:
+            order.folder.mkdir()
+        starting = [asyncio.ensure_future(yard.launcher.start(order)) for order in orders]
+        await asyncio.sleep(0)
+        assert [one.done() for one in starting] == [True] * spares + [False]
+        assert parent_of((await starting[-1]).pid) == os.getpid()
+        for order in orders:
+            yard.launcher.terminate(order.name, force=True)
+        await until(lambda: len(yard.ends) == len(orders))
+
+
+async def test_a_start_that_is_called_off_leaves_its_answer_to_nobody(forked: Yard):
+    server = forked.server.pid
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    starting = asyncio.ensure_future(forked.launcher.start(forked.order()))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    os.kill(server, signal.SIGCONT)
+    await forked.seen()  # the order was with the forkserver: its runner is there for the next daemon
+    before = len(open_files(os.getpid()))
+    forked.let_end(0)
+    await until(forked.claim_is_free)
+    assert len(open_files(os.getpid())) <= before
+    assert forked.server.pid == server
 
 
 async def test_a_daemon_with_the_pid_of_an_earlier_one_gives_its_spares_other_cgroups():

@@ -23,7 +23,7 @@ async def yard(tmp_path: Path, request: pytest.FixtureRequest):
 
 
 async def test_a_runner_gets_claim_key_log_and_an_environment_from_nothing(yard: Yard):
-    handle = yard.launcher.start(yard.order(key="sk-1", environment={"PATH": os.defpath, "HAIKUD_OUT": "/o"}))
+    handle = await yard.launcher.start(yard.order(key="sk-1", environment={"PATH": os.defpath, "HAIKUD_OUT": "/o"}))
     assert not yard.claim_is_free()
     seen = await yard.seen()
     assert json.loads(seen["key"]) == {"api_key": "sk-1"}
@@ -39,7 +39,7 @@ async def test_a_runner_gets_claim_key_log_and_an_environment_from_nothing(yard:
 
 async def test_the_log_is_appended_to(yard: Yard):
     yard.log.write_text("before\n")
-    yard.launcher.start(yard.order())
+    await yard.launcher.start(yard.order())
     await yard.seen()
     assert yard.log.read_text().startswith("before\n")
 
@@ -49,31 +49,31 @@ async def test_a_fifo_in_the_logs_place_is_a_failed_start_and_not_waited_for(yar
     order.log.unlink(missing_ok=True)
     os.mkfifo(order.log)
     with pytest.raises(LaunchFailed):
-        yard.launcher.start(order)
+        await yard.launcher.start(order)
 
 
 async def test_starting_the_same_attempt_again_starts_nothing(yard: Yard):
-    assert yard.launcher.start(yard.order()) == yard.launcher.start(yard.order())
+    assert await yard.launcher.start(yard.order()) == await yard.launcher.start(yard.order())
 
 
 async def test_a_claim_that_someone_holds_is_a_failed_start(yard: Yard):
     claim = take_claim(yard.folder / "claim")
     assert claim is not None
     with pytest.raises(LaunchFailed, match="claim"):
-        yard.launcher.start(yard.order())
+        await yard.launcher.start(yard.order())
     release_claim(claim)
 
 
 async def test_what_cannot_be_started_leaves_the_claim_free(yard: Yard):
     launcher = yard.another(("/does/not/exist",))
     with pytest.raises(LaunchFailed, match="exist"):
-        launcher.start(yard.order(key="sk-1"))
+        await launcher.start(yard.order(key="sk-1"))
     assert yard.claim_is_free()
 
 
 @pytest.mark.parametrize(("force", "number"), [(False, signal.SIGTERM), (True, signal.SIGKILL)])
 async def test_terminating_tells_by_which_signal_it_died(yard: Yard, force: bool, number: int):
-    yard.launcher.start(yard.order())
+    await yard.launcher.start(yard.order())
     await yard.seen()
     yard.launcher.terminate("p.t.1", force=force)
     assert await yard.ended() == End(EndKind.EXITED, -number)
@@ -81,7 +81,7 @@ async def test_terminating_tells_by_which_signal_it_died(yard: Yard, force: bool
 
 
 async def test_closing_leaves_the_runner_alone_and_the_next_launcher_adopts_it(yard: Yard):
-    pid = yard.launcher.start(yard.order()).pid
+    pid = (await yard.launcher.start(yard.order())).pid
     await yard.seen()
     yard.launcher.close()
     yard.launcher = yard.another()
@@ -99,7 +99,7 @@ async def test_a_free_claim_is_nobody_to_adopt(yard: Yard):
 
 async def test_a_runner_that_has_not_named_itself_is_adopted_by_its_command_line(yard: Yard):
     (yard.folder / "be-nameless").touch()
-    pid = yard.launcher.start(yard.order()).pid
+    pid = (await yard.launcher.start(yard.order())).pid
     await until(lambda: names_attempt(shown("cmdline", pid), yard.folder))  # a forked one takes a moment to show it
     yard.launcher.close()
     yard.launcher = yard.another()
@@ -112,7 +112,7 @@ async def test_a_runner_that_has_not_named_itself_is_adopted_by_its_command_line
 
 async def test_a_runner_that_is_not_to_be_found_yet_is_adopted_when_it_is(yard: Yard, monkeypatch: pytest.MonkeyPatch):
     (yard.folder / "be-nameless").touch()
-    yard.launcher.start(yard.order())
+    await yard.launcher.start(yard.order())
     yard.launcher.close()
     yard.launcher = yard.another()
     with monkeypatch.context() as patched:  # between fork and exec it still looks like the daemon that was killed
@@ -127,7 +127,7 @@ async def test_a_runner_that_is_not_to_be_found_yet_is_adopted_when_it_is(yard: 
 
 async def test_a_nameless_runner_that_dies_is_seen_to_be_gone(yard: Yard):
     (yard.folder / "be-nameless").touch()
-    pid = yard.launcher.start(yard.order()).pid
+    pid = (await yard.launcher.start(yard.order())).pid
     assert pid is not None
     yard.launcher.close()
     yard.launcher = yard.another()
@@ -138,12 +138,12 @@ async def test_a_nameless_runner_that_dies_is_seen_to_be_gone(yard: Yard):
 
 async def test_an_environment_that_is_not_utf_8_is_handed_on_as_it_is(yard: Yard):
     path = f"{os.defpath}:/home/jos\udce9"
-    yard.launcher.start(yard.order(environment={"PATH": path}))
+    await yard.launcher.start(yard.order(environment={"PATH": path}))
     assert (await yard.seen())["environment"]["PATH"] == path
 
 
 async def test_a_start_that_breaks_leaves_the_claim_free(yard: Yard, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("haikud.engine.launchers.local.import_path", list)  # a bug of ours: no mapping
     with pytest.raises(TypeError):
-        yard.launcher.start(yard.order())
+        await yard.launcher.start(yard.order())
     assert yard.claim_is_free()

@@ -58,7 +58,7 @@ def cgroup_of(pid: int | None) -> str:
 async def test_each_waits_in_one_of_its_own_and_its_runner_stays_there(yard: Yard, spool_id: str):
     await until(lambda: all(is_populated(folder) for folder in cgroups_of(spool_id)))
     assert sorted(cgroup_of(pid) for pid in yard.server.spares) == [folder.name for folder in cgroups_of(spool_id)]
-    handle = yard.launcher.start(yard.order())
+    handle = await yard.launcher.start(yard.order())
     place = cgroup_of(handle.pid)
     assert place in [folder.name for folder in cgroups_of(spool_id)]
     seen = await yard.seen()
@@ -71,7 +71,7 @@ async def test_each_waits_in_one_of_its_own_and_its_runner_stays_there(yard: Yar
 
 async def test_who_is_left_there_is_ended_though_only_the_end_tells_the_place(yard: Yard, spool_id: str):
     await until(lambda: all(is_populated(folder) for folder in cgroups_of(spool_id)))
-    handle = yard.launcher.start(yard.order())
+    handle = await yard.launcher.start(yard.order())
     await yard.seen()
     stray = os.fork()
     if stray == 0:  # shows nothing of the attempt, and nobody of it is its parent

@@ -36,10 +36,10 @@ class SeenLaunches(LocalLauncher):
         self.layout = layout
         self.seen: list[tuple[str, list[str], TaskState]] = []
 
-    def start(self, order: LaunchOrder) -> Handle:
+    async def start(self, order: LaunchOrder) -> Handle:
         task = self.layout.task(order.ref)
         there = sorted(path.name for path in order.folder.iterdir())
-        state = next(state for state in TaskState if os.path.lexists(self.layout.link(state, order.ref)))
+        state = next(state for state in TaskState if self.layout.link(state, order.ref).is_symlink())
         assert task.decision(2).exists()
         self.seen.append((order.name, there, state))
         return Handle(order.name)

@@ -80,7 +80,7 @@ class Start:
             batch.discard()
         self.settle()
 
-    def carry_out(self) -> End | None:
+    async def carry_out(self) -> End | None:
         """In the loop, after the commit: the board, and the runner. How it ended, where it could not be started."""
         engine, decision, role = self.engine, self.decision, self.preparation.role
         entry = engine.board.tasks[self.ref]
@@ -92,9 +92,9 @@ class Start:
         entry.forget_attempt()
         entry.ends_at = engine.clock() + limits.attempt_seconds
         entry.grace_seconds = limits.grace_seconds
-        return self._launch(entry)
+        return await self._launch(entry)
 
-    def _launch(self, entry: OpenTask) -> End | None:
+    async def _launch(self, entry: OpenTask) -> End | None:
         engine, number = self.engine, self.decision.attempt
         paths = engine.layout.task(entry.ref)
         attempt = paths.attempt(number)
@@ -111,7 +111,7 @@ class Start:
         )
         born = boot_ticks()
         try:
-            entry.handle = engine.launcher.start(order)
+            entry.handle = await engine.launcher.start(order)
         except LaunchFailed as error:
             return _not_started(engine, entry, error)
         # Where it was not seen to start, its end will not be seen either.

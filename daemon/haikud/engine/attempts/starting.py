@@ -65,7 +65,7 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
             if start is None:
                 continue
             await engine.write(start.write)
-            end = start.carry_out()
+            end = await start.carry_out()
             if end is not None:
                 failed.append((entry, end))
     return failed

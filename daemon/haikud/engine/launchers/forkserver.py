@@ -7,8 +7,8 @@ its claim tells. Runners live on whatever becomes of it, but only it knows with 
 Some runners it forks ahead of need. Such a spare takes its order from us over a socket of its own, and gives no answer:
 what was sent is with it, whose pidfd we have. As many as were used are asked for anew.
 
-No method waits for long but `fork` where no spare is left, and that not for more than ANSWER_SECONDS each for a spare
-on its way and for an answer.
+No method holds up the loop. `fork` is done at once where there is a spare; else it awaits the next one or an answer,
+for ANSWER_SECONDS each at most, and kills a forkserver that gives none.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, NewsKind, SpareOrder
+from haikud.engine.launchers.forkserver_process import Server
 from haikud.engine.launchers.import_path import import_path
-from haikud.engine.launchers.spares import Forked, SpareCgroups, Spares
+from haikud.engine.launchers.spares import Forked, SpareCgroups
 from haikud.engine.log_levels import Warn
 from haikud.engine.machine.open_files import give_back
 from haikud.sandbox.cgroups import remove_cgroup
@@ -42,6 +40,8 @@ ANSWER_SECONDS = 5.0
 
 DEATH_SECONDS = 2.0
 """How long the death of one that was killed is waited for: the kernel then gives back what it held."""
+
+DEATH_POLL_SECONDS = 0.005
 
 WAITS = (0.0, 1.0, 5.0, 30.0, 120.0)
 """Seconds before one that has died is started again: the first, the second, ... time in a row."""
@@ -62,19 +62,6 @@ _ROOM = "x" * 8_192
 
 class Unclear(OSError):  # noqa: N818 - says what is the case
     """The order was sent, and no answer came."""
-
-
-@dataclass(eq=False)
-class _Server:
-    """One process."""
-
-    process: subprocess.Popen[bytes]
-    link: socket.socket
-    began: float
-    is_ready: bool = False
-    is_retired: bool = False
-    runners: set[int] = field(default_factory=set)
-    spares: Spares = field(default_factory=Spares)
 
 
 class ForkserverClient:
@@ -102,8 +89,8 @@ class ForkserverClient:
         self._open_files = open_files
         self._most_spares = spares
         self._program = list(program)
-        self._server: _Server | None = None  # that is asked
-        self._servers: set[_Server] = set()  # with those that are retired
+        self._server: Server | None = None  # that is asked
+        self._servers: set[Server] = set()  # with those that are retired
         self._deaths = 0
         self._again: asyncio.TimerHandle | None = None
         self._spares_due: asyncio.TimerHandle | None = None
@@ -139,7 +126,7 @@ class ForkserverClient:
         self._servers.add(self._server)
         self._loop.add_reader(self._server.link, self._hear_all, self._server)
 
-    def fork(
+    async def fork(
         self,
         argv: Callable[[Path | None], Sequence[str]],
         cgroup: Callable[[], Path | None],
@@ -155,12 +142,13 @@ class ForkserverClient:
         if server is None or not server.is_ready:
             return None
         self._number += 1
+        number = self._number
 
         def message(place: Path | None) -> bytes:
-            told = {"number": self._number, "argv": [*argv(place)], "environment": dict(environment)}
+            told = {"number": number, "argv": [*argv(place)], "environment": dict(environment)}
             return json.dumps(told | {"handed": list(handed)}).encode()  # also what UTF-8 cannot say
 
-        if not server.spares.pids and server.spares.coming and not self._has_waited_for_spare(server):
+        if not server.spares.pids and server.spares.coming and not await self._has_waited_for_spare(server):
             return None
         forked = server.spares.send(message, list(handed.values()))
         if forked is not None:
@@ -174,11 +162,11 @@ class ForkserverClient:
             socket.send_fds(server.link, [data], list(handed.values()))
         except OSError:  # a full queue, an end: nothing was sent
             return None
-        forked = self._answer(server, self._number)
+        forked = await self._answer(server, number)
         self._have_spares(server)
         return forked
 
-    def _have_spares_soon(self, server: _Server) -> None:
+    def _have_spares_soon(self, server: Server) -> None:
         """As `_have_spares`, but not in the way of the runner that has just begun, unless it has taken the last one."""
         if not server.spares.pids:
             self._have_spares(server)
@@ -190,7 +178,7 @@ class ForkserverClient:
         if self._server is not None and self._server.is_ready:
             self._have_spares(self._server)
 
-    def _have_spares(self, server: _Server) -> None:
+    def _have_spares(self, server: Server) -> None:
         """Have as many forked ahead as there are to be."""
         missing = server.spares.missing(self._most_spares)
         if missing == 0 or server is not self._server:
@@ -206,16 +194,16 @@ class ForkserverClient:
         else:
             server.spares.ask(places)
 
-    def _has_waited_for_spare(self, server: _Server) -> bool:
+    async def _has_waited_for_spare(self, server: Server) -> bool:
         """Wait for the next one, behind which an order would wait too; False where this forkserver is of no use."""
-        for news, descriptors in self._heard(server):
-            self._take(server, news, descriptors)
-            if server is not self._server:
-                return False
-            if server.spares.pids or not server.spares.coming:
-                return True
-        self._give_up(server, "it forked nothing that it was asked for")
-        return False
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while server is self._server and not server.spares.pids and server.spares.coming:
+                    server.spare_news.clear()
+                    await server.spare_news.wait()
+        except TimeoutError:
+            await self._give_up(server, "it forked nothing that it was asked for")
+        return server is self._server and server.is_ready
 
     def close(self) -> None:
         """Let go of it: it ends, runners go on."""
@@ -225,6 +213,7 @@ class ForkserverClient:
                 timer.cancel()
         self._again = self._spares_due = None
         for server in list(self._servers):
+            server.wake_askers()
             server.spares.drop()
             self._loop.remove_reader(server.link)
             server.link.close()
@@ -232,7 +221,7 @@ class ForkserverClient:
         self._servers.clear()
         self._server = None
 
-    def _spawn(self) -> _Server:
+    def _spawn(self) -> Server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -252,58 +241,64 @@ class ForkserverClient:
             raise
         ours.setblocking(False)
         give_back(process.pid, self._open_files)
-        return _Server(process, ours, self._loop.time())
+        return Server(process, ours, self._loop.time())
 
-    def _heard(self, server: _Server) -> Iterator[tuple[ForkNews, list[int]]]:
-        """What it says, for ANSWER_SECONDS at most, or until it ends."""
-        end = time.monotonic() + ANSWER_SECONDS
-        poll = select.poll()
-        poll.register(server.link, select.POLLIN)
-        while (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
-            news, descriptors = _receive(server)
-            if news is None:
-                return
-            yield news, descriptors
+    async def _answer(self, server: Server, number: int) -> Forked | None:
+        server.asked[number] = asking = self._loop.create_future()
+        answer = None
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    answer = await asking
+        finally:
+            del server.asked[number]
+        if answer is None:
+            why = "it gave no answer to an order"
+            await self._give_up(server, why)
+            raise Unclear(why)
+        news, descriptors = answer
+        if news.kind is NewsKind.FORKED and news.pid is not None:
+            return Forked(news.pid, descriptors[0] if descriptors else None)
+        if news.kind is NewsKind.STALE and server is self._server:
+            self._retire(server)
+        elif news.kind is not NewsKind.STALE:
+            self._say(Warn(f"the forkserver could not fork: {news.why}"))
+        self._let_go_when_done(server)
+        return None
 
-    def _answer(self, server: _Server, number: int) -> Forked | None:
-        for news, descriptors in self._heard(server):
-            if news.number != number:
-                self._take(server, news, descriptors)
-                continue
-            if news.kind is NewsKind.FORKED and news.pid is not None:
-                server.runners.add(news.pid)
-                return Forked(news.pid, descriptors[0] if descriptors else None)
-            if news.kind is NewsKind.STALE:
-                self._retire(server)
-            else:
-                self._say(Warn(f"the forkserver could not fork: {news.why}"))
-            return None
-        why = "it gave no answer to an order"
-        self._give_up(server, why)
-        raise Unclear(why)
+    async def _give_up(self, server: Server, why: str) -> None:
+        """Kill it: once it is dead it holds no claim any more, also where it has closed its end."""
+        server.is_ready, server.why = False, why
+        server.process.kill()
+        end = self._loop.time() + DEATH_SECONDS
+        while server.process.poll() is None and self._loop.time() < end:  # noqa: ASYNC110 - nobody tells, and once
+            await asyncio.sleep(DEATH_POLL_SECONDS)
+        if server in self._servers:
+            self._lose(server, why)
 
-    def _give_up(self, server: _Server, why: str) -> None:
-        server.process.kill()  # also where it has closed its end: afterwards it holds no claim any more
-        with suppress(subprocess.TimeoutExpired):
-            server.process.wait(DEATH_SECONDS)
-        self._lose(server, why)
-
-    def _hear_all(self, server: _Server) -> None:
+    def _hear_all(self, server: Server) -> None:
         while server in self._servers:
             try:
                 news, descriptors = _receive(server)
             except BlockingIOError:
                 return
             if news is None:
-                self._lose(server, "it has ended")
+                self._lose(server, server.why)
                 return
             self._take(server, news, descriptors)
 
-    def _take(self, server: _Server, news: ForkNews, descriptors: list[int]) -> None:
+    def _take(self, server: Server, news: ForkNews, descriptors: list[int]) -> None:
         if news.kind is NewsKind.SPARE:
             server.spares.take(news.pid, descriptors)
+            server.spare_news.set()
             if server.is_retired:
                 server.spares.drop()
+            return
+        if news.kind is NewsKind.FORKED and news.pid is not None:
+            server.runners.add(news.pid)
+        asking = server.asked.get(news.number) if news.number is not None else None
+        if asking is not None and not asking.done():
+            asking.set_result((news, descriptors))
             return
         for descriptor in descriptors:  # of an order that nobody waits for any more
             os.close(descriptor)
@@ -315,25 +310,24 @@ class ForkserverClient:
             server.runners.discard(news.pid)
             server.spares.forget(news.pid)
             self._loop.call_soon(self._on_code, news.pid, news.code)  # not in the midst of a start
-            if server.is_retired and not server.runners:
-                self._let_go(server)
+            self._let_go_when_done(server)
         elif news.number is None and news.kind is NewsKind.REFUSED:
             server.spares.refused()
+            server.spare_news.set()
         elif news.number is None and news.kind is NewsKind.STALE and server is self._server:
             self._retire(server)
 
-    def _retire(self, server: _Server) -> None:
+    def _retire(self, server: Server) -> None:
         """Have another take its place; it stays for as long as it has runners whose ends it is to tell."""
         self._say("replacing the forkserver: its code on disk is another by now")
         server.is_retired = True
         server.spares.drop()
         self._server = None
-        if not server.runners:
-            self._let_go(server)
+        self._let_go_when_done(server)
         self._deaths = 0
         self.begin()
 
-    def _lose(self, server: _Server, why: str) -> None:
+    def _lose(self, server: Server, why: str) -> None:
         was_in_use = server is self._server
         if was_in_use:
             self._server = None
@@ -352,14 +346,20 @@ class ForkserverClient:
         self._again = None
         self.begin()
 
-    def _let_go(self, server: _Server) -> None:
+    def _let_go_when_done(self, server: Server) -> None:
+        """One that is retired and has nothing to tell any more."""
+        if server.is_retired and server in self._servers and not server.runners and not server.asked:
+            self._let_go(server)
+
+    def _let_go(self, server: Server) -> None:
         self._servers.discard(server)
+        server.wake_askers()
         server.spares.drop()
         self._loop.remove_reader(server.link)
         server.link.close()
         self._reap(server)
 
-    def _reap(self, server: _Server) -> None:
+    def _reap(self, server: Server) -> None:
         """Wait for it where it is dead, and in the background where it is about to be."""
         if server.process.poll() is None:
             with suppress(OSError):
@@ -370,13 +370,13 @@ class ForkserverClient:
                     return
                 self._loop.add_reader(pidfd, self._reap_now, server, pidfd)
 
-    def _reap_now(self, server: _Server, pidfd: int) -> None:
+    def _reap_now(self, server: Server, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
         server.process.wait()
 
 
-def _receive(server: _Server) -> tuple[ForkNews | None, list[int]]:
+def _receive(server: Server) -> tuple[ForkNews | None, list[int]]:
     """The next news with its descriptors; None: it has ended. Raises BlockingIOError."""
     try:
         data, descriptors, _, _ = socket.recv_fds(server.link, MOST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)

@@ -97,7 +97,7 @@ class LocalLauncher:
         if self._forkserver is not None:
             self._forkserver.begin()
 
-    def start(self, order: LaunchOrder) -> Handle:
+    async def start(self, order: LaunchOrder) -> Handle:
         """Start a runner. Raises LaunchFailed."""
         known = self._runners.get(order.name)
         if known is not None:
@@ -106,7 +106,7 @@ class LocalLauncher:
         if claim is None:
             raise LaunchFailed("its claim is held by another process")
         try:
-            runner = self._spawn_in_cgroup(order, claim, self._forkserver)
+            runner = await self._spawn_in_cgroup(order, claim, self._forkserver)
         except Unclear:
             runner = None
         except OSError as error:
@@ -114,11 +114,11 @@ class LocalLauncher:
         finally:
             release_claim(claim)
         if runner is None:
-            return self._start_after_all(order)
+            return await self._start_after_all(order)
         self._watch(runner)
         return runner.handle
 
-    def _start_after_all(self, order: LaunchOrder) -> Handle:
+    async def _start_after_all(self, order: LaunchOrder) -> Handle:
         """The forkserver has not said whether it started this one; its claim does. Raises LaunchFailed."""
         claim = _take_claim(order)
         if claim is None:
@@ -126,7 +126,7 @@ class LocalLauncher:
             self._watch(runner)
             return runner.handle
         try:
-            runner = self._spawn_in_cgroup(order, claim, None)
+            runner = await self._spawn_in_cgroup(order, claim, None)
         except OSError as error:
             raise LaunchFailed(str(error)) from error
         finally:
@@ -182,7 +182,7 @@ class LocalLauncher:
         runner = self._runners.get(attempt_name(ref, attempt))
         return runner.handle.pid if runner else None
 
-    def _spawn_in_cgroup(self, order: LaunchOrder, claim: int, forkserver: ForkserverClient | None) -> _Runner:
+    async def _spawn_in_cgroup(self, order: LaunchOrder, claim: int, forkserver: ForkserverClient | None) -> _Runner:
         made: list[Path | None] = []
 
         def cgroup() -> Path | None:
@@ -193,13 +193,13 @@ class LocalLauncher:
             return made[0]
 
         try:
-            return self._spawn(order, claim, cgroup, forkserver)
+            return await self._spawn(order, claim, cgroup, forkserver)
         except BaseException as error:
-            if made and made[0] is not None and not isinstance(error, Unclear):
+            if made and made[0] is not None and not isinstance(error, Unclear | asyncio.CancelledError):
                 remove_cgroup(made[0])
             raise
 
-    def _spawn(
+    async def _spawn(
         self,
         order: LaunchOrder,
         claim: int,
@@ -222,7 +222,7 @@ class LocalLauncher:
                 return [*words, *(["--cgroup", str(place)] if place is not None else []), order.ref]
 
             environment = order.environment | import_path()
-            forked = forkserver.fork(argv, cgroup, environment, handed) if forkserver is not None else None
+            forked = await forkserver.fork(argv, cgroup, environment, handed) if forkserver is not None else None
             if forked is not None:
                 return self._forked(order, forked)
             full = self._argv_prefix + with_numbers(argv(cgroup()), handed)

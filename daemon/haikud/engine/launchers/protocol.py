@@ -82,7 +82,7 @@ class LaunchFailed(RuntimeError):  # noqa: N818 - reads as what it is
 
 
 class Launcher(Protocol):
-    """Starts runners and tells of their ends. All methods belong to the event loop's thread and return at once."""
+    """Starts runners and tells of their ends. All methods belong to the event loop's thread; none holds it up."""
 
     capacity: int | None  # how many attempts at most; None: as many as the settings say
     fence_seconds: float  # that a successor waits after `lost` and `unknown`
@@ -91,7 +91,7 @@ class Launcher(Protocol):
         """The daemon has taken up its spool: have ready what makes a start quick."""
         ...
 
-    def start(self, order: LaunchOrder) -> Handle:
+    async def start(self, order: LaunchOrder) -> Handle:
         """Start a runner. Raises LaunchFailed."""
         ...
 
