@@ -100,7 +100,7 @@ class Intake:
             if not self.pending:
                 return
             try:
-                left -= self._hear(begun) if begun is not None else await self._take_in_some(left)
+                left -= await self._hear(begun) if begun is not None else await self._take_in_some(left)
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
                 self._ahead.clear()
@@ -191,25 +191,26 @@ class Intake:
         if plan is not None:
             plans[pending[0].token] = plan
         engine, room = self._engine, room_for_new(self._engine)
-        return self._hear(await engine.write(admit_first, engine, self._drops, self._roles, pending, plans, room))
+        done = await engine.write(admit_first, engine, self._drops, self._roles, pending, plans, room)
+        return await self._hear(done)
 
-    def _hear(self, done: Done) -> int:
+    async def _hear(self, done: Done) -> int:
         """Go by what one hop has brought. Raises OSError, when that is done."""
         for one in done.admitted:
             self._admitted.add(one.taken.token)
             if one.is_finished:
                 self._done(one.taken)
-            self._tell(one)
+            await self._tell(one)
         if done.failure is not None:
             raise done.failure
         return len(done.admitted)
 
-    def _tell(self, one: Admitted) -> None:
+    async def _tell(self, one: Admitted) -> None:
         engine, plan = self._engine, one.plan
         put_on_board(engine, plan, one.decisions)
         engine.say(f"admitted {plan.id}{one.count}")
         for start in one.starts.values():
-            if (end := start.carry_out()) is not None:
+            if (end := await start.carry_out()) is not None:
                 self.not_started.append((engine.board.tasks[start.ref], end))
         for warning in plan.warnings:
             engine.say(Warn(f"{plan.id}: warning: {warning}"))
