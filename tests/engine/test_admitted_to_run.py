@@ -58,7 +58,7 @@ class SeenLaunches(LocalLauncher):
         self.fails = fails
         self.names: list[str] = []
 
-    def start(self, order: LaunchOrder) -> Handle:
+    async def start(self, order: LaunchOrder) -> Handle:
         task = self.layout.task(order.ref)
         assert read_model(task.attempt(1).spec, Spec)
         assert read_model(task.attempt(1).assignment, Assignment)
