@@ -34,7 +34,7 @@ class Batch:
     """See the module's head. Used once: `commit` or `discard` ends it."""
 
     def __init__(self) -> None:
-        self._names: list[tuple[str, Path, Path]] = []  # how, from or target, name
+        self._names: list[tuple[str, Path, Path]] = []  # how, from, name
         self._temporaries: list[Path] = []
         self._second_names: list[Path] = []  # of temporaries, temporary as well
         self._early: list[tuple[str, Path, Path]] = []  # names that are put before the first round
@@ -120,11 +120,6 @@ class Batch:
         self._names.append(("rename", source, target))
         self._second[source.parent] = None
         self._second[target.parent] = None
-
-    def symlink(self, target: str, path: Path) -> None:
-        """A symlink at the commit, replacing what has the name."""
-        self._names.append(("symlink", Path(target), path))
-        self._second[path.parent] = None
 
     def write_new(self, path: Path, data: bytes, mode: int = 0o600, *, early: bool = False) -> None:
         """As `write`, but the commit raises FileExistsError where `path` is there by then: it replaces nothing."""
@@ -235,8 +230,5 @@ def _put(how: str, source: Path, path: Path) -> None:
         source.rename(path)
     elif how == "name":
         put_without_replacing(source, path)
-    elif how == "link":
-        os.link(source, path, follow_symlinks=False)
     else:
-        path.unlink(missing_ok=True)
-        path.symlink_to(source)
+        os.link(source, path, follow_symlinks=False)

@@ -23,7 +23,7 @@ from haikud.contracts.ids import is_usable_id, split_ref
 from haikud.contracts.plan import Plan
 from haikud.contracts.states import FINAL_STATES, OPEN_STATES, TaskState, check_move, is_final
 from haikud.spool.batch import Batch
-from haikud.spool.durable import fsync_folder, make_folder, remove_if_there, write_durably
+from haikud.spool.durable import make_folder, remove_if_there, write_durably
 from haikud.spool.layout import BUILD, DECISION, SpoolLayout, TaskPaths
 from haikud.spool.models import UnreadableFile, dump, dump_as_is, read_model
 from haikud.spool.syncing import sync_all
@@ -222,18 +222,12 @@ class Store:
         for surplus in found[1:]:
             remove_if_there(self.layout.link(surplus, ref))
         if durable:
-            try:
-                for state in {to, *found}:
-                    fsync_folder(self.layout.tasks / state)
-            except OSError:
-                if found[:1] != [to]:  # so that the next try moves it anew
-                    with suppress(OSError):
-                        target.rename(self.layout.link(found[0], ref)) if found else target.unlink()
-                raise
+            moved = [] if found[:1] == [to] else [(self.layout.link(found[0], ref) if found else None, target)]
+            _sync_moves(moved, [self.layout.tasks / state for state in {to, *found}])
 
     def move_links_finally(self, moves: Sequence[tuple[str, TaskState | None, TaskState]]) -> None:
         """Move several links to their final states, durably: (ref, where it should be, where to), each folder once."""
-        done: list[tuple[Path, Path]] = []
+        done: list[tuple[Path | None, Path]] = []
         folders: set[Path] = set()
         slow: list[tuple[str, TaskState]] = []
         for ref, known, to in moves:
@@ -248,13 +242,7 @@ class Store:
                 continue
             done.append((source, target))
             folders |= {source.parent, target.parent}
-        try:
-            sync_all(folders)
-        except OSError:
-            for source, target in done:  # so that the next try moves it anew
-                with suppress(OSError):
-                    target.rename(source)
-            raise
+        _sync_moves(done, folders)
         for ref, to in slow:
             self.move_link(ref, to, durable=True)
 
@@ -354,3 +342,14 @@ def _check_first_decisions(admission: Admission) -> None:
             check_move(first.state, order.decision.state)
             if (order.decision.number, order.decision.ref) != (2, task.ref):
                 raise ValueError(f"plan {plan.id}: not a second decision on {task.ref}: {order.decision}")
+
+
+def _sync_moves(done: Iterable[tuple[Path | None, Path]], folders: Iterable[Path]) -> None:
+    """Have links durable that were moved (from, to), or made (None, to); else they are taken back, to be moved anew."""
+    try:
+        sync_all(folders)
+    except OSError:
+        for source, target in done:
+            with suppress(OSError):
+                target.unlink() if source is None else target.rename(source)
+        raise
