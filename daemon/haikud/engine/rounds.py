@@ -7,7 +7,6 @@ requests after them; then everything that follows from decisions; then new attem
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -18,13 +17,12 @@ from haikud.contracts.base import utc_now
 from haikud.contracts.states import TaskState
 from haikud.engine.answers.finishing import publish_answers, release_waiting
 from haikud.engine.answers.questions import Questions
-from haikud.engine.attempts.aftermath import Aftermath, look_after
+from haikud.engine.attempts.endings import Endings
 from haikud.engine.attempts.ends import interrupt_all, next_limit, watch_limits
 from haikud.engine.attempts.money import goes_on_today
 from haikud.engine.attempts.role_lookup import RoleLookup
-from haikud.engine.attempts.settlement import settle_attempt
 from haikud.engine.attempts.starting import start_what_may
-from haikud.engine.board import Board, OpenTask
+from haikud.engine.board import Board
 from haikud.engine.drops.controls import STOPS, Controls
 from haikud.engine.drops.folders import WatchedFolder, open_drop_folder
 from haikud.engine.drops.guidance import GuidanceDrops
@@ -32,7 +30,6 @@ from haikud.engine.drops.intake import TAKING_IN, Intake
 from haikud.engine.drops.watcher import Watcher
 from haikud.engine.engine import Engine
 from haikud.engine.isolation_mode import IsolationMode
-from haikud.engine.launchers.protocol import End
 from haikud.engine.live_status import StatusWriter, held_back, in_a_line
 from haikud.engine.log_levels import Alarm
 from haikud.engine.machine.examining import Machine
@@ -78,8 +75,7 @@ class Rounds:
         self._answers = WatchedFolder(answers, self._guidance.pending, set)
         self._commands = WatchedFolder(commands, self._controls.pending, self._controls.in_hand)
         self._due: list[WatchedFolder] = []  # of this round
-        self._settled: deque[Aftermath] = deque()
-        self._aftermaths: set[asyncio.Task[None]] = set()
+        self._endings = Endings(engine, self._roles)
         self._status = StatusWriter(engine, utc_now())
         self._status_stale = True
         self._check_at = 0.0
@@ -135,7 +131,7 @@ class Rounds:
         with engine.trouble.guard(CONTROLS):
             await self._controls.work()  # before what has ended is settled: a cancel that was taken must hold
         for entry, end in gone:
-            self._look_after(entry, end)
+            self._endings.look_after(entry, end)
         with suppress(RoleError, OSError):  # a reload of what is broken by then keeps these; a request tells why not
             await engine.aside(self._roles.catalogue)
 
@@ -151,7 +147,7 @@ class Rounds:
         """Round after round, until told to end."""
         engine = self._engine
         detached = asyncio.ensure_future(engine.stopping.detached.wait())
-        engine.on_end = self._take_ends
+        engine.on_end = self._endings.take
         try:
             while True:
                 engine.wake.clear()
@@ -186,11 +182,7 @@ class Rounds:
     async def close(self) -> None:
         """Leave what is under way; say in status.json that we are gone."""
         self._isolation.close()
-        for task in self._aftermaths:
-            task.cancel()
-        await asyncio.gather(*self._aftermaths, return_exceptions=True)
-        for aftermath in self._settled:
-            aftermath.release()
+        await self._endings.close()
         if self._engine.holds_spool():
             with self._engine.trouble.guard(STATUS):
                 await self._monitors.read()
@@ -200,7 +192,7 @@ class Rounds:
 
     def _is_over(self) -> bool:
         stopping = self._engine.stopping
-        if not (stopping.draining or stopping.now) or self._aftermaths or self._settled:
+        if not (stopping.draining or stopping.now) or self._endings.in_hand:
             return False
         return self._engine.board.count(TaskState.RUNNING) == 0
 
@@ -211,13 +203,16 @@ class Rounds:
             engine.reload_wanted = False
             await reload_settings(engine, self._reread, self._roles, self.folders)
         self._isolation.look()
-        self._see_ends()
+        engine.gateway.look()
+        self._endings.see()
         await self._machine.look()
         await self._check_now_and_then()
         self._due = self._folders_due()
         for folder in (self._commands, self._answers):
             if folder in self._due:
                 await self._step(folder.doing, partial(folder.scan, engine))
+        if self._controls.pending:
+            await self._endings.mark(now=True)  # a retry finds what is answered off the board
         await self._step(CONTROLS, self._controls.work)
         await self._step("taking guidance", self._guidance.work)
         await self._step(SETTLING, self._settle)
@@ -252,7 +247,7 @@ class Rounds:
 
     def _see_not_started(self) -> None:
         for entry, end in self._intake.not_started:
-            self._look_after(entry, end)
+            self._endings.look_after(entry, end)
         self._intake.not_started.clear()
 
     async def _step(self, doing: str, step: Step) -> None:
@@ -262,30 +257,6 @@ class Rounds:
             return
         with trouble.guard(doing):
             await step()
-
-    def _see_ends(self) -> None:
-        self._engine.gateway.look()
-        self._take_ends()
-        for task in [one for one in self._aftermaths if one.done()]:
-            self._aftermaths.discard(task)
-            task.result()  # raises what was a bug of ours
-
-    def _take_ends(self) -> None:
-        """Begin to clear up after runners that have ended. Called at once, in the midst of a round that waits, too."""
-        engine = self._engine
-        for name, end in engine.launcher.poll().items():
-            ref, _, number = name.rpartition(".")
-            entry = engine.board.tasks.get(ref)
-            if entry is not None and entry.state is TaskState.RUNNING and entry.decision.attempt == int(number):
-                self._look_after(entry, end)
-
-    def _look_after(self, entry: OpenTask, end: End) -> None:
-        async def follow() -> None:
-            self._settled.append(await look_after(self._engine, entry, end))
-
-        task = asyncio.get_running_loop().create_task(follow(), name=f"aftermath of {entry.ref}")
-        task.add_done_callback(lambda _: self._engine.wake.set())
-        self._aftermaths.add(task)
 
     async def _check_now_and_then(self) -> None:
         engine = self._engine
@@ -305,17 +276,13 @@ class Rounds:
         if engine.unread:
             with engine.trouble.guard("reading plans again"):
                 async for entry, end in recover_unread(engine):
-                    self._look_after(entry, end)
+                    self._endings.look_after(entry, end)
         with engine.trouble.guard("watching the drop folders"):
             self._watcher.check()
         self._status.watcher = self._watcher.kind
 
     async def _settle(self) -> None:
-        for aftermath in list(self._settled):
-            if not self._engine.trouble.must_wait(aftermath.doing):
-                with self._engine.trouble.apart(aftermath.doing):
-                    await settle_attempt(self._engine, aftermath)
-                    self._settled.remove(aftermath)
+        await self._endings.settle()
         await self._controls.finish_carried_out()
 
     async def _carry_on(self) -> None:
@@ -337,7 +304,7 @@ class Rounds:
 
     async def _start(self) -> None:
         for entry, end in await start_what_may(self._engine, self._roles):
-            self._look_after(entry, end)
+            self._endings.look_after(entry, end)
         held = held_back(self._engine)
         if (held is None) != (self._told_held is None):
             self._engine.say(held or "fewer questions are open: new attempts start again")
@@ -347,6 +314,7 @@ class Rounds:
         await release_waiting(self._engine)
         await self._questions.work()
         await publish_answers(self._engine)
+        await self._endings.mark()
 
     async def _write_status(self) -> None:
         if self._engine.clock() >= self._status.due_at():
@@ -367,12 +335,13 @@ class Rounds:
         """Until the next time that something is due by itself."""
         engine, now = self._engine, self._engine.clock()
         trouble = engine.trouble
-        if not trouble.must_wait(SETTLING) and any(not trouble.must_wait(one.doing) for one in self._settled):
+        if not trouble.must_wait(SETTLING) and self._endings.are_due:
             return 0.0
         pending = self._intake.pending or self._controls.pending or self._guidance.pending
         if pending and not trouble.lasts_anything:
             return 0.0
         times = [folder.scan_at for folder in self.folders]
+        times += [self._endings.mark_at] if self._endings.mark_at is not None else []
         times += [time for time in (next_limit(engine), trouble.next_try()) if time is not None]
         if self._status_stale or engine.board.count(TaskState.RUNNING):
             times.append(self._status.due_at())

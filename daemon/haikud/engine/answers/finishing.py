@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from haikud.contracts.base import utc_now
+from haikud.contracts.decision import Decision
 from haikud.contracts.live import TaskStatus
 from haikud.contracts.role_history import FinishedTask
 from haikud.contracts.states import FINAL_STATES, TaskState, is_final
@@ -37,22 +38,39 @@ async def finish_task(
 
     `record`: the attempt that this settles, where it was the task's first.
     """
+    word = final_word_of(engine, entry, state, reason, record=record, **changes)
+    take_final_word(engine, entry, word.decision, await engine.write(write_final_word, word))
+
+
+def final_word_of(
+    engine: Engine,
+    entry: OpenTask,
+    state: TaskState,
+    reason: str,
+    *,
+    record: AttemptRecord | None = None,
+    **changes: Any,
+) -> FinalWord:
+    """What is to be written for that."""
     last = entry.decision
-    decision = next_decision(last, state, reason, utc_now(), **changes)
-    word = FinalWord(
+    return FinalWord(
         store=engine.store,
         plan=entry.plan,
         task=entry.task,
         last=last,
-        decision=decision,
+        decision=next_decision(last, state, reason, utc_now(), **changes),
         is_last=_is_last(engine, entry),
         record=record,
         evidence=entry.evidence,
     )
-    published = await engine.write(write_final_word, word)
+
+
+def take_final_word(engine: Engine, entry: OpenTask, decision: Decision, published: Published | None) -> None:
+    """It is durable, and published but where that is None: what follows on the board and for people."""
+    linked = entry.state
     engine.board.move(entry, decision)
     engine.tell(entry.plan.id, told_of(decision))
-    entry.linked, entry.published = last.state, published
+    entry.linked, entry.published = linked, published
     engine.board.touched.add(entry.plan.id)
     if published is not None:
         _tell_answered(engine, entry, published)
@@ -99,20 +117,36 @@ async def _release(engine: Engine, entry: OpenTask) -> bool:
 
 
 async def publish_answers(engine: Engine) -> None:
-    """Publish every task on the board that is final, and mark it as published; it leaves the board."""
-    final = [entry for state in FINAL_STATES for entry in engine.board.in_state(state)]
-    for entry in final:
+    """Publish every task on the board that is final and is not published; it leaves the board."""
+    for entry in _final(engine):
         doing = f"publishing {entry.ref}"
         if entry.published is None and not engine.trouble.must_wait(doing):
             with engine.trouble.apart(doing):
                 await _publish(engine, entry)
-    marks = [entry for entry in final if entry.published is not None and entry.ref in engine.board.tasks]
+
+
+async def mark_published(engine: Engine) -> None:
+    """Mark those on the board that are published as such; they leave it."""
+    marks = to_mark(engine)
     if marks and not engine.trouble.must_wait(MARKING):
         with engine.trouble.guard(MARKING):
-            moves = [(entry.ref, entry.linked, entry.state) for entry in marks]
-            await engine.write(engine.store.move_links_finally, moves)
+            await engine.write(engine.store.move_links_finally, [move_of(entry) for entry in marks])
             for entry in marks:
-                _leave(engine, entry)
+                leave_marked(engine, entry)
+
+
+def to_mark(engine: Engine) -> list[OpenTask]:
+    """The tasks on the board that are final and published."""
+    return [entry for entry in _final(engine) if entry.published is not None]
+
+
+def move_of(entry: OpenTask) -> tuple[str, TaskState | None, TaskState]:
+    """The move of its link that is the mark, as `Store.move_links_finally` takes it."""
+    return entry.ref, entry.linked, entry.state
+
+
+def _final(engine: Engine) -> list[OpenTask]:
+    return [entry for state in FINAL_STATES for entry in engine.board.in_state(state)]
 
 
 async def _publish(engine: Engine, entry: OpenTask) -> None:
@@ -129,13 +163,14 @@ async def _publish(engine: Engine, entry: OpenTask) -> None:
     )
     entry.published = published
     _tell_answered(engine, entry, published)
-    _leave(engine, entry)
+    leave_marked(engine, entry)
     if not is_last:
         engine.board.touched.add(entry.plan.id)  # its dependants may start now
         engine.wake.set()
 
 
-def _leave(engine: Engine, entry: OpenTask) -> None:
+def leave_marked(engine: Engine, entry: OpenTask) -> None:
+    """It is marked as published, and leaves the board."""
     assert entry.published is not None  # noqa: S101 - only what is published is marked
     engine.board.remove(entry, last_status(engine, entry, entry.published))
     _remember(engine, entry, entry.published)

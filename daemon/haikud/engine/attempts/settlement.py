@@ -43,8 +43,8 @@ from haikud.spool.store import Store
 
 async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
     """Settle one attempt. A result counts only for the task's current attempt. Raises OSError: then call again."""
-    entry = engine.board.tasks.get(aftermath.ref)
-    if entry is None or entry.state is not TaskState.RUNNING or entry.decision.attempt != aftermath.attempt:
+    entry = settled_entry(engine, aftermath)
+    if entry is None:
         aftermath.release()
         return
     if (
@@ -58,6 +58,19 @@ async def settle_attempt(engine: Engine, aftermath: Aftermath) -> None:
         name = attempt_name(aftermath.ref, aftermath.attempt)
         await engine.write(engine.day.count, name, aftermath.usage.cost_usd, now)
     await _carry_out(engine, entry, aftermath, following)
+    close_attempt(engine, entry, aftermath)
+
+
+def settled_entry(engine: Engine, aftermath: Aftermath) -> OpenTask | None:
+    """The task of which that is the current attempt; None where there is none any more."""
+    entry = engine.board.tasks.get(aftermath.ref)
+    if entry is None or entry.state is not TaskState.RUNNING or entry.decision.attempt != aftermath.attempt:
+        return None
+    return entry
+
+
+def close_attempt(engine: Engine, entry: OpenTask, aftermath: Aftermath) -> None:
+    """When its decision is durable: what it took is counted and told, and the claim let go."""
     _count_money(engine, entry, aftermath)
     _tell_of_intervention(engine, entry, aftermath)
     entry.handle = None
@@ -92,14 +105,10 @@ def what_follows(engine: Engine, entry: OpenTask, aftermath: Aftermath, now: dat
 
 async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, following: Next) -> None:
     outcome = aftermath.ending.outcome
-    ordered = entry.ordered_end
     fresh = aftermath.owes_fresh
     match following:
-        case Finish(state, reason):
-            token = ordered.token if ordered and state is TaskState.CANCELLED else None
-            await finish_task(
-                engine, entry, state, reason, record=aftermath.record, outcome=outcome, token=token, fresh=False
-            )
+        case Finish():
+            await finish_task(engine, entry, **final_fields(entry, aftermath, following))
         case Retry(at, reason, failures, orphans, restarted):
             await engine.decide(
                 entry,
@@ -134,6 +143,19 @@ async def _carry_out(engine: Engine, entry: OpenTask, aftermath: Aftermath, foll
                 where = {"token": entry.pause_token, "resume_to": TaskState.DEFERRED}
             state = TaskState.PAUSED if is_paused else TaskState.DEFERRED
             await engine.decide(entry, state, reason, outcome=outcome, retry_at=until, fresh=fresh, **where)
+
+
+def final_fields(entry: OpenTask, aftermath: Aftermath, following: Finish) -> dict[str, Any]:
+    """What `finish_task` is told of an attempt after which nothing comes."""
+    ordered, state = entry.ordered_end, following.state
+    return {
+        "state": state,
+        "reason": following.reason,
+        "record": aftermath.record,
+        "outcome": aftermath.ending.outcome,
+        "token": ordered.token if ordered and state is TaskState.CANCELLED else None,
+        "fresh": False,
+    }
 
 
 async def escalate_task(

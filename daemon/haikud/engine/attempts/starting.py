@@ -71,23 +71,37 @@ async def start_what_may(engine: Engine, roles: RoleLookup) -> list[tuple[OpenTa
     return failed
 
 
-def start_in_place_of(engine: Engine, roles: RoleLookup, ending: OpenTask) -> Start | None:
-    """Who is next in line once `ending` runs no more, to be started with its last decision, in one batch.
+def starts_in_place_of(engine: Engine, roles: RoleLookup, endings: Sequence[OpenTask]) -> list[Start]:
+    """Who are next in line once `endings` run no more, to be started with their last decisions, in one batch.
 
-    None where there is nobody, or where more has to be done for it than `start_at_once` does: then in its turn.
+    The first for which more has to be done than `start_at_once` does ends it: nobody overtakes him.
     """
+    starts: list[Start] = []
     if not engine.may_start() or engine.queue.paused or engine.trouble.lasts_anything:
-        return None
-    chosen = _next_in_line(engine, set(), set(), ending)
-    return _at_once(engine, roles, engine.board.tasks[chosen.ref]) if chosen is not None else None
+        return starts
+    chosen: set[str] = set()
+    running = [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING) if entry not in endings]
+    while (following := _next_in_line(engine, chosen, set(), running)) is not None:
+        start = _at_once(engine, roles, engine.board.tasks[following.ref])
+        if start is None:
+            break
+        starts.append(start)
+        chosen.add(following.ref)
+        running.append(following)
+    return starts
 
 
 def _next_in_line(
-    engine: Engine, passed_over: set[str], without_room: set[str | None], ending: OpenTask | None = None
+    engine: Engine,
+    passed_over: set[str],
+    without_room: set[str | None],
+    running: Sequence[Candidate] | None = None,
 ) -> Candidate | None:
+    if running is None:
+        running = [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING)]
     pick = pick_next(
         engine.board.line if held_back(engine) is None else engine.board.line_of_answered(),
-        [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING) if entry is not ending],
+        running,
         max_agents=most_agents(engine),
         per_repository=engine.settings.max_agents_per_repository,
         may_start=lambda ref: ref not in passed_over and not engine.trouble.must_wait(doing(ref)),

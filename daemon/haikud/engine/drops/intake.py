@@ -234,7 +234,7 @@ class Intake:
                 self.not_started += [(one, End(EndKind.NEVER_LAUNCHED)) for one in running]
         else:
             if plan is not None:
-                if plan_id not in engine.board.plans:
+                if all(one.published is not None for one in engine.board.open_tasks_of(plan_id)):
                     await engine.write(publish_again, engine.store, plan)
                 engine.note(plan_id, "dropped_again", taken.name)
             engine.say(f"{plan_id} was asked again; nothing runs twice")
