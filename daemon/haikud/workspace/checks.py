@@ -36,15 +36,24 @@ def find_entry(git_common_dir: str | Path, worktree: str | Path) -> Path | None:
 def known_worktrees(git_common_dir: str | Path, first: str = "") -> Iterator[tuple[Path, str]]:
     """Each of git's entries and the folder it stands for; the one named `first` before the others."""
     folder = Path(git_common_dir) / "worktrees"
+    if first and (place := _place_of(folder / first)):  # mostly it is this one: the others are not even listed
+        yield folder / first, place
     try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name != first)
+        entries = sorted(folder.iterdir())
     except FileNotFoundError:
         return
     for entry in entries:
-        text = read_small(entry / "gitdir")
-        if text:
-            path = os.path.join(entry, os.fsdecode(text).rstrip("\n"))  # noqa: PTH118 - may be relative
-            yield entry, os.path.dirname(path)  # noqa: PTH120
+        if entry.name != first and (place := _place_of(entry)):
+            yield entry, place
+
+
+def _place_of(entry: Path) -> str:
+    """The folder that an entry of git's stands for; empty where it names none."""
+    text = read_small(entry / "gitdir")
+    if not text:
+        return ""
+    path = os.path.join(entry, os.fsdecode(text).rstrip("\n"))  # noqa: PTH118 - may be relative
+    return os.path.dirname(path)  # noqa: PTH120
 
 
 def git_file_text(entry: Path) -> bytes:
@@ -57,6 +66,8 @@ def names_folder(git_file: Path, folder: Path) -> bool:
     text = read_small(git_file)
     if text is None or not text.startswith(b"gitdir: "):
         return False
+    if text == git_file_text(folder):
+        return True
     named = os.path.join(git_file.parent, os.fsdecode(text[8:]).rstrip("\r\n"))  # noqa: PTH118 - may be relative
     return os.path.realpath(named) == os.path.realpath(folder)
 

@@ -81,11 +81,14 @@ def temporary_of(path: Path, folder: Path) -> Path:
 
 def _write_new(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
         if durable:
-            file.flush()
             os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_file(path: Path) -> None:
@@ -139,11 +142,14 @@ def is_there(path: Path) -> bool:
 
 def remove_entry(path: Path) -> None:
     """Remove whatever bears this name; a symlink itself, never what it names. Nothing there is fine."""
-    if is_folder(path):
-        remove_folder(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
+    try:
         path.unlink()
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # a folder, by the kernel or by POSIX
+        if not is_folder(path):
+            raise
+        remove_folder(path)
 
 
 def remove_folder(folder: Path) -> None:
