@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tests.support.tiny_attempts import TINY, Yard, parent_of, shown, until
 
-from haikud.agent.forkserver import Sources
+from haikud.agent.sources import Sources
 from haikud.engine.launchers.forkserver import ForkserverClient
 from haikud.engine.launchers.forkserver import _receive as receive
 from haikud.engine.launchers.protocol import End, EndKind
@@ -159,12 +159,44 @@ def test_code_that_is_written_over_where_it_is_is_seen_with_the_next_whole_look(
     edited = ModuleType("haikud.edited")
     edited.__file__ = str(place)
     monkeypatch.setitem(sys.modules, "haikud.edited", edited)
-    monkeypatch.setattr("haikud.agent.forkserver._began", lambda: time.time_ns() + 10**9)
+    monkeypatch.setattr("haikud.agent.sources._began", lambda: time.time_ns() + 10**9)
+    monkeypatch.setattr("haikud.agent.sources._watch", lambda _folders: None)  # as where nothing is told
     sources = Sources()
     assert not sources.have_changed()
     place.write_text("new = True")
-    monkeypatch.setattr("haikud.agent.forkserver.LOOK_SECONDS", 0.0)
+    assert not sources.have_changed()
+    monkeypatch.setattr("haikud.agent.sources.LOOK_SECONDS", 0.0)
     assert sources.have_changed()
+
+
+def test_code_that_is_written_over_where_it_is_is_seen_at_once_by_all_that_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place = tmp_path / "edited.py"
+    place.touch()
+    os.utime(place, (1, 1))
+    edited = ModuleType("haikud.edited")
+    edited.__file__ = str(place)
+    monkeypatch.setitem(sys.modules, "haikud.edited", edited)
+    monkeypatch.setattr("haikud.agent.sources._began", lambda: time.time_ns() + 10**9)
+    monkeypatch.setattr("haikud.agent.sources.LOOK_SECONDS", 1e9)
+    sources = Sources()
+    try:
+        assert [in_a_fork(sources), sources.have_changed()] == [False, False]
+        (tmp_path / "other").touch()  # what is no code of ours has them look, and is forgotten
+        assert [in_a_fork(sources), sources.have_changed()] == [False, False]
+        place.write_text("new = True")
+        assert [in_a_fork(sources), in_a_fork(sources), sources.have_changed()] == [True, True, True]
+    finally:
+        for descriptor in sources.descriptors:
+            os.close(descriptor)
+
+
+def in_a_fork(sources: Sources) -> bool:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(int(sources.have_changed()))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 @pytest.fixture
@@ -196,7 +228,7 @@ async def test_a_spare_shows_what_it_is_and_holds_nothing(spared: Yard):
         await until(lambda pid=pid: shown("cmdline", pid).rstrip(b"\0") == b"haikud-spare")
         assert b"HAIKUD_OUT" not in shown("environ", pid)
         kinds = [str(place).partition(":")[0] for place in open_files(pid).values()]
-        assert sorted(kinds) == ["/dev/null"] * 3 + ["socket"]
+        assert sorted(kinds) == ["/dev/null"] * 3 + ["anon_inode", "socket"]  # its inotify: whether code has changed
         assert os.getsid(pid) == pid
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from haikud.agent.forkserver import Forkserver, Sources
+from haikud.agent.forkserver import Forkserver
+from haikud.agent.sources import Sources
 from haikud.spool.claims import runner_title
 
 HERE = Path(__file__).parent
@@ -37,7 +38,8 @@ def main() -> int:
         return module.main()
 
     fresh = (sys.executable, str(HERE / "tiny_runner.py"))
-    Forkserver(link, run, Sources().have_changed, fresh).serve()
+    sources = Sources()
+    Forkserver(link, run, sources.have_changed, fresh, not_for_runners=sources.descriptors).serve()
     return 0
 
 

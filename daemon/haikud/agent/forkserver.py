@@ -25,7 +25,6 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,20 +35,17 @@ from haikud.agent.__main__ import EXIT_BUG, EXIT_ENVIRONMENT, set_title
 from haikud.agent.__main__ import main as run_attempt
 from haikud.agent.own_pages import OwnPages, learn
 from haikud.agent.shared_heap import prepare_to_fork
+from haikud.agent.sources import Sources
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, SpareOrder, with_numbers
 from haikud.sandbox.cgroups import enter_cgroup
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
 from haikud.sandbox.process_table import MARKER_NAME
-from haikud.spool.claims import own_identity
 
 TITLE = "haikud-forkserver"
 SPARE_TITLE = "haikud-spare"
 
 FRESH = (sys.executable, "-P", "-m", "haikud.agent")
 """How a runner begins whose code must not be ours, without its arguments."""
-
-LOOK_SECONDS = 1.0
-"""How long a look at the files of our code holds, unless one of their folders has changed."""
 
 _MOST_HANDED = 3
 
@@ -60,7 +56,7 @@ class Forkserver:
     """Forks runners by the orders that come through `link`. `run` is a runner's main program: argv in, exit code out.
 
     `is_stale` says whether the code on disk is another than what is loaded; `fresh` begins a runner of that code.
-    A spare does `practise` before it waits.
+    A spare does `practise` before it waits. `not_for_runners`: descriptors that it needs until its order has come.
     """
 
     def __init__(
@@ -70,12 +66,14 @@ class Forkserver:
         is_stale: Callable[[], bool],
         fresh: Sequence[str] = FRESH,
         practise: Callable[[], None] | None = None,
+        not_for_runners: Sequence[int] = (),
     ) -> None:
         self._link = link
         self._run = run
         self._is_stale = is_stale
         self._fresh = list(fresh)
         self._practise = practise
+        self._not_for_runners = tuple(not_for_runners)
         self._poll = select.poll()
         self._runners: dict[int, int] = {}  # pidfd -> pid
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -223,7 +221,8 @@ class Forkserver:
     def _become_runner(self, order: ForkOrder, handed: dict[str, int]) -> int:
         for number in (1, 2):
             os.dup2(handed["log"], number)
-        os.close(handed["log"])
+        for descriptor in (handed["log"], *self._not_for_runners):
+            os.close(descriptor)
         os.environ.clear()
         os.environ.update(order.environment)
         self._write_mark(order.environment.get(MARKER_NAME))
@@ -253,36 +252,6 @@ class Forkserver:
             return
 
 
-class Sources:
-    """The files that our code was loaded from, as they were; what came meanwhile may not be what is loaded.
-
-    All are looked at once in a second at most: in between only at their folders, which change with every file that is
-    put in another's place, as all installers do. A file that is written over where it is may so be seen a second late,
-    by runners that have loaded everything before.
-    """
-
-    def __init__(self) -> None:
-        files = [getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_watched(name)]
-        self._seen = {file: _look(file) for file in files if file}
-        self._places = list(dict.fromkeys(file.rpartition("/")[0] for file in self._seen))
-        self._folders = self._look_at_folders()
-        self._looked_at = time.monotonic()
-        began, now = _began(), time.time_ns()  # what is of the future says that a clock was set
-        self._is_stale = any(seen and began < seen.st_ctime_ns <= now for seen in self._seen.values())
-
-    def have_changed(self) -> bool:
-        """Whether one of them is another by now, or gone, or already was when we had loaded."""
-        if not self._is_stale:
-            now, folders = time.monotonic(), self._look_at_folders()
-            if now - self._looked_at >= LOOK_SECONDS or folders != self._folders:
-                self._is_stale = any(_sign(_look(file)) != _sign(seen) for file, seen in self._seen.items())
-                self._looked_at, self._folders = now, folders
-        return self._is_stale
-
-    def _look_at_folders(self) -> list[tuple[int, int] | None]:
-        return [_sign(_look(folder)) for folder in self._places]
-
-
 def _is_whole(order: ForkOrder, handed: list[int], flags: int) -> bool:
     """Whether a message and its descriptors came as they were sent."""
     return not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) and len(handed) == len(order.handed)
@@ -300,14 +269,15 @@ def main(argv: list[str]) -> int:
     from haikud.agent.rehearsal import practise
 
     prepare_to_fork()
-    pages = _learn_pages(Forkserver(link, run_attempt, sources.have_changed))
+    pages = _learn_pages(Forkserver(link, run_attempt, sources.have_changed, not_for_runners=sources.descriptors))
     make_undumpable()  # not before: of what cannot be dumped, /proc/self is root's
 
     def prepare() -> None:
         if not pages.copy():
             practise()
 
-    Forkserver(link, run_attempt, sources.have_changed, practise=prepare).serve()
+    server = Forkserver(link, run_attempt, sources.have_changed, practise=prepare, not_for_runners=sources.descriptors)
+    server.serve()
     return 0
 
 
@@ -339,29 +309,6 @@ def _load() -> Sources:
     practise()
     rehearse()
     return Sources()
-
-
-def _is_watched(name: str) -> bool:
-    """Our own modules all; of every other package its first, which an upgrade replaces too."""
-    return name.startswith("haikud.") or "." not in name
-
-
-def _look(file: str) -> os.stat_result | None:
-    try:
-        return os.stat(file)  # noqa: PTH116 - hundreds of them for each fork
-    except OSError:
-        return None
-
-
-def _sign(found: os.stat_result | None) -> tuple[int, int] | None:
-    return (found.st_mtime_ns, found.st_ino) if found is not None else None
-
-
-def _began() -> int:
-    """When this process was started, at the latest: in nanoseconds, by the clock of files' times."""
-    ticks = own_identity().start_time + 1
-    seconds_ago = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time_ns() - int(seconds_ago * 1_000_000_000)
 
 
 def _find_room() -> tuple[int, int] | None:
