@@ -22,7 +22,7 @@ from haikud.engine.admission.prepare import first_decisions
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.attempts.starting import Room, room_for_new, start_new, start_what_may
 from haikud.engine.budgets import Purse
-from haikud.engine.drops.admitting import admit_first
+from haikud.engine.drops.admitting import admit_first, finish_admitted
 from haikud.engine.drops.folders import open_drop_folder
 from haikud.engine.launchers.local import LocalLauncher
 from haikud.engine.launchers.protocol import EndKind, Handle, LaunchFailed, LaunchOrder
@@ -67,6 +67,7 @@ class SeenLaunches(LocalLauncher):
         assert decision is not None
         assert (decision.state, decision.attempt) == (TaskState.RUNNING, 1)
         self.names.append(order.name)
+        assert any(self.layout.incoming.iterdir())
         if self.fails:
             raise LaunchFailed("not today")
         return Handle(order.name, 1)
@@ -93,7 +94,7 @@ async def test_what_may_start_is_ordered_with_its_admission_and_launched_when_bo
     monkeypatch.setattr(door.engine, "write", counted)
     await door.take_in(at_once=True)
     assert launcher.names == ["x.1"]
-    assert len(hops) == 1
+    assert hops == [door.folder._scan, finish_admitted]  # what nothing waits for comes after the launch
     first, second = rounds
     files = ["request.json", "plan.json", "decision-0001.json", "decision-0002.json", "spec.json"]
     folders = ["incoming", ".x.new", "x", "attempt-1", "running", "logs"]

@@ -91,12 +91,21 @@ def admit_first(
         done = _one_by_one(engine, drops, group)
     else:
         done = Done(group)
+    if not any(one.starts for one in done.admitted):
+        finish_admitted(engine, drops, done)
+    return done
+
+
+def finish_admitted(engine: Engine, drops: DropFolder, done: Done) -> None:
+    """What is left to do for plans that are there: their ledgers begin, and their taken files are unlinked.
+
+    Where any of them starts at once this is done after that: the runner loads meanwhile.
+    """
     for one in done.admitted:
         try:
             _finish(engine, drops, one)
         except OSError as error:  # it is unlinked at the next try
             done.failure = done.failure or error
-    return done
 
 
 def plan_from(

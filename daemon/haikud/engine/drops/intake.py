@@ -26,7 +26,7 @@ from haikud.engine.answers.publication import publish_again
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.attempts.starting import room_for_new
 from haikud.engine.board import OpenTask
-from haikud.engine.drops.admitting import Admitted, Done, admit_first, plan_from, use_of_id
+from haikud.engine.drops.admitting import Admitted, Done, admit_first, finish_admitted, plan_from, use_of_id
 from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind
@@ -198,9 +198,12 @@ class Intake:
         """Go by what one hop has brought. Raises OSError, when that is done."""
         for one in done.admitted:
             self._admitted.add(one.taken.token)
+            await self._tell(one)
+        if any(one.starts for one in done.admitted):
+            await self._engine.write(finish_admitted, self._engine, self._drops, done)
+        for one in done.admitted:
             if one.is_finished:
                 self._done(one.taken)
-            await self._tell(one)
         if done.failure is not None:
             raise done.failure
         return len(done.admitted)
