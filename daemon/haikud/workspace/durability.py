@@ -14,8 +14,6 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
@@ -44,33 +42,6 @@ def sync_filesystem(path: str | Path) -> None:
             raise OSError(number, f"cannot sync the filesystem: {os.strerror(number)}", str(path))
     finally:
         os.close(descriptor)
-
-
-class Flush:
-    """A wait for the disk, by a thread of its own, while something else is done; `wait` for its end."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        self._fault: BaseException | None = None
-        self._thread: threading.Thread | None = threading.Thread(target=self._do, name="haikud-flush", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # no thread is to be had
-            self._thread = None
-            self._do()
-
-    def _do(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:  # noqa: BLE001 -- whoever waits gets it
-            self._fault = error
-
-    def wait(self) -> None:
-        """Return when all of it is durable; raises what went wrong, each time."""
-        if self._thread is not None:
-            self._thread.join()
-        if self._fault is not None:
-            raise self._fault
 
 
 def sync_worktree(order: WorkspaceOrder) -> None:

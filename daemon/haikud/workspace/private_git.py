@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
@@ -30,7 +29,7 @@ from haikud.workspace.checks import (
     git_file_text,
     names_folder,
 )
-from haikud.workspace.durability import Flush, boot_id, mend_files, says_nothing, sync_branch, sync_worktree
+from haikud.workspace.durability import boot_id, mend_files, says_nothing, sync_branch, sync_worktree
 from haikud.workspace.files import (
     is_folder,
     is_there,
@@ -50,17 +49,16 @@ from haikud.workspace.repository_lock import repository_lock
 from haikud.workspace.repository_settings import RepositorySettings, read_settings
 from haikud.workspace.taking_over import other_work, set_aside, take_branch
 
-_DETACHED: dict[str, object] = {"attached_tip": None, "detached": False, "index": None}
 _LOCKED_WHY = b"an attempt of haikud is at work here\n"
 
 
 @dataclass(frozen=True)
 class BegunWorktree:
-    """A new worktree in which nobody is yet; the disk is being waited for."""
+    """A new worktree in which nobody is yet, and for which the disk has not been waited."""
 
     owner: Owner  # the record as it is
     entry: Path
-    flush: Flush  # of the worktree, and of the record that says that it is an agent's
+    tip: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,8 @@ def attach_private_git(
     settings = settings or read_settings(order.git_common_dir)
     if begun is not None:
         private_folder.complete(order, begun.entry, list(exclude), settings)
-        begun.flush.wait()
+        _record_ahead(order, begun.owner, begun.entry, attached_tip=begun.tip, stage="ready")
+        sync_worktree(order)  # the one wait for its files, git's entry, the branch, and what the record will say
         _attach(order, begun.owner, begun.entry)
         return []
     warnings: list[str] = []
@@ -111,15 +110,6 @@ def attach_private_git(
     sync_file(_record_ahead(order, owner, entry, attached_tip=tip, for_tests=for_tests))
     _attach(order, owner, entry)
     return warnings
-
-
-def begin_attaching(order: WorkspaceOrder, owner: Owner, entry: Path, tip: str) -> BegunWorktree:
-    """Begin the one wait for a new worktree's files, git's entry, the branch, and the record of all that.
-
-    That record says already that the agent's git is in place: it becomes the task's when it is.
-    """
-    _record_ahead(order, owner, entry, attached_tip=tip, stage="ready")
-    return BegunWorktree(owner, entry, Flush(partial(sync_worktree, order)))
 
 
 def _record_ahead(order: WorkspaceOrder, owner: Owner, entry: Path, **changes: object) -> Path:
@@ -165,23 +155,14 @@ def harvest(
                     update_owner(order, owner, detached=True)
                     raise
                 warnings.append(_set_aside_damaged(order, error))
-    # Without the lock: an index of many files takes long, and nobody else's work is touched. What the record will say
-    # reaches the disk meanwhile.
-    ahead = None
-    if owner.attached_tip is not None and not _power_was_cut(owner):
-        ahead = Flush(partial(sync_file, update_ahead(order, owner, **_DETACHED)))
+    # Without the lock: an index of many files takes long, and nobody else's work is touched.
     _put_back(order, owner, warnings, then)
     owner = _after_power_cut(order, owner)
     tip = _tip(order)
     if owner.attached_tip is not None and tip != owner.start_sha:  # also what an earlier attempt had no time to sync
         sync_branch(order, owner.start_sha)  # before anything rests on it: the record, the result
-    if ahead is not None:
-        ahead.wait()
     with repository_lock(order.git_common_dir):
-        if ahead is not None:
-            put_update(order)
-        else:
-            update_owner(order, owner, **_DETACHED)
+        update_owner(order, owner, attached_tip=None, detached=False, index=None)
     return Harvest(tip, warnings)
 
 

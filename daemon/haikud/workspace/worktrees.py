@@ -40,7 +40,7 @@ from haikud.workspace.ownership import (
     update_owner,
 )
 from haikud.workspace.private_folder import lay
-from haikud.workspace.private_git import BegunWorktree, begin_attaching, harvest
+from haikud.workspace.private_git import BegunWorktree, harvest
 from haikud.workspace.refs import find_ref
 from haikud.workspace.registration import add_entry, fill, new_entry
 from haikud.workspace.removal import WorkInDanger, WorktreeFacts, list_worktrees, remove_worktree
@@ -96,7 +96,7 @@ def prepare_worktree(
 
     `settings` of the repository, where the caller is reading them; asked for when they are needed. `leave_open`:
     `attach_private_git` comes next and nothing is put into the worktree before. Then the agent's git folder is laid
-    while git checks out, and the disk is waited for while the caller goes on: see `begun`.
+    while git checks out, and the disk is waited for once, by it or by `finish_worktree`: see `begun`.
     """
     settings = settings or partial(read_settings, order.git_common_dir)
     warnings = _harvest_missing(order, settings)
@@ -138,18 +138,16 @@ def prepare_worktree(
     finally:
         checkout.end()
     owner = owner.model_copy(update={"real_worktree": os.path.realpath(order.worktree)})
-    begun = None
-    if leave_open:
-        begun = begin_attaching(order, owner, entry, start)
-    else:
-        sync_worktree(order)
-        update_owner(order, owner, stage="ready")
-    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start, warnings=warnings, begun=begun)
+    begun = BegunWorktree(owner, entry, start)
+    if not leave_open:
+        finish_worktree(order, begun)
+    more = begun if leave_open else None
+    return PreparedWorktree(owner.start_sha, created=True, branch_tip=start, warnings=warnings, begun=more)
 
 
 def finish_worktree(order: WorkspaceOrder, begun: BegunWorktree) -> None:
     """Have the record of a worktree that was left open say that it is complete, with no agent in it."""
-    begun.flush.wait()
+    sync_worktree(order)
     update_owner(order, begun.owner, stage="ready")
 
 
