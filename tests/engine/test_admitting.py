@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from haikud.contracts.settings import Settings
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.drops.admitting import admit_first
 from haikud.engine.drops.folders import open_drop_folder
+from haikud.engine.machine.trouble import RETRY_SECONDS
 from haikud.engine.recovery import recover_drops
 from haikud.spool import batch
 from haikud.spool.drops import MOST_PER_SCAN, DropFolder, Scan
@@ -213,9 +215,7 @@ async def test_a_rejection_waits_for_its_taken_name(door: Door, monkeypatch: pyt
     assert door.names("rejected") == ["x.json", "x.json.reason.json"]
 
 
-async def test_one_that_cannot_be_looked_at_keeps_out_none_of_those_before_it(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-):
+async def test_one_that_cannot_be_looked_at_keeps_nobody_out(door: Door, monkeypatch: pytest.MonkeyPatch):
     door.drop("used.json", task_id="used")
     await door.take_in()
     read = Store.plan
@@ -228,13 +228,23 @@ async def test_one_that_cannot_be_looked_at_keeps_out_none_of_those_before_it(
     monkeypatch.setattr(Store, "plan", refuse)
     door.drop("x0.json", task_id="x0")
     door.drop("x1.json", task_id="used", title="Another")
-    with pytest.raises(PermissionError):
-        await door.take_in()
-    assert door.names("plans") == ["used", "x0"]
+    for number in (2, 3):
+        door.drop(f"x{number}.json", task_id=f"x{number}")
+    await door.take_in()
+    assert door.names("plans") == ["used", "x0", "x2", "x3"]
+    assert [one.name for one in door.intake.pending] == ["x1.json"]
+    assert door.engine.trouble.must_wait("taking x1.json in")
+    door.drop("x4.json", task_id="x4")
+    await door.take_in(at_once=True)
+    assert door.names("plans")[-1] == "x4"
+    assert door.names("responses") == []
     monkeypatch.undo()
+    monkeypatch.setattr(door.engine.trouble, "_clock", lambda: time.monotonic() + RETRY_SECONDS)
     await door.intake.work()
     assert door.names("incoming") == []
     assert not door.intake.pending
+    assert door.names("responses") == ["used.rejected.1.json"]
+    assert not any("x1.json" in text for text in door.engine.trouble.texts)
 
 
 async def test_what_is_dropped_while_a_long_listing_is_worked_through_does_not_wait_for_the_timer(door: Door):

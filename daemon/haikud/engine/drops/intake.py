@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import PurePath
@@ -26,7 +26,7 @@ from haikud.engine.answers.publication import publish_again
 from haikud.engine.attempts.role_lookup import RoleLookup
 from haikud.engine.attempts.starting import room_for_new
 from haikud.engine.board import OpenTask
-from haikud.engine.drops.admitting import Admitted, Done, admit_first, finish_admitted, plan_from, use_of_id
+from haikud.engine.drops.admitting import Admitted, Done, Use, admit_first, finish_admitted, plan_from, use_of_id
 from haikud.engine.drops.setting_aside import reject_request
 from haikud.engine.engine import Engine
 from haikud.engine.launchers.protocol import End, EndKind
@@ -76,8 +76,8 @@ class Intake:
     def in_the_hop_of_a_scan(self) -> Callable[[Scan], None] | None:
         """What admits the first of what a scan brings, where nobody waits before them; `work` goes on from there."""
         trouble = self._engine.trouble
-        if self.pending or trouble.must_wait(ROLES) or trouble.must_wait(TAKING_IN):  # `work` is to come at once
-            return None
+        if any(self._that_may()) or trouble.must_wait(ROLES) or trouble.must_wait(TAKING_IN):
+            return None  # `work` is to come at once
         room = room_for_new(self._engine)
 
         def admit(found: Scan) -> None:
@@ -97,10 +97,13 @@ class Intake:
             begun, self._begun = self._begun, None
             if begun is None:
                 self._drop_given_back()
-            if not self.pending:
-                return
             try:
-                left -= await self._hear(begun) if begun is not None else await self._take_in_some(left)
+                if begun is not None:
+                    left -= await self._hear(begun)
+                elif (first := next(self._that_may(), None)) is not None:
+                    left -= await self._take_in_some(first, left)
+                else:
+                    return
             except RoleError as error:
                 # Whether the request is good cannot be known; it waits until the role file is mended.
                 self._ahead.clear()
@@ -117,49 +120,61 @@ class Intake:
             for one in [one for one in self.pending if one.token == token]:
                 self.pending.remove(one)
 
-    async def _take_in_some(self, most: int) -> int:
+    def _that_may(self) -> Iterator[Taken | OddEntry]:
+        """Those that wait, but for what could not be looked at a moment ago: nobody waits behind that."""
+        return (one for one in self.pending if not self._engine.trouble.must_wait(_doing(one)))
+
+    async def _take_in_some(self, first: Taken | OddEntry, most: int) -> int:
         """Admit what can be admitted at once, from the first one on; else take in the first one. How many these are.
 
         In the order in which they were dropped: of two with the same id the first one has it.
         """
-        taken = self.pending[0]
-        if taken.token in self._admitted:
-            await self._engine.write(self._drops.finish, taken)
-            self._done(taken)
+        if first.token in self._admitted:
+            await self._engine.write(self._drops.finish, first)
+            self._done(first)
             return 1
-        task = self._ahead.get(taken.token)
+        task = self._ahead.get(first.token)
         if (task is None or task.done()) and (admitted := await self._admit_first(most)):
             return admitted
-        return await self._take_in(taken, most)
+        seen = None
+        with self._engine.trouble.apart(_doing(first)):
+            seen = await self._look_at(first)
+        return await self._take_in(first, *seen, most) if seen is not None else 1
 
     def _done(self, taken: Taken | OddEntry) -> None:
         self.pending.remove(taken)
         self._ahead.pop(taken.token, None)
         self._admitted.discard(taken.token)
 
-    async def _take_in(self, taken: Taken | OddEntry, most: int) -> int:
-        engine = self._engine
+    async def _look_at(self, taken: Taken | OddEntry) -> tuple[Plan | Rejected, Use | None]:
+        """What is to become of a request, and by what its id is used. Raises OSError and RoleError."""
         try:
-            plan = await self._plan_of(taken)
+            return await self._plan_of(taken)
         except Rejected as rejected:
-            if not (isinstance(taken, Taken) and rejected.states_id and await self._is_again(taken, rejected.plan_id)):
-                await self._reject(taken, rejected)
-            self._done(taken)
-            return 1
-        assert isinstance(taken, Taken)  # noqa: S101 - an odd entry is always rejected
-        use = await engine.write(use_of_id, engine.store, plan.id)
-        if use is None:
-            return await self._admit_first(most, plan)
-        if not await self._is_again(taken, plan.id):
-            same = use.content_sha256 == plan.content_sha256
-            await self._reject(taken, id_already_used(plan.id, taken.name, sender=plan.sender, same=same))
+            if not (isinstance(taken, Taken) and rejected.states_id):
+                return rejected, None
+            return rejected, await self._engine.write(use_of_id, self._engine.store, rejected.plan_id)
+
+    async def _take_in(self, taken: Taken | OddEntry, found: Plan | Rejected, use: Use | None, most: int) -> int:
+        if isinstance(found, Plan):
+            if use is None:
+                return await self._admit_first(most, (taken, found))
+            same = use.content_sha256 == found.content_sha256
+            plan_id, why = found.id, id_already_used(found.id, taken.name, sender=found.sender, same=same)
+        else:
+            plan_id, why = found.plan_id, found
+        if use is None or not isinstance(taken, Taken) or not await self._is_again(taken, plan_id, use):
+            await self._reject(taken, why)
         self._done(taken)
         return 1
 
-    async def _plan_of(self, taken: Taken | OddEntry) -> Plan:
-        """The plan of the first request; those behind it are prepared meanwhile. Raises Rejected and RoleError."""
+    async def _plan_of(self, taken: Taken | OddEntry) -> tuple[Plan, Use | None]:
+        """The plan of a request, and by what its id is used; those behind it are prepared meanwhile.
+
+        Raises Rejected, OSError and RoleError.
+        """
         engine = self._engine
-        for one in islice(self.pending, MOST_AHEAD):
+        for one in islice(self._that_may(), MOST_AHEAD):
             if one.token not in self._ahead:
                 self._ahead[one.token] = asyncio.create_task(engine.aside(self._prepare, one))
                 self._ahead[one.token].add_done_callback(_note_failure)
@@ -170,9 +185,10 @@ class Intake:
             raise
         use = await engine.write(use_of_id, engine.store, plan.id)
         if use is None or use.token == taken.token:
-            return plan
+            return plan, use
         # Its id was used by a request before it, perhaps only since: an id made from the file's name makes way.
-        return await engine.aside(self._prepare, taken)
+        plan = await engine.aside(self._prepare, taken)
+        return plan, await engine.write(use_of_id, engine.store, plan.id)
 
     def _prepare(self, taken: Taken | OddEntry) -> Plan:
         """Off the loop. Raises Rejected and RoleError."""
@@ -180,16 +196,18 @@ class Intake:
             raise unreadable(taken)
         return plan_from(self._engine, taken, taken.data, self._roles.catalogue())
 
-    async def _admit_first(self, most: int, plan: Plan | None = None) -> int:
+    async def _admit_first(self, most: int, made: tuple[Taken | OddEntry, Plan] | None = None) -> int:
         """Admit the first requests together, as far as they are prepared or can be in no time; how many these were.
 
-        `plan`: that of the very first. Raises OSError, and has admitted those that could be.
+        `made`: the very first, with its plan. Raises OSError, and has admitted those that could be.
         """
-        pending = list(islice(self.pending, most))
+        pending = list(islice(self._that_may(), most))
+        if made is not None:  # by now one before it may be tried again: that is next
+            pending = [made[0], *(one for one in pending if one is not made[0])]
         plans = {one.token: _plan_so_far(self._ahead[one.token]) for one in pending if one.token in self._ahead}
         plans |= dict.fromkeys(self._admitted)  # nothing is made of these again: they end the group
-        if plan is not None:
-            plans[pending[0].token] = plan
+        if made is not None:
+            plans[made[0].token] = made[1]
         engine, room = self._engine, room_for_new(self._engine)
         done = await engine.write(admit_first, engine, self._drops, self._roles, pending, plans, room)
         return await self._hear(done)
@@ -218,11 +236,10 @@ class Intake:
         for warning in plan.warnings:
             engine.say(Warn(f"{plan.id}: warning: {warning}"))
 
-    async def _is_again(self, taken: Taken, plan_id: str) -> bool:
+    async def _is_again(self, taken: Taken, plan_id: str, use: Use) -> bool:
         """Whether this very request was admitted before; then it is taken out, and answered again if it is finished."""
         engine = self._engine
-        use = await engine.write(use_of_id, engine.store, plan_id)
-        if use is None or taken.data is None or use.content_sha256 != content_sha256(taken.data):
+        if taken.data is None or use.content_sha256 != content_sha256(taken.data):
             return False
         plan = use.plan
         if plan is None and use.token != taken.token:
@@ -265,6 +282,10 @@ def last_decisions(store: Store, plan: Plan) -> dict[str, Decision]:
     """Task id -> its last decision."""
     found = {task.id: store.last_decision(task.ref) for task in plan.tasks}
     return {task_id: decision for task_id, decision in found.items() if decision is not None}
+
+
+def _doing(taken: Taken | OddEntry) -> str:
+    return f"taking {printable(taken.name)} in"
 
 
 def _plan_so_far(task: asyncio.Task[Plan]) -> Plan | None:
