@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.support.attempts import Bench
+from tests.support.waiting import wait_until
 
+from haikud.agent import forkserver
 from haikud.agent.rehearsal import rehearse
+from haikud.contracts.forking import ForkOrder, SpareOrder
 from haikud.contracts.masking import Masker, active_masker, use_masker
 from haikud.sandbox.prctl import is_subreaper
 
@@ -135,3 +141,37 @@ def test_the_heap_is_frozen_and_lies_on_large_pages_where_there_are_any():
     chosen = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if release >= (6, 1) and chosen.exists() and "[never]" not in chosen.read_text():
         assert int(large) > 0
+
+
+def a_spare(run: forkserver.Run, practise_more: Callable[[], object]) -> tuple[int, socket.socket]:
+    """Its pid, and the socket that its order goes to."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, its:
+        server = forkserver.Forkserver(its, run, lambda: False, practise_more=practise_more)
+        server._fork_spares(SpareOrder(spares=1))
+        data, (pidfd, link), _, _ = socket.recv_fds(ours, 4096, 2)
+    for descriptor in (pidfd, server._null, *server._runners):
+        os.close(descriptor)
+    return json.loads(data)["pid"], socket.socket(fileno=link)
+
+
+def test_a_spare_for_which_no_order_comes_practises_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forkserver, "LEISURE_SECONDS", 0.05)
+    pid, link = a_spare(lambda _: 5, (tmp_path / "practised").touch)
+    wait_until((tmp_path / "practised").exists)
+    give_order(link, tmp_path)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+
+
+def test_a_spare_whose_order_comes_soon_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forkserver, "LEISURE_SECONDS", 60.0)
+    pid, link = a_spare(lambda _: 5, (tmp_path / "practised").touch)
+    give_order(link, tmp_path)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    assert not (tmp_path / "practised").exists()
+
+
+def give_order(link: socket.socket, folder: Path) -> None:
+    order = ForkOrder(number=1, argv=[], environment={}, handed=["log"])
+    with link, (folder / "log").open("w") as log:
+        socket.send_fds(link, [order.model_dump_json().encode()], [log.fileno()])

@@ -47,6 +47,9 @@ SPARE_TITLE = "haikud-spare"
 FRESH = (sys.executable, "-P", "-m", "haikud.agent")
 """How a runner begins whose code must not be ours, without its arguments."""
 
+LEISURE_SECONDS = 1.0
+"""That a spare has waited for its order when it practises more: in a burst none does, whose time somebody waits for."""
+
 _MOST_HANDED = 3
 
 Run = Callable[[list[str]], int]
@@ -56,7 +59,8 @@ class Forkserver:
     """Forks runners by the orders that come through `link`. `run` is a runner's main program: argv in, exit code out.
 
     `is_stale` says whether the code on disk is another than what is loaded; `fresh` begins a runner of that code.
-    A spare does `practise` before it waits. `not_for_runners`: descriptors that it needs until its order has come.
+    A spare does `practise` before it waits, and `practise_more` when no order has come for a while. `not_for_runners`:
+    descriptors that it needs until its order has come.
     """
 
     def __init__(
@@ -65,7 +69,8 @@ class Forkserver:
         run: Run,
         is_stale: Callable[[], bool],
         fresh: Sequence[str] = FRESH,
-        practise: Callable[[], None] | None = None,
+        practise: Callable[[], object] | None = None,
+        practise_more: Callable[[], object] | None = None,
         not_for_runners: Sequence[int] = (),
     ) -> None:
         self._link = link
@@ -73,6 +78,7 @@ class Forkserver:
         self._is_stale = is_stale
         self._fresh = list(fresh)
         self._practise = practise
+        self._practise_more = practise_more
         self._not_for_runners = tuple(not_for_runners)
         self._poll = select.poll()
         self._runners: dict[int, int] = {}  # pidfd -> pid
@@ -199,6 +205,8 @@ class Forkserver:
     def live_by_order(self, link: socket.socket) -> int:
         """Take one order, and carry it out in this process; its exit code."""
         with link:
+            if self._practise_more is not None and not _comes_within(link, LEISURE_SECONDS):
+                self._practise_more()
             data, handed, flags, _ = socket.recv_fds(link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return 0
@@ -252,6 +260,13 @@ class Forkserver:
             return
 
 
+def _comes_within(link: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the other end closed."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 def _is_whole(order: ForkOrder, handed: list[int], flags: int) -> bool:
     """Whether a message and its descriptors came as they were sent."""
     return not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) and len(handed) == len(order.handed)
@@ -266,18 +281,22 @@ def main(argv: list[str]) -> int:
     link.set_inheritable(False)
     offer_to_oom_killer()  # before: of what cannot be dumped, /proc/self is root's
     sources = _load()
+    from haikud.agent.haiku.warming import practise_once_more
     from haikud.agent.rehearsal import practise
 
     prepare_to_fork()
     pages = _learn_pages(Forkserver(link, run_attempt, sources.have_changed, not_for_runners=sources.descriptors))
+    of_session = learn(practise_once_more)
     make_undumpable()  # not before: of what cannot be dumped, /proc/self is root's
 
-    def prepare() -> None:
-        if not pages.copy():
-            practise()
-
-    server = Forkserver(link, run_attempt, sources.have_changed, practise=prepare, not_for_runners=sources.descriptors)
-    server.serve()
+    Forkserver(
+        link,
+        run_attempt,
+        sources.have_changed,
+        practise=lambda: None if pages.copy() else practise(),
+        practise_more=lambda: of_session.copy() or practise_once_more(),
+        not_for_runners=sources.descriptors,
+    ).serve()
     return 0
 
 

@@ -18,12 +18,12 @@ from haikud.contracts.settings import ApiSettings
 MOST_MEGABYTES = 15
 
 PROGRAM = """
-import gc, json, os, sys, threading
+import gc, json, os, resource, sys, threading
 gc.disable()
 import haikud.agent.haiku.session
 from haikud.agent.haiku.client import MessagesClient
 from haikud.agent.haiku.incoming import Incoming
-from haikud.agent.haiku.warming import warm_up
+from haikud.agent.haiku.warming import practise_once_more, warm_up
 from haikud.contracts.settings import ApiSettings
 
 class Never:
@@ -32,13 +32,25 @@ class Never:
         return False
 
 open_before = os.listdir("/proc/self/fd")
-warm_up()
+assert warm_up()
 assert threading.active_count() == 1 and os.listdir("/proc/self/fd") == open_before
 gc.collect()
 gc.freeze()
 loaded = set(sys.modules)
-if os.fork():
-    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+for child in ("practises", "calls"):
+    if os.fork() == 0:
+        break
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    if code or child == "calls":
+        sys.exit(code)
+if child == "practises":
+    faults = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
+    for _ in range(2):
+        assert practise_once_more()
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    assert os.listdir("/proc/self/fd") == open_before and threading.active_count() == 1
+    print(json.dumps([faults[1] - faults[0], faults[2] - faults[1]]), flush=True)
+    os._exit(0)
 incoming = Incoming()
 with MessagesClient(ApiSettings(), sys.argv[2], sys.argv[1]) as client:
     request = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
@@ -56,7 +68,8 @@ def test_a_forked_process_calls_without_an_import_and_with_little_memory_of_its_
     with GatewayDouble(tmp_path, [says("Done.")]):
         argv = [sys.executable, "-c", PROGRAM, str(tmp_path / SOCKET), TOKEN]
         ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    told = json.loads(ran.stdout)
+    (first, second), told = map(json.loads, ran.stdout.splitlines())
+    assert second * 5 < first, "who has practised finds its memory there"
     assert told["said"] == "Done."
     assert told["imported"] == []
     assert told["threads"] == 1

@@ -8,6 +8,7 @@ in the end, whichever it is.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -62,6 +63,14 @@ def _run(order: HaikuOrder, meter: Metering) -> NoReturn:
         raise _cannot_begin(
             ErrorType.AGENT_ERROR, "TRANSCRIPT_UNREADABLE", f"{error}.", "Retry the task from a fresh start."
         ) from error
+    converse(order, meter, transcript)
+
+
+def converse(
+    order: HaikuOrder, meter: Metering, transcript: Transcript, connect: Callable[..., MessagesClient] = MessagesClient
+) -> NoReturn:
+    """Take the conversation up and go on with it until AgentEnds. `connect` makes the client, as its class does."""
+    spec = order.spec
     with transcript.together():
         take_up(order, transcript)
     key = _checked_key(order, meter)
@@ -78,7 +87,7 @@ def _run(order: HaikuOrder, meter: Metering) -> NoReturn:
     )
     toolbox = Toolbox(spec.role.tools, shell)
     socket = order.account.socket.text if order.account else None
-    with contextlib.closing(toolbox), MessagesClient(spec.api, key, socket) as client:
+    with contextlib.closing(toolbox), connect(spec.api, key, socket) as client:
         system = system_prompt(spec.role, cached=spec.context.cache_prompts)
         caller = Caller(order, client, meter, system, toolbox.definitions)
         Loop(order, transcript, caller, toolbox).run()

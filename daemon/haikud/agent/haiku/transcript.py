@@ -44,7 +44,7 @@ class Transcript:
         finally:
             held, self._held = self._held, None
             if held:
-                append_durably(self._path, *map(line_as_is, held))
+                self._write(*map(line_as_is, held))
 
     def begin(self, model: str, *, fresh: bool) -> None:
         """Note the attempt; with `fresh` start a new conversation, once in an attempt."""
@@ -114,10 +114,13 @@ class Transcript:
     def _add(self, line: TranscriptLine) -> None:
         line = line.model_copy(update={"content": masked(line.content)}) if line.content else line
         if self._held is None:
-            append_durably(self._path, line_as_is(line))
+            self._write(line_as_is(line))
         else:
             self._held.append(line)
         self.conversation.add(line)
+
+    def _write(self, *lines: bytes) -> None:
+        append_durably(self._path, *lines)
 
 
 _SPARED = ("type", "id", "tool_use_id", "name")
