@@ -100,6 +100,13 @@ async def test_those_that_have_no_order_leave_nothing(yard: Yard, spool_id: str)
     await until(lambda: len(cgroups_of(spool_id)) <= 2)
 
 
+async def test_a_daemon_that_ends_leaves_none_of_spares(yard: Yard, spool_id: str):
+    await until(lambda: all(is_populated(folder) for folder in cgroups_of(spool_id)))
+    assert len(cgroups_of(spool_id)) == 2
+    yard.launcher.close()
+    await until(lambda: cgroups_of(spool_id) == [])
+
+
 async def test_a_sweep_takes_the_empty_ones_of_this_spool_alone(yard: Yard, spool_id: str):
     await until(lambda: all(is_populated(folder) for folder in cgroups_of(spool_id)))
     other_id = str(uuid.uuid4())

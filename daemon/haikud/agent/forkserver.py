@@ -37,7 +37,7 @@ from haikud.agent.own_pages import OwnPages, learn
 from haikud.agent.shared_heap import prepare_to_fork
 from haikud.agent.sources import Sources
 from haikud.contracts.forking import MOST_BYTES, ROOM, ForkNews, ForkOrder, NewsKind, SpareOrder, with_numbers
-from haikud.sandbox.cgroups import enter_cgroup
+from haikud.sandbox.cgroups import enter_cgroup, leave_cgroup
 from haikud.sandbox.prctl import make_undumpable, offer_to_oom_killer
 from haikud.sandbox.process_table import MARKER_NAME
 
@@ -200,15 +200,17 @@ class Forkserver:
             enter_cgroup(Path(cgroup))  # where that is refused, the order's runner finds it so
         if self._practise is not None:
             self._practise()
-        return self.live_by_order(link)
+        return self.live_by_order(link, cgroup)
 
-    def live_by_order(self, link: socket.socket) -> int:
-        """Take one order, and carry it out in this process; its exit code."""
+    def live_by_order(self, link: socket.socket, cgroup: str = "") -> int:
+        """Take one order, and carry it out in this process; its exit code. `cgroup`: ours, of no use without one."""
         with link:
             if self._practise_more is not None and not _comes_within(link, LEISURE_SECONDS):
                 self._practise_more()
             data, handed, flags, _ = socket.recv_fds(link, MOST_BYTES, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
         if not data:
+            if cgroup:
+                leave_cgroup(Path(cgroup))  # whoever would remove it may have ended before us
             return 0
         order = ForkOrder.model_validate(json.loads(data))
         if not _is_whole(order, handed, flags):

@@ -92,6 +92,15 @@ def enter_cgroup(folder: Path) -> bool:
     return True
 
 
+def leave_cgroup(folder: Path) -> None:
+    """Move ourselves to the one above, if we are there, and remove it where nobody else is in it."""
+    if own_cgroup() != folder:
+        return
+    with suppress(OSError):
+        (folder.parent / "cgroup.procs").write_bytes(b"0")
+        folder.rmdir()
+
+
 def find_cgroups(name: str, *recorded: str | None) -> list[Path]:
     """The cgroups of that name: below ours, and where its runner has noted one, which may be another daemon's place.
 
