@@ -70,12 +70,16 @@ def commit_leftovers(
     left = _leftovers_in(git, exclude, asked)
     if not left:
         return None
-    _stage(git, left)
-    tree = git.line("write-tree")
+    asked = git.begin("rev-parse", "HEAD^{commit}", "HEAD^{tree}")
+    try:
+        _stage(git, left)
+        tree = git.line("write-tree")
+        head, tree_of_head = asked.finish().text.split()
+    finally:
+        asked.end()
     with repository_lock(order.git_common_dir):
         clear_branch_lock(order)
         check_worktree(order, expect_owner(order))
-        head, tree_of_head = git.line("rev-parse", "HEAD^{commit}", "HEAD^{tree}").split("\n")
         if tree == tree_of_head:
             return None
         text = message.strip() + "\n"

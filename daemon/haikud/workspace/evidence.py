@@ -86,13 +86,17 @@ def _compare(git: Git, start: str, head: str) -> tuple[dict[str, str], str, int,
     """
     if start == head:
         return {}, "", 0, 0
-    output = git.ask("diff-tree", "-r", "-z", "--no-renames", "--raw", "--shortstat", start, head).stdout
+    counting = git.begin("rev-list", "--count", "--left-right", f"{start}...{head}")
+    try:
+        output = git.ask("diff-tree", "-r", "-z", "--no-renames", "--raw", "--shortstat", start, head).stdout
+        missing, commits = counting.finish().text.split()
+    finally:
+        counting.end()
     *parts, diffstat = output.split(b"\0")  # `:MODE MODE SHA SHA STATUS`, path, ..., and in the end the words
     changes = {}
     for facts, path in zip(parts[::2], parts[1::2], strict=True):
         status = as_text(facts.rpartition(b" ")[2][:1])
         changes[as_text(path)] = "M" if status == "T" else status
-    missing, commits = git.line("rev-list", "--count", "--left-right", f"{start}...{head}").split()
     return changes, as_text(diffstat).strip(), int(commits), int(missing)
 
 
