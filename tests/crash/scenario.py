@@ -246,6 +246,16 @@ HOLD = Scenario(
     tasks={"h": Task("succeeded")},
 )
 
+# One slot: each end and the start of the next in line are decided together, with the mark of the one before.
+LINE = Scenario(
+    name="line",
+    roles=_quick_role,
+    steps=(ask_plan("l", *({"id": name, "role": "quick"} for name in ("a", "b", "c"))),),
+    answers={"l": "success", "l.a": "success", "l.b": "success", "l.c": "success"},
+    tasks={ref: Task("succeeded") for ref in ("l.a", "l.b", "l.c")},
+    settings={"max_agents": 1},
+)
+
 _EDIT = "grep -q sub calc.py || printf '\\n\\ndef sub(a, b):\\n    return a - b\\n' >> calc.py"
 _COMMIT = f"{_EDIT}; git diff --quiet HEAD || git commit -qam 'Add sub'"
 
@@ -268,7 +278,7 @@ HAIKU = Scenario(
     api=api_script(conversation(_bash(_EDIT), _bash(_COMMIT), _bash(_COMMIT), {"text": "Added sub()."})),
 )
 
-SCENARIOS = {one.name: one for one in (PLAN, QUESTION, CANCEL, RETRY, AGAIN, REFUSED, HOLD, HAIKU)}
+SCENARIOS = {one.name: one for one in (PLAN, QUESTION, CANCEL, RETRY, AGAIN, REFUSED, HOLD, LINE, HAIKU)}
 
 
 def runs_of(house: House) -> list[tuple[str, int]]:

@@ -36,7 +36,7 @@ BY_TIME = (".status", "status.json", "ledger.jsonl", "role-history.json")
 """Written when a second has passed, or by and by: of equal calls the first two are points. Of writes, three."""
 
 
-DAEMON_ALONE = ("again", "refused", "hold")
+DAEMON_ALONE = ("again", "refused", "hold", "line")
 """Stories in which runners do nothing that they do not in the others: only the daemon dies."""
 
 
