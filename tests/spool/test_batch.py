@@ -105,7 +105,17 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     syncing._Syncers.pool.shutdown()
 
 
-def test_side_by_side_every_file_is_tried_and_the_first_fault_is_raised(tmp_path: Path, threads: list[str]):
+def test_who_is_through_at_once_calls_nobody(tmp_path: Path, threads: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(syncing, "ALONE_SECONDS", 60.0)
+    sync_all([tmp_path] * 8)
+    assert set(threads) == {threading.current_thread().name}
+    assert len(threads) == 8
+
+
+def test_side_by_side_every_file_is_tried_and_the_first_fault_is_raised(
+    tmp_path: Path, threads: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(syncing, "ALONE_SECONDS", 0.0)
     for name in "abc":
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"cannot fsync: .*missing"):

@@ -3,6 +3,10 @@
 An fsync waits for the disk to flush, and the kernel answers all who wait for the same flush at once; one after the
 other they wait for one flush each. Measured on ext4 with a busy disk: nine fsyncs 23 ms one by one, 1.7 ms together.
 
+What `durable.begin_write_back` was called for is written by the time its fsync comes: the first one waits for the disk,
+and the others find it done. So one thread begins, and calls the others only where it takes long all the same: to wake
+up a thread costs more than such an fsync.
+
 The daemon calls `begin_side_by_side` once, while threads are to be had. Whoever has not (a runner, a command) has its
 fsyncs done one by one. Only the standard library is imported here: see spool/durable.py.
 """
@@ -10,6 +14,7 @@ fsyncs done one by one. Only the standard library is imported here: see spool/du
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +27,13 @@ MOST_OPEN = 32
 
 THREADS = 4
 """The caller's among them. With eight, the same files took as long and twice the CPU: handing the GIL around costs."""
+
+
+ALONE_SECONDS = 0.0005
+"""So long one thread goes on alone after its first fsync."""
+
+
+_Opened = tuple[int, Path]
 
 
 class _Syncers:
@@ -61,34 +73,45 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 def _sync_some(paths: Sequence[Path]) -> list[OSError]:
     """What went wrong. All are opened first: the threads then wait for the disk, and hardly for the interpreter."""
-    pool, faults = _Syncers.pool, list[OSError]()
-    opened: deque[tuple[int, Path]] = deque()
-    for path in paths:
-        try:
-            opened.append((os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), path))
-        except OSError as error:
-            faults.append(_fault(path, error))
-    waiting = opened.copy()
-
-    def work() -> None:
-        with suppress(IndexError):  # another thread has the last one
-            while True:
-                descriptor, path = waiting.popleft()
-                try:
-                    os.fsync(descriptor)
-                except OSError as error:
-                    faults.append(_fault(path, error))
-
+    faults, opened = list[OSError](), list[_Opened]()
     try:
-        others = [pool.submit(work) for _ in range(min(THREADS, len(waiting)) - 1)] if pool is not None else []
-        work()
-        for one in others:
-            if not one.cancel():
-                one.result()
+        for path in paths:
+            try:
+                opened.append((os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), path))
+            except OSError as error:
+                faults.append(_fault(path, error))
+        _share_out(deque(opened), faults)
     finally:
         for descriptor, _ in opened:
             os.close(descriptor)
     return faults
+
+
+def _share_out(waiting: deque[_Opened], faults: list[OSError]) -> None:
+    pool = _Syncers.pool
+
+    def sync_next() -> None:
+        descriptor, path = waiting.popleft()
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            faults.append(_fault(path, error))
+
+    def work() -> None:
+        with suppress(IndexError):  # another thread has the last one
+            while True:
+                sync_next()
+
+    if pool is not None and len(waiting) > 1:
+        sync_next()
+        until = time.monotonic() + ALONE_SECONDS
+        while waiting and time.monotonic() < until:
+            sync_next()
+    others = [pool.submit(work) for _ in range(min(THREADS, len(waiting)) - 1)] if pool is not None else []
+    work()
+    for one in others:
+        if not one.cancel():
+            one.result()
 
 
 def _fault(path: Path, error: OSError) -> OSError:
