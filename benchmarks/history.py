@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks import one_more
 from benchmarks.figures import Row, arguments, finish, say
+from benchmarks.one_more import Side
 from tests.support.house import House
 
 from haikud.spool.layout import SpoolLayout
@@ -72,53 +73,35 @@ def measure(finished: int = 100_000, queued: int = 10_000, turns: int = 5, plans
     """The rows, under "rows"."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        houses: list[House] = []
         try:
-            empty = one_more.side(Path(folder, "empty"))
-            houses.append(empty.house)
-            old = one_more.side(Path(folder, "old"))
-            houses.append(old.house)
-            old.house.request("first", role=one_more.NOTHING)
-            old.house.response("first")
-            old.house.kill()
-            rows += status_rows(empty.house, "empty spool")
-            say(f"laying out {finished:,} finished plans")
-            lay_out_finished(old.house.spool, finished, "first")
-            seconds, cpu = min(again(old.house, 0) for _ in range(3))
-            rows.append(
-                Row("restart after history", seconds, "s", f"{finished:,} finished, best of 3; {cpu:.2f} s of CPU")
-            )
-            rows += status_rows(old.house, f"{finished:,} finished")
-            say(f"{turns} turns of {plans} plans")
-            rows += one_more.in_turns({"empty": empty, "history": old}, turns, plans)
-            say(f"laying out {queued:,} tasks beside them")
-            one_more.queue_behind(old.house, queued)
-            seconds, cpu = min(again(old.house, queued) for _ in range(3))
-            rows += [
-                Row("restart", seconds, "s", f"{queued:,} queued and {finished:,} finished, best of 3"),
-                Row("restart, CPU", cpu, "s", "of that start"),
-                Row("memory", one_more.memory(old.house), "MB", "private, of that daemon"),
-            ]
-            rows += status_rows(old.house, f"{queued:,} queued, {finished:,} finished")
-            for house in houses:
-                house.close()
-            taken = seconds_of(old.house, "status")
-            rows.append(
-                Row("haikud status, no daemon", 1000 * taken, "ms", f"{queued:,} queued, {finished:,} finished")
-            )
+            with one_more.sides_in(Path(folder)) as open_side:
+                rows += _rows(open_side("empty"), open_side("old"), finished, queued, turns, plans)
         finally:
-            for house in houses:
-                house.close()
             subprocess.run(["rm", "-rf", folder], check=False)  # quicker than Python with half a million names
             Path(folder).mkdir(exist_ok=True)
     return {"rows": rows}
 
 
-def again(house: House, queued: int) -> tuple[float, float]:
-    """A restart of a daemon, killed first if it lives."""
-    if house.process is not None and house.process.poll() is None:
-        house.kill()
-    return one_more.restart(house, queued)
+def _rows(empty: Side, old: Side, finished: int, queued: int, turns: int, plans: int) -> list[Row]:
+    old.house.request("first", role=one_more.NOTHING)
+    old.house.response("first")
+    old.house.kill()
+    rows = status_rows(empty.house, "empty spool")
+    say(f"laying out {finished:,} finished plans")
+    lay_out_finished(old.house.spool, finished, "first")
+    rows += one_more.restart_rows(old.house, 0, f"{finished:,} finished", "restart after history")
+    rows += status_rows(old.house, f"{finished:,} finished")
+    say(f"{turns} turns of {plans} plans")
+    rows += one_more.in_turns({"empty": empty, "history": old}, turns, plans)
+    say(f"laying out {queued:,} tasks beside them")
+    one_more.queue_behind(old.house, queued)
+    both = f"{queued:,} queued and {finished:,} finished"
+    rows += one_more.restart_rows(old.house, queued, both)
+    rows.append(Row("memory", one_more.memory(old.house), "MB", "private, of that daemon"))
+    rows += status_rows(old.house, both)
+    old.house.close()
+    rows.append(Row("haikud status, no daemon", 1000 * seconds_of(old.house, "status"), "ms", both))
+    return rows
 
 
 def status_rows(house: House, what: str) -> list[Row]:

@@ -26,42 +26,23 @@ from tests.support.waiting import wait_until
 def measure(tasks: int = 10_000, turns: int = 5, plans: int = 20, take_in: int = 10_000) -> dict[str, Any]:
     """The rows, under "rows"."""
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        houses: list[House] = []
-        try:
-            empty = one_more.side(Path(folder, "empty"))
-            houses.append(empty.house)
-            many = one_more.side(Path(folder, "many"))
-            houses.append(many.house)
-            say(f"laying out {tasks:,} tasks")
-            one_more.queue_behind(many.house, tasks)
-            starts = [one_more.restart(many.house, tasks)]
-            for _ in range(2):
-                many.house.kill()
-                starts.append(one_more.restart(many.house, tasks))
-            seconds, cpu = min(starts)
-            rows += [
-                Row("restart", seconds, "s", f"with {tasks:,} queued, the best of {len(starts)}"),
-                Row("restart, CPU", cpu, "s", "of that start"),
-                Row("memory after a restart", one_more.memory(many.house), "MB", f"private, with {tasks:,} queued"),
-            ]
-            say(f"{turns} turns of {plans} plans")
-            rows += one_more.in_turns({"empty": empty, "queued": many}, turns, plans)
-            for house in houses:
-                house.close()
-            if take_in:
-                rows += taken_in(Path(folder, "taken"), take_in, houses)
-        finally:
-            for house in houses:
-                house.close()
+    with tempfile.TemporaryDirectory() as folder, one_more.sides_in(Path(folder)) as open_side:
+        empty, many = open_side("empty"), open_side("many")
+        say(f"laying out {tasks:,} tasks")
+        one_more.queue_behind(many.house, tasks)
+        rows += one_more.restart_rows(many.house, tasks, f"with {tasks:,} queued")
+        rows += [Row("memory after a restart", one_more.memory(many.house), "MB", f"private, with {tasks:,} queued")]
+        say(f"{turns} turns of {plans} plans")
+        rows += one_more.in_turns({"empty": empty, "queued": many}, turns, plans)
+        for one in (empty, many):
+            one.house.close()
+        if take_in:
+            rows += taken_in(open_side("taken").house, take_in)
     return {"rows": rows}
 
 
-def taken_in(folder: Path, requests: int, houses: list[House]) -> list[Row]:
+def taken_in(house: House, requests: int) -> list[Row]:
     """A daemon that takes many requests in, dropped at once while its queue is paused."""
-    one = one_more.side(folder)
-    house = one.house
-    houses.append(house)
     house.drop("control", "all.pause", "")
     wait_until((house.spool / "queue.json").exists, seconds=30, what="the pause")
     say(f"dropping {requests:,} requests")
