@@ -22,6 +22,7 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -43,9 +44,15 @@ _HELD_SECONDS = 150.0
 """That the gateway may hold a call for a budget, and what it needs to say itself that the API is silent."""
 
 
+@cache
+def _trusting_nobody() -> ssl.SSLContext:
+    """A context for connections that speak no TLS. Nothing is ever done with it, so forked processes may share it."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def _direct_client(timeout: httpx2.Timeout, socket: str | None, *, is_plain: bool) -> anthropic.DefaultAsyncHttpxClient:
     """An HTTP client that no proxy variable diverts: only a transport of our own keeps the SDK from reading those."""
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True  # one that trusts nobody
+    verify = _trusting_nobody() if is_plain else True
     transport = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, uds=socket)
     return anthropic.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
 
@@ -103,7 +110,7 @@ class MessagesClient:
         # A proxy is for the way out; it would not find a server on this machine's loopback.
         where = urlsplit(_GATEWAY_URL if socket is not None else self.base_url)
         local = socket is not None or where.hostname in _LOOPBACK
-        self._executor = _AtOnce() if socket is not None else None
+        self._executor = _AtOnce(max_workers=1) if socket is not None else None
         self._runner = asyncio.Runner()
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,  # given, so that neither the environment nor credentials on disk are looked at
