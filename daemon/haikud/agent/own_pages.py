@@ -75,8 +75,11 @@ def learn(live: Callable[[], object]) -> OwnPages:
         try:
             with suppress(Exception):  # whatever it is, a runner will meet it and say so
                 ours = list(_writable())  # what is mapped from here on is no other process's
+                pagemap = os.open(
+                    "/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC
+                )  # a runner has it closed to its user
                 live()
-                write_all(tell, array("Q", _written_to(ours)).tobytes())
+                write_all(tell, array("Q", _written_to(ours, pagemap)).tobytes())
         finally:
             os._exit(0)
     os.close(tell)
@@ -96,9 +99,8 @@ def _writable() -> Iterator[tuple[int, int]]:
             yield int(start, 16), int(end, 16)
 
 
-def _written_to(places: list[tuple[int, int]]) -> Iterator[int]:
+def _written_to(places: list[tuple[int, int]], pagemap: int) -> Iterator[int]:
     """Address and length of each stretch of pages that are ours alone."""
-    pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     for start, end in places:
         entries = array("Q", os.pread(pagemap, (end - start) // _PAGE * _ENTRY, start // _PAGE * _ENTRY))
         began = None
@@ -110,7 +112,6 @@ def _written_to(places: list[tuple[int, int]]) -> Iterator[int]:
                 yield start + began * _PAGE
                 yield (number - began) * _PAGE
                 began = None
-    os.close(pagemap)
 
 
 _libc = ctypes.CDLL(None)
