@@ -9,6 +9,7 @@ live on, and ends when there are none.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -150,6 +151,7 @@ async def serve(layout: SpoolLayout, order: GatewayOrder, listening: Sequence[so
     except BaseException:
         await gateway.close()
         raise
+    gc.freeze()  # what was loaded stays: to look for garbage in it takes a tenth of a second, in which no call goes on
     _write_address(layout, order, listening)
     log(f"serving, pid {os.getpid()}, for {order.base_url}")
     await gateway.run(term)
