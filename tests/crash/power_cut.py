@@ -143,8 +143,9 @@ def _recover(disk: Disk, world: World, cut: Cut, figures: Figures) -> None:
     boot_id.write_text(f"00000000-0000-4000-8000-{cut.number:012d}\n", encoding="ascii")
     house.wrapper = [*OTHER_BOOT, str(boot_id)]
     for path in world.outside.glob("mended-*"):
-        if path.name not in cut.marks:
-            path.unlink()
+        path.unlink()
+    for name in cut.marks:  # also those that the life after an earlier cut had not
+        (world.outside / name).touch()
     (world.outside / "started").write_bytes(b"")
     ledger = cut.ledger
     after = World(house, world.outside, [_again(request) for request in ledger])
