@@ -287,18 +287,18 @@ def main(argv: list[str]) -> int:
     from haikud.agent.rehearsal import practise
 
     prepare_to_fork()
-    pages = _learn_pages(Forkserver(link, run_attempt, sources.have_changed, not_for_runners=sources.descriptors))
-    of_session = learn(practise_once_more)
-    make_undumpable()  # not before: of what cannot be dumped, /proc/self is root's
-
-    Forkserver(
+    pages = of_session = OwnPages()
+    server = Forkserver(
         link,
         run_attempt,
         sources.have_changed,
         practise=lambda: None if pages.copy() else practise(),
         practise_more=lambda: of_session.copy() or practise_once_more(),
         not_for_runners=sources.descriptors,
-    ).serve()
+    )
+    pages, of_session = _learn_pages(server), learn(practise_once_more)
+    make_undumpable()  # not before: of what cannot be dumped, /proc/self is root's
+    server.serve()
     return 0
 
 
