@@ -274,7 +274,9 @@ def _agree(store: Store, one: Found, links: Mapping[str, TaskState]) -> None:
 def _tidy_up(store: Store, found: Found) -> None:
     """Remove what a killed daemon was writing. A running task's folders are its runner's too: its aftermath does it."""
     paths = store.layout.plan(found.plan.id)
-    if any(decision.number > 1 for decision in found.decisions.values()):  # before that nothing is written there
+    # What is written into a plan's folder comes after a decision, or together with one that lies in its task's folder.
+    is_decided = any(decision.number > 1 for decision in found.decisions.values())
+    if is_decided or any(name.endswith(".tmp") for names in found.names.values() for name in names):
         remove_leftovers([paths.folder])
     for task_id in found.open_links:
         if found.decisions[task_id].state is not TaskState.RUNNING:
