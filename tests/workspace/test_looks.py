@@ -128,8 +128,38 @@ def test_a_changed_file_is_seen_at_once(project: Path, asked: list[str], unremem
     assert asked == ["status"]
 
 
+def test_a_change_is_seen_where_an_index_lists_only_what_differs_from_a_shared_one(project: Path, unremembered: None):
+    for name in ("src/a.py", "b.py", "c.py"):
+        (project / name).write_text("old\n", encoding="utf-8")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "second")
+    git(project, "update-index", "--split-index")
+    (project / "c.py").write_text("new\n", encoding="utf-8")
+    git(project, "-c", "splitIndex.maxPercentChange=100", "commit", "-q", "-a", "-m", "third")
+    seen = RecentLooks()
+    assert not inspect_repository(settled(project), looks=seen).dirty
+    (project / "b.py").write_text("changed\n", encoding="utf-8")
+    assert inspect_repository(project, looks=seen).dirty
+
+
+def test_a_folder_that_became_a_link_to_where_its_files_are_now_is_seen(project: Path, unremembered: None):
+    seen = RecentLooks()
+    assert not inspect_repository(settled(project), looks=seen).dirty
+    (project / "src").rename(project / "moved")
+    (project / "src").symlink_to("moved")
+    assert inspect_repository(project, looks=seen).dirty
+    assert "D src/a.py" in git(project, "status", "--porcelain")  # which writes the index
+
+
 @pytest.mark.parametrize(
-    "kind", ["version 4", "cut off after 0", "cut off after 61", "cut off after 65", "sparse", "many", "just written"]
+    "kind",
+    [
+        *("version 4", "cut off after 0", "cut off after 61", "cut off after 65"),
+        "sparse",
+        "split",
+        "many",
+        "just written",
+    ],
 )
 def test_where_the_index_does_not_tell_git_is_asked(
     project: Path, asked: list[str], unremembered: None, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +168,8 @@ def test_where_the_index_does_not_tell_git_is_asked(
         git(project, "update-index", "--index-version", "4")
     elif kind == "sparse":
         git(project, "sparse-checkout", "set", "--cone", "--sparse-index", "nothing")
+    elif kind == "split":
+        git(project, "update-index", "--split-index")
     elif kind == "many":
         monkeypatch.setattr(tracked_files, "_MOST_FILES", 1)
     seen = RecentLooks()
@@ -163,7 +195,7 @@ def test_names_are_read_as_git_lists_them(project: Path):
     git(project, "add", "--intent-to-add", "later")  # which makes it an index of version 3
     listed = git(project, "-c", "core.quotePath=false", "ls-files", "-z").split("\0")
     found = tracked_files.note_files("nowhere", str(project / ".git"), 20)
-    assert found == {f"nowhere/{name}": () for name in listed if name}
+    assert found == {f"nowhere/{name}": () for name in (*listed, "src") if name}
 
 
 def test_a_place_that_is_another_repository_now_is_asked_anew(project: Path, long: None):
