@@ -17,7 +17,8 @@ from tests.support.laid_out import lay_out_tasks, make_plan
 from tests.support.made import make_result
 
 from haikud.contracts.base import utc_now
-from haikud.contracts.decision import Decision
+from haikud.contracts.decision import Decision, QueueState
+from haikud.contracts.gateway import Pause
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.contracts.usage import UsageTotal
@@ -267,6 +268,24 @@ def test_who_waits_for_a_task_that_ends_is_not_overtaken(disk: Disk):
         done = await stage.hand_over(aftermath)
         assert done.settled == [aftermath]
         assert stage.engine.board.in_state(TaskState.RUNNING) == []
+
+    play(disk, scene)
+
+
+@pytest.mark.parametrize("why", ["the account", "the queue", "a fault"])
+def test_nobody_starts_with_an_end_while_anything_holds_starts(disk: Disk, why: str):
+    async def scene(stage: Stage) -> None:
+        aftermath = await stage.over(ENDING)
+        if why == "the account":  # the gateway has said so just now: the queue follows it later in the round
+            stage.engine.gateway.pause = Pause(until=utc_now() + timedelta(hours=1), reason="no credit", kind="billing")
+        elif why == "the queue":
+            stage.engine.queue = QueueState(paused=True)
+        else:
+            stage.engine.trouble.note("something", OSError(errno.EACCES, "no"))
+        done = await stage.hand_over(aftermath)
+        assert done.settled == [aftermath]
+        assert stage.engine.board.in_state(TaskState.RUNNING) == []
+        assert not [one for one in disk.done if one[0] == "launch"]
 
     play(disk, scene)
 

@@ -77,7 +77,7 @@ def starts_in_place_of(engine: Engine, roles: RoleLookup, endings: Sequence[Open
     The first for which more has to be done than `start_at_once` does ends it: nobody overtakes him.
     """
     starts: list[Start] = []
-    if not engine.may_start() or engine.queue.paused or engine.trouble.lasts_anything:
+    if _something_stands_against(engine):
         return starts
     chosen: set[str] = set()
     running = [entry.candidate for entry in engine.board.in_state(TaskState.RUNNING) if entry not in endings]
@@ -122,6 +122,14 @@ def _at_once(engine: Engine, roles: RoleLookup, entry: OpenTask) -> Start | None
     return start_at_once(engine, roles, entry.plan, entry.task, entry.decision, purses=purses, gateway=gateway, now=now)
 
 
+def _something_stands_against(engine: Engine) -> bool:
+    """Whether nobody is to start with something else; by themselves they may, when the round has come to that.
+
+    The account's pause is asked for itself: the queue follows it later in the round.
+    """
+    return bool(not engine.may_start() or engine.queue.paused or engine.gateway.pause or engine.trouble.lasts_anything)
+
+
 @dataclass(frozen=True)
 class Room:
     """What may start together with its admission, as the loop sees it: nobody waits in line, and nothing is amiss."""
@@ -134,7 +142,7 @@ class Room:
 
 def room_for_new(engine: Engine) -> Room | None:
     """Whether plans may start that are not there yet; None: they line up."""
-    if not engine.may_start() or engine.queue.paused or engine.gateway.pause or engine.trouble.lasts_anything:
+    if _something_stands_against(engine):
         return None
     running, most = engine.board.in_state(TaskState.RUNNING), most_agents(engine)
     if len(running) >= most or engine.board.count(TaskState.QUEUED) or held_back(engine) is not None:
