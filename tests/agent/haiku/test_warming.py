@@ -6,13 +6,16 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from typing import Any
 
+import pytest
 from tests.support.gateway_double import SOCKET, TOKEN, GatewayDouble
 from tests.support.messages_double import says
 
 from haikud.agent.haiku import client as client_module
 from haikud.agent.haiku.client import MessagesClient
+from haikud.agent.haiku.warming import _SECONDS, _Answered, practise_once_more
 from haikud.contracts.settings import ApiSettings
 
 MOST_MEGABYTES = 15
@@ -62,6 +65,48 @@ told = {"threads": threads, "said": incoming.finish()[0]["text"], "imported": so
 print(json.dumps(told), flush=True)
 os._exit(0)
 """
+
+
+STRANGER = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as one:
+    one.connect("\\0" + sys.argv[1])
+    print(flush=True)
+    input()
+"""
+
+
+def a_stranger_at(place: str) -> subprocess.Popen[bytes]:
+    """Connected, and silent."""
+    argv = [sys.executable, "-S", "-c", STRANGER, place.removeprefix("\0")]
+    stranger = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert stranger.stdout is not None
+    assert stranger.stdout.readline() == b"\n"
+    return stranger
+
+
+def test_a_stranger_who_calls_where_it_is_practised_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
+    """The name is an abstract one, to which every process of the machine may connect."""
+    make, stream, places, strangers = _Answered.__init__, _Answered.stream, [], []
+
+    def made(client: _Answered, listener: Any, api: ApiSettings, key: str, place: str) -> None:
+        places.append(place)
+        make(client, listener, api, key, place)
+
+    async def streamed(client: _Answered, *call: Any) -> None:
+        await stream(client, *call)
+        strangers.append(a_stranger_at(places[0]))
+
+    monkeypatch.setattr(_Answered, "__init__", made)
+    monkeypatch.setattr(_Answered, "stream", streamed)
+    began = time.monotonic()
+    try:
+        assert practise_once_more()
+    finally:
+        for one in strangers:
+            one.communicate(b"\n", timeout=10)
+    assert len(strangers) == 2
+    assert time.monotonic() - began < _SECONDS
 
 
 def test_a_forked_process_calls_without_an_import_and_with_little_memory_of_its_own(tmp_path):

@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,8 @@ _NOBODY = "warming"
 _NOWHERE = Path(os.devnull)
 
 _SECONDS = 10.0
+
+_CREDENTIALS = struct.Struct("3i")  # unix(7): pid, uid, gid
 
 _SESSIONS = 8
 """A function is adapted when it has been called so often."""
@@ -199,6 +202,9 @@ class _Answered(MessagesClient):
             await asyncio.wait({self._answering}, timeout=_SECONDS)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_ours(writer):
+            writer.close()
+            return
         self._answering = asyncio.current_task()
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             for answer in _ANSWERS:
@@ -208,3 +214,9 @@ class _Answered(MessagesClient):
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+def _is_ours(writer: asyncio.StreamWriter) -> bool:
+    """Whether it is this process that has connected: any other may, to a name that no file has."""
+    told = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(told)[0] == os.getpid())
