@@ -83,14 +83,14 @@ class Tested:
 
 
 @dataclass
-class Questions:
+class AskedOfGit:
     """What git was asked ahead of need. An answer is waited for once; whoever asks again begins anew."""
 
     settings: Asked | None = None
     leftovers: Asked | None = None
 
     def take(self, name: Literal["settings", "leftovers"]) -> Asked | None:
-        """The question, for whoever waits for its answer now."""
+        """What was asked, for whoever waits for the answer now."""
         asked: Asked | None = getattr(self, name)
         setattr(self, name, None)
         return asked
@@ -127,7 +127,7 @@ class Attempt:
     git: WhoseGit = "none"
     repository_settings: RepositorySettings | None = field(default=None, repr=False)  # once they were read
     begun_worktree: BegunWorktree | None = None  # until it is its agent's
-    questions: Questions = field(default_factory=Questions, repr=False)
+    asked_of_git: AskedOfGit = field(default_factory=AskedOfGit, repr=False)
     copied: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)
     templates: dict[str, bytes] = field(default_factory=dict)  # path -> what it began as

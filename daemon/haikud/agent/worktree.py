@@ -113,7 +113,7 @@ def order_of(attempt: Attempt) -> WorkspaceOrder:
 def settings_of(attempt: Attempt) -> RepositorySettings:
     """The repository's own settings, read once for an attempt."""
     if attempt.repository_settings is None:
-        asked = attempt.questions.take("settings") or ask_settings(order_of(attempt).git_common_dir)
+        asked = attempt.asked_of_git.take("settings") or ask_settings(order_of(attempt).git_common_dir)
         attempt.repository_settings = settings_from(asked)
     return attempt.repository_settings
 
@@ -169,13 +169,13 @@ def take_over(attempt: Attempt, *, looks_for_leftovers: bool = False) -> None:
     order = order_of(attempt)
 
     def look(git: Git) -> None:
-        attempt.questions.leftovers = ask_leftovers(git)
+        attempt.asked_of_git.leftovers = ask_leftovers(git)
 
     def take() -> list[str]:
         settings = settings_of(attempt)
         if attempt.git == "tests":
             return detach_private_git(order, settings)
-        attempt.questions.drop()  # of an earlier try
+        attempt.asked_of_git.drop()  # of an earlier try
         return harvest(order, settings, look if looks_for_leftovers else None).warnings
 
     warnings = git_step(attempt, "Taking over the agent's commits", take)
@@ -198,7 +198,7 @@ def measure_evidence(attempt: Attempt) -> None:
 
 def put_in_order(attempt: Attempt) -> None:
     """However the attempt ended: no process of its agent, the repository's git in place, evidence of what is there."""
-    attempt.questions.drop()
+    attempt.asked_of_git.drop()
     attempt.end_processes()
     if attempt.begun_worktree is not None:  # no agent came into it: it is left as any other
         with git_work("Finishing the worktree"):

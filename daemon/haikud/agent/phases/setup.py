@@ -41,7 +41,7 @@ def set_up(attempt: Attempt) -> None:
     """Make the attempt's place of work. Raises Failed, Escalated, Stopped."""
     if attempt.spec.workspace is not None:
         with git_work(_PREPARING):
-            attempt.questions.settings = ask_settings(attempt.spec.workspace.git_common_dir)
+            attempt.asked_of_git.settings = ask_settings(attempt.spec.workspace.git_common_dir)
     make_private_folders(attempt.paths)
     open_issue(attempt)
     if attempt.spec.guidance:

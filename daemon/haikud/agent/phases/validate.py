@@ -50,7 +50,7 @@ def _commit_leftovers(attempt: Attempt) -> None:
         attempt,
         "Committing what the agent left",
         lambda: commit_leftovers(
-            order_of(attempt), message, attempt.copied, attempt.identity, attempt.questions.take("leftovers")
+            order_of(attempt), message, attempt.copied, attempt.identity, attempt.asked_of_git.take("leftovers")
         ),
     )
     attempt.evidence["committed_by_runner"] = sha is not None
