@@ -75,9 +75,8 @@ def learn(live: Callable[[], object]) -> OwnPages:
         try:
             with suppress(Exception):  # whatever it is, a runner will meet it and say so
                 ours = list(_writable())  # what is mapped from here on is no other process's
-                pagemap = os.open(
-                    "/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC
-                )  # a runner has it closed to its user
+                # Opened before: a runner makes itself undumpable, and its own account of its pages is root's then.
+                pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
                 live()
                 write_all(tell, array("Q", _written_to(ours, pagemap)).tobytes())
         finally:

@@ -2,6 +2,7 @@
 
 Controls and guidance come before settlement, so that a person's word is known when an attempt's end is judged;
 requests after them; then everything that follows from decisions; then new attempts; then the picture for lookers.
+Who is next in line may start earlier, in the batch of a settlement or of an admission, where nothing stands against it.
 """
 
 from __future__ import annotations

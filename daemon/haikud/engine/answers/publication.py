@@ -2,8 +2,8 @@
 
 The order is what makes it safe to be cut short anywhere and begun again: the task's response, its copy in responses/,
 the plan's where the plan is finished, and last the link's move to its final state, which is the mark that all is
-published. A response that exists is not built again, but for one that is older than the decision: a cut left it without
-its own. Readers may take their answer away at any time.
+published. A response that exists is not built again, but for one that a cut left broken, or without its own decision:
+that is older than the one that holds. Readers may take their answer away at any time.
 
 Nearly always decision and answers are written together (final_word.py). What is here does the rest, whatever that is.
 """

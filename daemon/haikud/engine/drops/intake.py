@@ -3,7 +3,7 @@
 The same explicit id again with the same content runs nothing twice; with other content it is told so. A request is
 unlinked only after its plan, or its reason and its answer, are durable.
 
-What may start at once is ordered to in the same batch, and launched as soon as that is durable (admitting.py).
+What may start at once is ordered to run in the same batch, and launched as soon as that is durable (admitting.py).
 """
 
 from __future__ import annotations
