@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.support.repository import make_repository
 
 from haikud.contracts import gateway
 from haikud.contracts.attempt import Assignment, Spec
+from haikud.contracts.base import utc_now
 from haikud.contracts.decision import Decision, QueueState
 from haikud.contracts.states import TaskState
 from haikud.engine.admission.prepare import first_decisions
@@ -147,6 +149,43 @@ async def test_nobody_starts_before_those_who_wait_or_while_anything_holds_start
     await door.take_in(at_once=True)
     assert launcher.names == []
     assert door.names("tasks/queued") == ["a", "b"]
+
+
+@pytest.mark.parametrize("why", ["due again", "the day has room", "its dependency has succeeded"])
+async def test_nobody_starts_before_those_who_line_up_later_in_the_same_round(door: Door, why: str):
+    launcher = SeenLaunches(door.layout)
+    door.drop("a.json", task_id="a")
+    await door.take_in()
+    open_for_starts(door, launcher)
+    engine = door.engine
+    (entry,) = engine.board.tasks.values()
+    engine.day_may_have_room = why == "the day has room"
+    if why == "its dependency has succeeded":
+        await engine.decide(entry, TaskState.RUNNING, "attempt 1 as somebody", attempt=1)
+        engine.board.plans["a"].states["another"] = TaskState.WAITING
+        engine.board.touched.add("a")
+    else:
+        seconds = 0 if why == "due again" else 3_600
+        due = utc_now() + timedelta(seconds=seconds)
+        await engine.decide(entry, TaskState.DEFERRED, "later", retry_at=due)
+    door.drop("b.json", task_id="b")
+    await door.take_in(at_once=True)
+    assert launcher.names == []
+    assert door.names("tasks/queued") == ["b"]
+
+
+async def test_who_is_put_off_and_not_due_keeps_nobody_from_starting(door: Door):
+    launcher = SeenLaunches(door.layout)
+    door.drop("a.json", task_id="a")
+    await door.take_in()
+    open_for_starts(door, launcher)
+    (entry,) = door.engine.board.tasks.values()
+    door.engine.day_may_have_room = False
+    await door.engine.decide(entry, TaskState.DEFERRED, "later", retry_at=utc_now() + timedelta(hours=1))
+    door.engine.board.touched.add("a")  # nobody of it waits
+    door.drop("b.json", task_id="b")
+    await door.take_in(at_once=True)
+    assert launcher.names == ["b.1"]
 
 
 async def test_whose_start_is_not_decided_at_once_lines_up_and_so_do_those_behind_him(door: Door, tmp_path: Path):

@@ -272,6 +272,26 @@ def test_who_waits_for_a_task_that_ends_is_not_overtaken(disk: Disk):
     play(disk, scene)
 
 
+@pytest.mark.parametrize("why", ["due again", "its dependency has succeeded"])
+def test_who_lines_up_later_in_the_same_round_is_not_overtaken(disk: Disk, why: str):
+    async def scene(stage: Stage) -> None:
+        aftermath = await stage.over(ENDING)
+        engine, other = stage.engine, stage.entry(ANSWERED)
+        engine.day_may_have_room = False
+        if why == "due again":
+            await engine.decide(other, TaskState.DEFERRED, "later", retry_at=utc_now())
+        else:
+            await engine.decide(other, TaskState.RUNNING, "attempt 1 as somebody", attempt=1)
+            engine.board.plans[ANSWERED].states["another"] = TaskState.WAITING
+            engine.board.touched.add(ANSWERED)
+        done = await stage.hand_over(aftermath)
+        assert done.settled == [aftermath]
+        assert stage.entry(NEXT).state is TaskState.QUEUED
+        assert not [one for one in disk.done if one[0] == "launch"]
+
+    play(disk, scene, max_agents=2)
+
+
 @pytest.mark.parametrize("why", ["the account", "the queue", "a fault"])
 def test_nobody_starts_with_an_end_while_anything_holds_starts(disk: Disk, why: str):
     async def scene(stage: Stage) -> None:

@@ -127,7 +127,21 @@ def _something_stands_against(engine: Engine) -> bool:
 
     The account's pause is asked for itself: the queue follows it later in the round.
     """
-    return bool(not engine.may_start() or engine.queue.paused or engine.gateway.pause or engine.trouble.lasts_anything)
+    if not engine.may_start() or engine.queue.paused or engine.gateway.pause or engine.trouble.lasts_anything:
+        return True
+    return _others_are_to_line_up(engine)
+
+
+def _others_are_to_line_up(engine: Engine) -> bool:
+    """Whether the round will queue tasks before it comes to its starts: who starts now might overtake them."""
+    board = engine.board
+    owners = [board.plans[plan_id] for plan_id in board.touched if plan_id in board.plans]
+    if any(TaskState.WAITING in owner.states.values() for owner in owners):
+        return True
+    deferred = board.in_state(TaskState.DEFERRED)
+    if deferred and engine.day_may_have_room:
+        return True
+    return any(engine.deferred_seconds_left(entry) == 0 for entry in deferred)
 
 
 @dataclass(frozen=True)
