@@ -10,7 +10,7 @@ import pytest
 from tests.support.repository import git
 from tests.workspace.conftest import commit_file, status
 
-from haikud.workspace.checks import WorkspaceMismatch
+from haikud.workspace.checks import WorkspaceMismatch, find_entry
 from haikud.workspace.commits import commit_leftovers, find_leftovers
 from haikud.workspace.evidence import measure
 from haikud.workspace.files import remove_folder
@@ -333,3 +333,27 @@ def test_folders_where_git_has_files_keep_no_work_from_being_taken_over(bench):
         assert attach_private_git(order) == []
     finally:
         remove_folder(private)  # pytest could not
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_an_index_in_which_the_agent_says_that_nobody_need_look_at_a_file_is_not_believed(bench, flag):
+    order = bench.attached()
+    worktree = Path(order.worktree)
+    entry = find_entry(order.git_common_dir, worktree)
+    git(worktree, f"--git-dir={entry}", f"--work-tree={worktree}", "update-index", flag, "app.py")
+    (worktree / "app.py").write_text("print('bye')\n", encoding="utf-8")
+    harvest(order)
+    assert commit_leftovers(order, "left") is not None
+    assert git(bench.repo, "show", f"{order.branch}:app.py") == "print('bye')"
+
+
+def test_an_index_that_the_agent_has_written_leaves_a_sparse_checkout_sparse(bench):
+    git(bench.repo, "sparse-checkout", "set", "--cone", "src")
+    order = bench.attached()
+    worktree = Path(order.worktree)
+    entry = find_entry(order.git_common_dir, worktree)
+    git(worktree, f"--git-dir={entry}", f"--work-tree={worktree}", "update-index", "--assume-unchanged", "app.py")
+    (worktree / "app.py").write_text("print('bye')\n", encoding="utf-8")
+    harvest(order)
+    assert commit_leftovers(order, "left") is not None
+    assert git(bench.repo, "diff", "--name-only", order.base_sha, order.branch) == "app.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from haikud.contracts.attempt import WorkspaceOrder
 from haikud.workspace.checks import clear_entry_locks
-from haikud.workspace.files import remove_entry
+from haikud.workspace.files import is_there, remove_entry
 from haikud.workspace.git import WRITE_SECONDS, Git
 
 
@@ -22,13 +22,19 @@ def state_of(index: Path) -> str | None:
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_ctime_ns}"
 
 
-def refresh_index(git: Git, order: WorkspaceOrder) -> None:
+def refresh_index(git: Git, order: WorkspaceOrder, *, is_ours: bool = True) -> None:
     """Make the index agree with the branch; what it knows about unchanged files is kept.
 
     What it does not know of the others whoever looks next finds out: that need not be a look of its own at every file.
+    `is_ours`: it is as we left it. Else it is made anew: it could say of a file that nobody need look at it.
     """
-    clear_entry_locks(Path(str(git.git_dir)))
-    read = ("read-tree", "--reset", f"refs/heads/{order.branch}")
-    if git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
-        remove_entry(Path(str(git.git_dir)) / "index")  # damaged; all that is in it can be had again
+    entry = Path(str(git.git_dir))
+    clear_entry_locks(entry)
+    branch = f"refs/heads/{order.branch}"
+    read = ("read-tree", "--reset", branch)
+    if not is_ours or git.ask(*read, ok=None, timeout=WRITE_SECONDS).exit_code != 0:
+        remove_entry(entry / "index")  # not ours, or damaged; all that is in it can be had again
         git.run(*read, timeout=WRITE_SECONDS)
+    if is_there(entry / "info" / "sparse-checkout"):
+        # Only so are new entries marked that a sparse checkout has no files of: else these would look removed.
+        git.run("read-tree", "-m", "-u", branch, timeout=WRITE_SECONDS)

@@ -299,9 +299,9 @@ def _put_back(
         elif is_folder(git_file) or not names_folder(git_file, Path(order.private_git)):
             moved = move_aside(git_file, Path(order.private_git), ".replaced-")
             warnings.append(f"the agent replaced the worktree's .git; what it put there lies in {moved}")
-    is_right = owner.index is not None and owner.index == state_of(entry / "index") and not power_was_cut
-    if not is_right or _tip(order) != owner.attached_tip:
-        refresh_index(own_git, order)
+    is_as_noted = owner.index == state_of(entry / "index")
+    if owner.index is None or not is_as_noted or power_was_cut or _tip(order) != owner.attached_tip:
+        refresh_index(own_git, order, is_ours=owner.index is None or is_as_noted)
     if then is not None and not power_was_cut:  # else files are put back that it emptied
         then(own_git)
     if not is_own:
