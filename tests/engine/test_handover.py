@@ -22,8 +22,9 @@ from haikud.contracts.gateway import Pause
 from haikud.contracts.settings import Settings
 from haikud.contracts.states import AttemptOutcome, TaskState
 from haikud.contracts.usage import UsageTotal
-from haikud.engine.answers.finishing import mark_published, publish_answers
+from haikud.engine.answers.finishing import MARKING, mark_published, publish_answers
 from haikud.engine.attempts.aftermath import Aftermath
+from haikud.engine.attempts.endings import Endings
 from haikud.engine.attempts.handover import HandedOver, hand_over
 from haikud.engine.attempts.results import record_of
 from haikud.engine.attempts.role_lookup import RoleLookup
@@ -306,6 +307,23 @@ def test_nobody_starts_with_an_end_while_anything_holds_starts(disk: Disk, why: 
         assert done.settled == [aftermath]
         assert stage.engine.board.in_state(TaskState.RUNNING) == []
         assert not [one for one in disk.done if one[0] == "launch"]
+
+    play(disk, scene)
+
+
+def test_a_mark_that_could_not_be_made_just_now_is_in_nobodys_batch_and_calls_for_no_round(disk: Disk):
+    async def scene(stage: Stage) -> None:
+        await stage.answer(ANSWERED)
+        aftermath = await stage.over(ENDING)
+        await stage.run(NEXT)
+        stage.engine.trouble.note(MARKING, OSError(errno.EIO, "the disk is broken"))
+        endings = Endings(stage.engine, stage.roles)
+        await endings.mark()
+        assert endings.mark_at is None
+        disk.done.clear()
+        assert (await stage.hand_over(aftermath)).settled == [aftermath]
+        assert published(stage.engine.layout) == [f"{ANSWERED}.json", f"{ENDING}.json"]
+        assert not [path for what, path in disk.done if what == "fsync" and path.startswith("tasks/")]
 
     play(disk, scene)
 

@@ -128,7 +128,7 @@ async def publish_answers(engine: Engine) -> None:
 async def mark_published(engine: Engine) -> None:
     """Mark those on the board that are published as such; they leave it."""
     marks = to_mark(engine)
-    if marks and not engine.trouble.must_wait(MARKING):
+    if marks:
         with engine.trouble.guard(MARKING):
             await engine.write(engine.store.move_links_finally, [move_of(entry) for entry in marks])
             for entry in marks:
@@ -136,7 +136,9 @@ async def mark_published(engine: Engine) -> None:
 
 
 def to_mark(engine: Engine) -> list[OpenTask]:
-    """The tasks on the board that are final and published."""
+    """The tasks on the board that are final and published; none, where to mark them has failed just now."""
+    if engine.trouble.must_wait(MARKING):
+        return []
     return [entry for entry in _final(engine) if entry.published is not None]
 
 
