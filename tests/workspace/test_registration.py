@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.repository import git
 from tests.workspace.conftest import Bench
 
-from haikud.workspace.git import Git, GitError
+from haikud.workspace import worktrees
+from haikud.workspace.git import Asked, Git, GitError
+from haikud.workspace.ownership import BranchTaken
 from haikud.workspace.registration import add_entry, fill, new_entry
 from haikud.workspace.repository_settings import read_settings
 from haikud.workspace.worktrees import prepare_worktree
@@ -87,6 +90,31 @@ def test_a_branch_that_somebody_made_in_between_is_not_taken(bench: Bench):
     with pytest.raises(GitError, match="already exists"):
         fill(entry, order, order.base_sha, new_branch=True).finish()
     assert [path.name for path in Path(order.worktree).iterdir()] == [".git"]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_branch_that_somebody_makes_while_files_are_checked_out_stays_theirs(
+    bench: Bench, when: str, monkeypatch: pytest.MonkeyPatch
+):
+    order = bench.order()
+    if when == "before":
+
+        def late(*args: Any, **more: Any) -> Asked:
+            git(bench.repo, "branch", order.branch)
+            return fill(*args, **more)
+
+        monkeypatch.setattr(worktrees, "fill", late)
+    else:
+        make = f"env -u GIT_DIR -u GIT_WORK_TREE git -C '{bench.repo}' branch {order.branch} && cat"
+        git(bench.repo, "config", "filter.slow.smudge", make)
+        (bench.repo / ".git/info").mkdir(exist_ok=True)
+        (bench.repo / ".git/info/attributes").write_text("app.py filter=slow\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(BranchTaken):
+            prepare_worktree(order, leave_open=True)
+    assert git(bench.repo, "worktree", "list").count("\n") == 0
+    assert not Path(order.worktree).exists()
+    git(bench.repo, "checkout", "-q", order.branch)
 
 
 def test_settings_are_as_git_reads_them(bench: Bench, home: Path):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -130,13 +131,9 @@ def prepare_worktree(
         entry = entry or _register(order, start, has_branch=tip is not None)
     leave_open = leave_open and owner.attached_tip is None
     # The checkout can take long and touches nothing that others write: it runs outside the lock.
-    checkout = fill(entry, order, start, new_branch=new_branch)
-    try:
+    with _checking_out(order, entry, start, new_branch=new_branch):
         if leave_open:
             lay(order, start, settings())
-        checkout.finish(WRITE_SECONDS)
-    finally:
-        checkout.end()
     owner = owner.model_copy(update={"real_worktree": os.path.realpath(order.worktree)})
     begun = BegunWorktree(owner, entry, start)
     if not leave_open:
@@ -186,6 +183,29 @@ def _refuse_what_exists(order: WorkspaceOrder) -> None:
     obstacles = find_obstacles(order.git_common_dir, {ref_of(order): order.worktree}, order.spool_id)
     for obstacle in obstacles.values():
         raise BranchTaken(f"branch {order.branch} cannot be made: there is {obstacle}")
+
+
+@contextmanager
+def _checking_out(order: WorkspaceOrder, entry: Path, start: str, *, new_branch: bool) -> Iterator[None]:
+    """The files are checked out while the body does something else."""
+    checkout = fill(entry, order, start, new_branch=new_branch)
+    try:
+        yield
+        checkout.finish(WRITE_SECONDS)
+    except GitError as error:
+        if new_branch and order.branch in error.stderr and "already exists" in error.stderr:
+            _leave_to_others(order, start)
+            raise BranchTaken(f"branch {order.branch} was made by somebody else a moment ago") from error
+        raise
+    finally:
+        checkout.end()
+
+
+def _leave_to_others(order: WorkspaceOrder, start: str) -> None:
+    """The branch is another's after all. No record of ours may be left: the next call would go on with that branch."""
+    with repository_lock(order.git_common_dir):
+        give_up_ownership(order)
+        _clear_away(order, start)
 
 
 def _keep_out_of_git(order: WorkspaceOrder) -> None:
