@@ -337,6 +337,22 @@ async def test_a_start_that_is_called_off_leaves_its_answer_to_nobody(forked: Ya
     assert forked.server.pid == server
 
 
+async def test_a_daemon_that_ends_in_the_midst_of_a_start_leaves_no_claim_with_a_forkserver_that_stands_still(
+    forked: Yard,
+):
+    server = forked.server.pid
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    starting = asyncio.ensure_future(forked.launcher.start(forked.order()))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    assert not forked.claim_is_free()
+    forked.launcher.close()
+    await until(forked.claim_is_free)  # else the next daemon waits for whoever has it, for ever
+    assert not (forked.folder / "seen.json").exists()
+
+
 async def test_a_daemon_with_the_pid_of_an_earlier_one_gives_its_spares_other_cgroups():
     loop, places = asyncio.get_running_loop(), list[Path | None]()
     for _ in range(2):  # the second as after a power cut: with the same pid, and with notes that name the first one's

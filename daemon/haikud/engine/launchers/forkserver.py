@@ -206,7 +206,7 @@ class ForkserverClient:
         return server is self._server and server.is_ready
 
     def close(self) -> None:
-        """Let go of it: it ends, runners go on."""
+        """Let go of it: it ends, runners go on. One that stands still would keep the claims of its orders: killed."""
         self._closed = True
         for timer in (self._again, self._spares_due):
             if timer is not None:
@@ -216,6 +216,8 @@ class ForkserverClient:
             server.wake_askers()
             server.spares.drop()
             self._loop.remove_reader(server.link)
+            if server.asked:
+                server.process.kill()
             server.link.close()
             self._reap(server)
         self._servers.clear()
@@ -246,12 +248,10 @@ class ForkserverClient:
     async def _answer(self, server: Server, number: int) -> Forked | None:
         server.asked[number] = asking = self._loop.create_future()
         answer = None
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    answer = await asking
-        finally:
-            del server.asked[number]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await asking  # called off: it stays among those that are asked, for `close`
+        server.asked.pop(number, None)
         if answer is None:
             why = "it gave no answer to an order"
             await self._give_up(server, why)
@@ -296,7 +296,7 @@ class ForkserverClient:
             return
         if news.kind is NewsKind.FORKED and news.pid is not None:
             server.runners.add(news.pid)
-        asking = server.asked.get(news.number) if news.number is not None else None
+        asking = server.asked.pop(news.number, None) if news.number is not None else None
         if asking is not None and not asking.done():
             asking.set_result((news, descriptors))
             return
