@@ -140,6 +140,22 @@ def test_the_pages_that_one_process_has_written_to_are_copied_for_the_next_one_b
         assert int(written[1]) < 100
 
 
+KILLED = """
+import os, signal
+from haikud.agent import own_pages
+def tell_in_part(descriptor, data):
+    os.write(descriptor, data[:5])
+    os.kill(os.getpid(), signal.SIGKILL)
+own_pages.write_all = tell_in_part
+print(len(own_pages.learn(dict)), own_pages.learn(dict).copy())
+"""
+
+
+def test_one_that_is_killed_while_it_tells_of_its_pages_has_told_of_none():
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
+
+
 def test_the_heap_is_frozen_and_lies_on_large_pages_where_there_are_any():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
     frozen, enabled, large = done.stdout.split()

@@ -72,6 +72,7 @@ def learn(live: Callable[[], object]) -> OwnPages:
         os.close(tell)
         return OwnPages()
     if pid == 0:
+        code = 1
         try:
             with suppress(Exception):  # whatever it is, a runner will meet it and say so
                 ours = list(_writable())  # what is mapped from here on is no other process's
@@ -79,15 +80,16 @@ def learn(live: Callable[[], object]) -> OwnPages:
                 pagemap = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
                 live()
                 write_all(tell, array("Q", _written_to(ours, pagemap)).tobytes())
+                code = 0
         finally:
-            os._exit(0)
+            os._exit(code)
     os.close(tell)
     data = b""
     while part := os.read(told, _PART):
         data += part
     os.close(told)
-    os.waitpid(pid, 0)
-    return OwnPages(array("Q", data))
+    _, status = os.waitpid(pid, 0)
+    return OwnPages(array("Q", data)) if status == 0 else OwnPages()  # it was killed, maybe in the midst of telling
 
 
 def _writable() -> Iterator[tuple[int, int]]:
