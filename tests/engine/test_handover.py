@@ -343,3 +343,20 @@ def test_what_has_to_be_made_durable_before_is_settled_by_itself(disk: Disk):
         assert decision.state is TaskState.RUNNING
 
     play(disk, scene)
+
+
+def test_where_the_machine_refuses_to_start_the_next_one_what_has_ended_is_told_all_the_same(disk: Disk):
+    async def refuse(order: LaunchOrder) -> Handle:
+        raise OSError(errno.EMFILE, f"no descriptor is left for {order.name}")
+
+    async def scene(stage: Stage) -> None:
+        aftermath = await stage.over(ENDING)
+        stage.engine.launcher.start = refuse  # type: ignore[method-assign]
+        with pytest.raises(OSError, match="no descriptor is left"):
+            await stage.hand_over(aftermath)
+        entry = stage.entry(ENDING)
+        assert (entry.state, entry.handle) == (TaskState.SUCCEEDED, None)
+        assert entry.published is not None
+        assert stage.entry(NEXT).state is TaskState.RUNNING
+
+    play(disk, scene)

@@ -74,15 +74,17 @@ async def hand_over(engine: Engine, roles: RoleLookup, aftermaths: Sequence[Afte
     except FAULTS:  # nothing has happened; who is tried by himself says why
         return HandedOver()
     done = HandedOver([one.aftermath for one in endings])
-    for start in starts if written.is_started else []:  # first: the slots are waiting
-        engine.trouble.heal(doing(start.ref))
-        end = await start.carry_out()
-        if end is not None:
-            done.failed.append((engine.board.tasks[start.ref], end))
-    for one, published in zip(endings, written.published, strict=True):
-        engine.trouble.heal(one.aftermath.doing)
-        take_final_word(engine, one.entry, one.word.decision, published)
-        close_attempt(engine, one.entry, one.aftermath)
+    try:
+        for start in starts if written.is_started else []:  # first: the slots are waiting
+            engine.trouble.heal(doing(start.ref))
+            end = await start.carry_out()
+            if end is not None:
+                done.failed.append((engine.board.tasks[start.ref], end))
+    finally:  # whatever became of the next ones: these words are durable, and said once
+        for one, published in zip(endings, written.published, strict=True):
+            engine.trouble.heal(one.aftermath.doing)
+            take_final_word(engine, one.entry, one.word.decision, published)
+            close_attempt(engine, one.entry, one.aftermath)
     for entry in marks:
         if entry.ref in written.marked:
             leave_marked(engine, entry)

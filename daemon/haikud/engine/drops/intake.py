@@ -248,7 +248,8 @@ class Intake:
         if plan is not None and plan.token == taken.token:
             decisions = await engine.aside(last_decisions, engine.store, plan)
             is_open = any(not is_final(decision.state) for decision in decisions.values())
-            if plan_id not in engine.board.plans and is_open:  # its admission was cut short just after its commit
+            # Its admission was cut short just after its commit; one that could not be read may have runners by now.
+            if is_open and plan_id not in engine.board.plans and plan_id not in engine.unread:
                 put_on_board(engine, plan, decisions)
                 running = [one for one in engine.board.open_tasks_of(plan_id) if one.state is TaskState.RUNNING]
                 self.not_started += [(one, End(EndKind.NEVER_LAUNCHED)) for one in running]
