@@ -357,6 +357,6 @@ def test_where_the_machine_refuses_to_start_the_next_one_what_has_ended_is_told_
         entry = stage.entry(ENDING)
         assert (entry.state, entry.handle) == (TaskState.SUCCEEDED, None)
         assert entry.published is not None
-        assert stage.entry(NEXT).state is TaskState.RUNNING
+        assert stage.entry(ANSWERED).state is TaskState.RUNNING  # the first in line here
 
     play(disk, scene)
