@@ -199,6 +199,7 @@ async def test_only_a_round_that_was_done_to_its_end_feeds_the_watchdog():
     engine = SimpleNamespace(wake=asyncio.Event(), stopping=Stopping(), supervisor=Watching(), say=lambda _: None)
     rounds = Rounds.__new__(Rounds)
     rounds._engine = engine  # type: ignore[assignment]
+    rounds._endings = SimpleNamespace(take=lambda: None)  # type: ignore[assignment]
     rounds._round = one_round  # type: ignore[method-assign]
     rounds._is_over = lambda: False  # type: ignore[method-assign]
     rounds._seconds_to_sleep = lambda: 0.0  # type: ignore[method-assign]
